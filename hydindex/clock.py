@@ -1,0 +1,22 @@
+"""The time as the index writes it: UTC, to the second, in ISO 8601, so that text sorts by time."""
+
+from datetime import UTC, datetime, timedelta
+
+
+def now() -> str:
+    """For example 2026-11-22T02:00:00+00:00."""
+    return _iso(datetime.now(UTC))
+
+
+def ago(span: timedelta) -> str:
+    """The time a while ago, written like `now`."""
+    return _iso(datetime.now(UTC) - span)
+
+
+def file_timestamp() -> str:
+    """The time as part of a file's name, for example 20261122T020000Z."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")

@@ -1,0 +1,304 @@
+"""Reads hydrus_config.json into a `Config`, or says what is wrong with it and where."""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from hydindex.errors import ConfigError
+
+DEFAULT_PATH = "hydrus_config.json"
+PLACEHOLDER_KEY = "your-hydrus-api-key-here"
+API_KEY_VARIABLE = "HYDINDEX_API_KEY"
+
+# MS-SSIM halves a picture four times and slides an 11-pixel window over each: (11 - 1) * 2**4.
+MS_SSIM_SIDE_PX = 160
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Section(BaseModel):
+    """What all parts of the config share: exact types, no unknown keys, no change once read."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Progress(Section):
+    """Progress bars."""
+
+    enabled: bool = True
+    type: Literal["tqdm"] = "tqdm"
+
+
+class Filters(Section):
+    """Which cheap tests a pair must pass before it is scored."""
+
+    use_ar_filter: bool = True
+    use_ahash_prefilter: bool = True
+
+
+class CandidateGeneration(Section):
+    """How far apart two files may lie and still be scored."""
+
+    tolerance_s: float = Field(1.0, alias="tolSeconds", ge=0.0, le=86_400.0)
+    aspect_ratio_tolerance: Fraction = Field(0.05, alias="arTol")
+
+
+class AverageHash(Section):
+    """The average hash (64 bits)."""
+
+    resize: tuple[Annotated[int, Field(ge=8, le=1024)], Annotated[int, Field(ge=8, le=1024)]] = (
+        64,
+        64,
+    )
+    hamming_max: int = Field(32, alias="hammingMax", ge=0, le=64)
+    io_workers: int | None = Field(None, ge=1, le=64)
+    prefix_bits: Any = Field(None, alias="prefixBits")
+
+
+class Preprocessing(Section):
+    """How a thumbnail is prepared, and which similarity is computed on it."""
+
+    fixed_resize: tuple[
+        Annotated[int, Field(ge=8, le=2048)], Annotated[int, Field(ge=8, le=2048)]
+    ] = Field((256, 256), alias="fixedResize")
+    to_gray: bool = Field(True, alias="toGray")
+    pre_blur_sigma: float = Field(0.6, alias="preBlurSigma", ge=0.0, le=64.0)
+    hist_eq: bool = Field(False, alias="histEq")
+    use_ms_ssim: bool = Field(True, alias="useMSSSIM")
+    center_fraction: float = Field(0.90, alias="centerFrac", gt=0.0, le=1.0)
+    trim_strength: Fraction = Field(0.15, alias="trimStrength")
+    min_keep_fraction: Fraction = Field(0.70, alias="minKeepFrac")
+
+    @property
+    def scored_size_px(self) -> tuple[int, int]:
+        """Width and height of the central part that is scored."""
+        width_px, height_px = self.fixed_resize
+        return round(width_px * self.center_fraction), round(height_px * self.center_fraction)
+
+    @model_validator(mode="after")
+    def _is_large_enough_to_score(self) -> "Preprocessing":
+        shorter_px = min(self.scored_size_px)
+        if self.use_ms_ssim and shorter_px <= MS_SSIM_SIDE_PX:
+            raise ValueError(
+                f"fixedResize x centerFrac leaves {shorter_px} pixels on the shorter side; "
+                f"MS-SSIM needs more than {MS_SSIM_SIDE_PX}"
+            )
+        if shorter_px < 7:
+            raise ValueError(
+                f"fixedResize x centerFrac leaves {shorter_px} pixels on the shorter side; "
+                "SSIM needs at least 7"
+            )
+        return self
+
+
+class Post(Section):
+    """How matching pairs are sent to Hydrus."""
+
+    batch_size: int = Field(200, ge=1, le=10_000)
+    max_retries: int = Field(3, ge=0, le=100)
+    retry_pause_s: float = Field(1.0, ge=0.0, le=3600.0)
+    do_default_merge: bool = True
+
+
+class Timeouts(Section):
+    """How long to wait for an answer, in seconds."""
+
+    api: float = Field(60, gt=0.0)
+    thumb: float = Field(60, gt=0.0)
+    post: float = Field(60, gt=0.0)
+
+
+class Network(Section):
+    """How hard to press the client."""
+
+    max_connections: int = Field(8, ge=1, le=64)
+    backoff_factor: float = Field(0.5, ge=0.0, le=60.0)
+
+
+class IndexLocation(Section):
+    """Where the index lies; relative paths count from the folder of the config."""
+
+    path: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+
+class Config(Section):
+    """The whole of hydrus_config.json; every key has a default but `api_key`."""
+
+    api_key: str = PLACEHOLDER_KEY
+    api_url: str = "http://127.0.0.1"
+    api_port: int = Field(42001, ge=1, le=65_535)
+    tags: Annotated[list[Tag | Annotated[list[Tag], Field(min_length=1)]], Field(min_length=1)] = [
+        "system:filetype is video"
+    ]
+    verbose: bool = False
+    verbosity: int | None = Field(None, ge=0, le=2)
+    progress: Progress = Progress()
+    filters: Filters = Filters()
+    candidate_generation: CandidateGeneration = CandidateGeneration()
+    ahash: AverageHash = AverageHash()
+    preprocessing: Preprocessing = Preprocessing()
+    similarity_threshold: Fraction = 0.60
+    post: Post = Post()
+    timeouts: Timeouts = Timeouts()
+    network: Network = Network()
+    index: IndexLocation = IndexLocation()
+    ssim_parallel: Any = None
+
+    @field_validator("api_url")
+    @classmethod
+    def _is_an_http_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError('must be an address like "http://127.0.0.1"')
+        if parts.port is not None:
+            raise ValueError(f"must not hold a port; put {parts.port} into api_port")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError("must be just scheme and host")
+        return value.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """Where the Client API answers: scheme, host, port and path, without a slash at the end."""
+        parts = urlsplit(self.api_url)
+        return f"{parts.scheme}://{parts.netloc}:{self.api_port}{parts.path}"
+
+    @property
+    def chattiness(self) -> int:
+        """0: warnings only; 1: the course of a run; 2: every pair's score as well."""
+        if self.verbose:
+            return 2
+        return 1 if self.verbosity is None else self.verbosity
+
+    @property
+    def thumbnails_in_flight(self) -> int:
+        """How many thumbnails are asked for at the same time."""
+        return min(
+            self.network.max_connections, self.ahash.io_workers or self.network.max_connections
+        )
+
+    @property
+    def superseded_keys(self) -> list[str]:
+        """Keys of the older script that are set but no longer needed."""
+        keys = {"ahash.prefixBits": self.ahash.prefix_bits, "ssim_parallel": self.ssim_parallel}
+        return [key for key, value in keys.items() if value is not None]
+
+    def require_key(self) -> str:
+        """Return the access key.
+
+        Raises:
+            ConfigError: it is still the placeholder, or empty.
+        """
+        if self.api_key.strip() in ("", PLACEHOLDER_KEY):
+            raise ConfigError(
+                "api_key is not set: the config still holds the placeholder",
+                "In Hydrus: services > review services > client api > add; allow 'search for and "
+                "fetch files' and 'edit file relationships', and put the key into api_key "
+                f"(or into the environment variable {API_KEY_VARIABLE}).",
+            )
+        return self.api_key.strip()
+
+
+def load(path: Path) -> Config:
+    """Read and check a config file (JSON, UTF-8).
+
+    The environment variable HYDINDEX_API_KEY, where set, takes the place of `api_key`.
+
+    Raises:
+        ConfigError: the file cannot be read, is not JSON, or holds a wrong, unknown or
+            repeated key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to put a BOM first
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no config at {path}",
+            "Copy hydrus_config.json from the README to this place, or name yours with --config.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The config {path} cannot be read: {error}", "Mend the file or its permissions."
+        ) from None
+
+    values = _parse_json(text, path)
+    if key := os.environ.get(API_KEY_VARIABLE):
+        values["api_key"] = key
+    try:
+        return Config.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = "\n".join(f"  {_describe(dict(problem))}" for problem in error.errors())
+        raise ConfigError(
+            f"The config {path} is wrong:\n{problems}",
+            "Mend these keys; the README lists every key with its range and default.",
+        ) from None
+
+
+def index_path(config: Config, config_path: Path) -> Path:
+    """Where the index lies: `index.path`, or hydindex.db beside the config."""
+    name = Path(config.index.path).expanduser() if config.index.path else Path("hydindex.db")
+    return config_path.absolute().parent / name
+
+
+def _parse_json(text: str, path: Path) -> dict[str, Any]:
+    def refuse_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(items)
+        if len(seen) < len(items):
+            names = [name for name, _ in items]
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f'The config {path} sets "{repeated}" twice', "Keep one of the two.")
+        return seen
+
+    try:
+        values = json.loads(text, object_pairs_hook=refuse_repeated_keys)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"The config {path} is not valid JSON: {error.msg} "
+            f"at line {error.lineno}, column {error.colno}",
+            "Mend that place: a missing comma or quote is the usual cause.",
+        ) from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"The config {path} holds no JSON object", "It must begin with { and end with }."
+        )
+    return values
+
+
+def _describe(problem: Mapping[str, Any]) -> str:
+    """Turn one of pydantic's findings into a line that names the key and the mistake."""
+    place = problem["loc"]
+    # pydantic names the branch of a union ("str", "list[...]") inside the location; people
+    # only know keys and positions.
+    names = [str(part) for part in place if isinstance(part, int) or part in _ALL_KEY_PARTS]
+    name = ".".join(names)
+    if problem["type"] == "extra_forbidden":
+        unknown = ".".join(str(part) for part in place)
+        close = difflib.get_close_matches(unknown, _ALL_KEYS, n=1, cutoff=0.0)
+        return f'unknown key "{unknown}"; the nearest known one is "{close[0]}"'
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        yield key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{key}.")
+
+
+_ALL_KEYS = tuple(_keys(Config))
+_ALL_KEY_PARTS = frozenset(part for key in _ALL_KEYS for part in key.split("."))

@@ -1,0 +1,77 @@
+"""What a person sees: log lines and progress bars on stderr, results on stdout."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class _TqdmHandler(logging.Handler):
+    """Writes log lines to stderr, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class Console:
+    """One command's output.
+
+    `chattiness` is 0 for warnings only, 1 for the course of a run, 2 for every pair's score.
+    With `as_json`, stdout gets one JSON object and nothing else.
+    """
+
+    def __init__(self, *, chattiness: int, as_json: bool, show_progress: bool) -> None:
+        self.as_json = as_json
+        self.quiet = chattiness == 0
+        self._show_progress = show_progress and not self.quiet and sys.stderr.isatty()
+        handler = _TqdmHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("hydindex")
+        logger.handlers = [handler]
+        logger.setLevel(_LEVELS[chattiness])
+        logger.propagate = False
+
+    def progress(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:
+        """Hand on items, showing a bar for the stage if a person is watching."""
+        with tqdm(
+            items,
+            desc=stage,
+            total=total,
+            unit=unit,
+            file=sys.stderr,
+            disable=not self._show_progress,
+            leave=False,
+            dynamic_ncols=True,
+        ) as bar:
+            yield from bar
+
+    def note(self, text: str) -> None:
+        """Log a line about the run itself."""
+        logging.getLogger("hydindex").info(text)
+
+    def print(self, text: str = "") -> None:
+        """Print a line of the result, for people; nothing with `--json` or `--quiet`."""
+        if not self.as_json and not self.quiet:
+            print(text)
+
+    def table(self, title: str, rows: Mapping[str, object]) -> None:
+        """Print labelled values below a title, aligned; nothing where there are none."""
+        if not rows:
+            return
+        width = max(len(label) for label in rows)
+        self.print(title)
+        for label, value in rows.items():
+            shown = f"{value:>9,}" if isinstance(value, int) else value
+            self.print(f"  {label:<{width}}  {shown}")
+
+    def print_json(self, value: Mapping[str, Any]) -> None:
+        """Print the one JSON object of `--json`."""
+        if self.as_json:
+            print(json.dumps(value, indent=2))

@@ -1,0 +1,120 @@
+"""What can end a run: each error says what happened, what to do, and how the command exits."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command, as the README lists them."""
+
+    DONE = 0
+    PARTLY_DONE = 1
+    BAD_CONFIG = 2
+    HYDRUS = 3
+    INDEX = 4
+
+
+class HydindexError(Exception):
+    """Trouble with a whole run; trouble with one file is a value instead (`model.Unusable`)."""
+
+    kind: ClassVar[str]
+    exit_code: ClassVar[ExitCode]
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class ConfigError(HydindexError):
+    """The command line or hydrus_config.json is wrong."""
+
+    kind = "config"
+    exit_code = ExitCode.BAD_CONFIG
+
+
+class HydrusUnreachable(HydindexError):
+    """No answer came; a request that writes may or may not have been carried out."""
+
+    kind = "hydrus_unreachable"
+    exit_code = ExitCode.HYDRUS
+
+
+class HydrusAccessDenied(HydindexError):
+    """Hydrus refuses the access key, or the key lacks a permission."""
+
+    kind = "hydrus_access"
+    exit_code = ExitCode.HYDRUS
+
+
+class HydrusBadReply(HydindexError):
+    """An answer came that no Hydrus client gives: wrong address, a proxy's page, half a JSON."""
+
+    kind = "hydrus_bad_reply"
+    exit_code = ExitCode.HYDRUS
+
+
+class HydrusRejected(HydindexError):
+    """Hydrus calls the request wrong (400) or does not know a thing that it names (404)."""
+
+    kind = "hydrus_rejected"
+    exit_code = ExitCode.HYDRUS
+
+
+class ConfigChanged(HydindexError):
+    """The index was made with other settings than the config has now."""
+
+    kind = "config_changed"
+    exit_code = ExitCode.INDEX
+
+
+class IndexLocked(HydindexError):
+    """Another run holds the index."""
+
+    kind = "index_locked"
+    exit_code = ExitCode.INDEX
+
+
+class IndexMissing(HydindexError):
+    """There is no index yet."""
+
+    kind = "index_missing"
+    exit_code = ExitCode.INDEX
+
+
+class IndexOutdated(HydindexError):
+    """An older hydindex wrote the index, and this command may not change it."""
+
+    kind = "index_outdated"
+    exit_code = ExitCode.INDEX
+
+
+class IndexTooNew(HydindexError):
+    """A newer hydindex wrote the index."""
+
+    kind = "index_too_new"
+    exit_code = ExitCode.INDEX
+
+
+class IndexUnusable(HydindexError):
+    """SQLite cannot read or write the index: damaged, read-only, or the disk is full."""
+
+    kind = "index_unusable"
+    exit_code = ExitCode.INDEX
+
+
+class UnexpectedError(HydindexError):
+    """A bug of hydindex, or trouble that it has no better words for."""
+
+    kind = "unexpected"
+    exit_code = ExitCode.PARTLY_DONE
+
+    @classmethod
+    def of(cls, error: Exception) -> "UnexpectedError":
+        """Wrap any other exception, which stays visible as the cause."""
+        wrapped = cls(
+            f"An unexpected error: {type(error).__name__}: {error}",
+            "What was done is kept. Run the command again with -v, and report what it shows.",
+        )
+        wrapped.__cause__ = error
+        return wrapped

@@ -1,0 +1,1 @@
+"""The edge to Hydrus: its Client API, spoken over HTTP."""

@@ -1,0 +1,132 @@
+"""What Hydrus answers, as types; facts observed with client v681, API 94."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hydindex.model import FoundFile, RemoteFile
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Reply(BaseModel):
+    """Exact types; keys that hydindex does not use are passed over."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class ApiVersion(Reply):
+    """/api_version."""
+
+    version: int
+    hydrus_version: int
+
+
+class AccessKey(Reply):
+    """/verify_access_key."""
+
+    name: str
+    permits_everything: bool
+    basic_permissions: list[int]
+
+
+class SearchResult(Reply):
+    """/get_files/search_files; a search without tags is answered without `hashes`."""
+
+    file_ids: list[int]
+    hashes: list[Sha256] = []
+
+    def files(self) -> list[FoundFile]:
+        """Pair up ids and hashes, which Hydrus lists in the same order; each file once.
+
+        Raises:
+            ValueError: the lists differ in length.
+        """
+        found = zip(self.file_ids, self.hashes, strict=True)
+        return list({sha256: FoundFile(hydrus_id, sha256) for hydrus_id, sha256 in found}.values())
+
+
+class Metadata(Reply):
+    """/get_files/file_metadata: the rows are checked one by one, so that a bad one costs itself."""
+
+    metadata: list[dict[str, Any]]
+
+    def files(self) -> list[RemoteFile]:
+        """Give every row that describes a file; a row that makes no sense is left out."""
+        return [row.file() for row in _valid_rows(self.metadata)]
+
+
+class MetadataRow(Reply):
+    """What Hydrus says of one file. `duration` is in milliseconds, an int, a float or null."""
+
+    file_id: int
+    hash: Sha256
+    size: int | None = None
+    mime: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    num_frames: int | None = None
+
+    def file(self) -> RemoteFile:
+        """Give the row the project's names and units."""
+        return RemoteFile(
+            hydrus_id=self.file_id,
+            sha256=self.hash,
+            size_bytes=self.size,
+            mime=self.mime,
+            width_px=self.width,
+            height_px=self.height,
+            duration_ms=self.duration,
+            num_frames=self.num_frames,
+        )
+
+
+class FileRelationships(Reply):
+    """One file's relationships: its group's king, and its partners by kind.
+
+    Partners are listed by the king of their own duplicate group, so a pair posted with a member
+    of a group reads back under that group's king.
+    """
+
+    king: Sha256
+    potentials: list[Sha256] = Field(alias="0")
+    false_positives: list[Sha256] = Field(alias="1")
+    alternates: list[Sha256] = Field(alias="3")
+    duplicates: list[Sha256] = Field(alias="8")
+
+    @property
+    def partners(self) -> set[str]:
+        """Every file that this one is related to, in whatever way."""
+        return {
+            *self.potentials,
+            *self.false_positives,
+            *self.alternates,
+            *self.duplicates,
+        }
+
+
+class Relationships(Reply):
+    """/manage_file_relationships/get_file_relationships."""
+
+    file_relationships: dict[str, FileRelationships]
+
+    def related(self, a: str, b: str) -> bool:
+        """Whether Hydrus relates two files in any way, directly or through their groups."""
+        one, two = self.file_relationships.get(a), self.file_relationships.get(b)
+        if one is None or two is None:
+            return False
+        return (
+            one.king == two.king
+            or not one.partners.isdisjoint((b, two.king))
+            or not two.partners.isdisjoint((a, one.king))
+        )
+
+
+def _valid_rows(rows: Iterable[dict[str, Any]]) -> Iterable[MetadataRow]:
+    for row in rows:
+        try:
+            yield MetadataRow.model_validate(row)
+        except ValidationError:
+            continue

@@ -1,0 +1,169 @@
+"""The compared set: which files have been compared with each other under the present recipe.
+
+Within the set every pair that the candidate rules allow has been scored. Files join it in steps,
+each compared with all that are in it. A file that Hydrus no longer finds leaves it, and joins again
+when it returns; its earlier stays are kept. Two files have been compared if and only if any of
+their stays overlap: so a file that returns meets just those that joined while it was away.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from hydindex import clock
+from hydindex.index.schema import compared_stay, file, index_state, pair
+from hydindex.model import NOT_COMPARED, Comparables, PairState, ScoredPair
+
+_NEVER_SENT = (PairState.QUEUED, PairState.REFUSED)
+_IS_UNCOMPARED = (
+    (file.c.state == "prepared") & file.c.gone_at.is_(None) & file.c.compared_since.is_(None)
+)
+_IS_COMPARED = file.c.compared_since.is_not(None)
+
+
+class ComparisonStore:
+    """Reads and extends the compared set. Every method that writes is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def uncompared(self) -> Comparables:
+        """Load the files that wait to be compared, by duration; those without one come last."""
+        return self._load(_IS_UNCOMPARED)
+
+    def comparable(self) -> Comparables:
+        """Load every file that is there and has a picture, by duration, compared or not.
+
+        Files that wait to be prepared have an average hash of 0.
+        """
+        return self._load(file.c.state.in_(["prepared", "fetched"]) & file.c.gone_at.is_(None))
+
+    def compared_between(self, shortest_ms: float, longest_ms: float) -> Comparables:
+        """Load the compared set's files of these durations, both ends included."""
+        return self._load(_IS_COMPARED & file.c.duration_ms.between(shortest_ms, longest_ms))
+
+    def compared_without_duration(self) -> Comparables:
+        """Load the compared set's files that have no duration, such as still images."""
+        return self._load(_IS_COMPARED & file.c.duration_ms.is_(None))
+
+    def earlier_stays(self) -> dict[int, list[tuple[int, int]]]:
+        """Load the earlier stays of all files that have ever left the compared set.
+
+        File id -> the step at which it joined, and the step by which it had left, for each stay.
+        """
+        query = select(
+            compared_stay.c.file_id, compared_stay.c.first_step, compared_stay.c.end_step
+        )
+        stays: dict[int, list[tuple[int, int]]] = {}
+        with self._engine.connect() as connection:
+            for file_id, first_step, end_step in connection.execute(query):
+                stays.setdefault(file_id, []).append((first_step, end_step))
+        return stays
+
+    def record(self, joined: Sequence[int], matches: Iterable[ScoredPair]) -> None:
+        """Let files join the compared set, and queue their matches: both, or neither.
+
+        A pair that is known already keeps its state: what was posted is never queued again.
+        """
+        with self._engine.begin() as connection:
+            step = connection.execute(select(index_state.c.next_step)).scalar_one()
+            connection.execute(update(index_state).values(next_step=step + 1))
+            connection.execute(
+                update(file).where(file.c.id == bindparam("row_id")).values(compared_since=step),
+                [{"row_id": file_id} for file_id in joined],
+            )
+            rows = [
+                {"low_id": match.pair.low, "high_id": match.pair.high, "score": match.score}
+                for match in matches
+            ]
+            if rows:
+                statement = upsert(pair).values(
+                    matches=True, state=PairState.QUEUED, state_at=clock.now()
+                )
+                changed = {"score": statement.excluded.score, "matches": True}
+                connection.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["low_id", "high_id"], set_=changed
+                    ),
+                    rows,
+                )
+
+    def restart(self, recipe: dict[str, Any], *, prepare_again: bool) -> None:
+        """Take up a new recipe: nothing is compared under it yet, and perhaps nothing prepared.
+
+        Pairs that were never sent leave the queue, until they match again. All others stay.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(update(index_state).values(recipe=recipe))
+            connection.execute(update(file).values(compared_since=None))
+            connection.execute(delete(compared_stay))
+            connection.execute(delete(pair).where(pair.c.state.in_(_NEVER_SENT)))
+            connection.execute(update(pair).values(matches=False))
+            if prepare_again:
+                connection.execute(
+                    update(file)
+                    .where(file.c.state == "prepared")
+                    .values(state="fetched", average_hash=None)
+                )
+
+    def _load(self, condition: ColumnElement[bool]) -> Comparables:
+        query = (
+            select(
+                file.c.id,
+                file.c.duration_ms,
+                file.c.width_px * 1.0 / func.nullif(file.c.height_px, 0),
+                func.coalesce(file.c.average_hash, 0),
+                func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
+            )
+            .where(condition)
+            .order_by(file.c.duration_ms.nulls_last(), file.c.id)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        ids, durations_ms, ratios, hashes, since = zip(*rows, strict=True) if rows else [()] * 5
+        return Comparables(
+            ids=np.array(ids, np.int64),
+            duration_ms=np.array(durations_ms, np.float64),
+            aspect_ratio=np.array(ratios, np.float64),
+            average_hash=np.array(hashes, np.int64).view(np.uint64),
+            compared_since=np.array(since, np.int64),
+        )
+
+
+def leave(connection: Connection, ids: Iterable[int]) -> None:
+    """Take files out of the compared set, remembering their stay in it."""
+    rows = [{"row_id": file_id} for file_id in ids]
+    if not rows:
+        return
+    is_row = file.c.id == bindparam("row_id")
+    stay = select(file.c.id, file.c.compared_since, index_state.c.next_step).where(
+        is_row, _IS_COMPARED
+    )
+    connection.execute(
+        insert(compared_stay).from_select(["file_id", "first_step", "end_step"], stay), rows
+    )
+    connection.execute(update(file).where(is_row).values(compared_since=None), rows)
+
+
+def forget(connection: Connection, ids: Iterable[int]) -> None:
+    """Make files count as never compared, because their pictures are replaced."""
+    for file_id in ids:
+        is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
+        connection.execute(delete(compared_stay).where(compared_stay.c.file_id == file_id))
+        connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(_NEVER_SENT)))
+        connection.execute(update(pair).where(is_in_pair).values(matches=False))
+        connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))

@@ -1,0 +1,36 @@
+"""One writer at a time: a lock file beside the index, which the system frees when a run dies."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hydindex.errors import IndexLocked, IndexUnusable
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the index at `path` for writing.
+
+    Raises:
+        IndexLocked: another run holds it; who, the caller can read from the index's runs.
+        IndexUnusable: no lock file can be made there.
+    """
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise IndexLocked(
+            f"Another run of hydindex holds the index {path}",
+            "Wait until it has ended, then run the command again.",
+        ) from None
+    except OSError as error:
+        raise IndexUnusable(
+            f"The index {path} cannot be locked: {error}",
+            "Does the folder exist, and may you write to it?",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

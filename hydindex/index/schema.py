@@ -1,0 +1,160 @@
+"""The tables of the index. Promises stand here as constraints, so that SQLite itself keeps them.
+
+Blobs have tables of their own: a scan of the files' metadata touches none of them.
+The migrations under `migrations/` create these tables; a test holds both to each other.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+REVISION: Final = "0001"
+"""The newest Alembic revision; an index with this one needs no migration."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# One row a file that has been judged: its thumbnail is stored, or known not to exist.
+#   unusable  no picture to compare; the reason says why
+#   fetched   its thumbnail waits to be prepared (again)
+#   prepared  average hash and array are made by the index's recipe
+# `compared_since` is the step (see `index_state`) at which the file joined the compared set, in
+# which every pair that the candidate rules allow has been scored; null while outside of it.
+file = Table(
+    "file",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("size_bytes", Integer),
+    Column("mime", Text),
+    Column("width_px", Integer),
+    Column("height_px", Integer),
+    Column("duration_ms", Float),
+    Column("num_frames", Integer),
+    Column("state", Text, nullable=False),
+    Column("unusable_reason", Text),
+    Column("checked_at", Text, nullable=False),
+    Column("gone_at", Text),
+    Column("average_hash", Integer),
+    Column("compared_since", Integer),
+    CheckConstraint("length(sha256) = 32", "sha256"),
+    CheckConstraint("state IN ('unusable', 'fetched', 'prepared')", "state"),
+    CheckConstraint("(state = 'unusable') = (unusable_reason IS NOT NULL)", "reason"),
+    CheckConstraint("(state = 'prepared') = (average_hash IS NOT NULL)", "prepared"),
+    CheckConstraint(
+        "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
+    ),
+)
+compared = Index(
+    "ix_file_compared", file.c.duration_ms, sqlite_where=file.c.compared_since.is_not(None)
+)
+Index(
+    "ix_file_uncompared",
+    file.c.duration_ms,
+    sqlite_where=(
+        (file.c.state == "prepared") & file.c.gone_at.is_(None) & file.c.compared_since.is_(None)
+    ),
+)
+Index("ix_file_unprepared", file.c.state, sqlite_where=file.c.state != "prepared")
+
+# Pictures as Hydrus served them, so that a rebuild needs no refetch.
+thumbnail = Table(
+    "thumbnail",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("picture", LargeBinary, nullable=False),
+)
+
+# Prepared arrays: raw uint8 pixels, row by row, compressed with Zstandard.
+prepared_array = Table(
+    "prepared_array",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("pixels", LargeBinary, nullable=False),
+)
+
+# The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.
+# Two files have been compared if and only if any of their stays overlap.
+compared_stay = Table(
+    "compared_stay",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), nullable=False),
+    Column("first_step", Integer, nullable=False),
+    Column("end_step", Integer, nullable=False),
+    PrimaryKeyConstraint("file_id", "first_step"),
+    CheckConstraint("first_step < end_step", "order"),
+)
+
+# Matching pairs and what became of them. `matches` is false for a pair that Hydrus was told of
+# under an earlier recipe and that does not match under the present one; the row must stay, or the
+# pair could be posted a second time. `score` is that of the last time it matched.
+pair = Table(
+    "pair",
+    metadata,
+    Column("low_id", ForeignKey("file.id"), nullable=False),
+    Column("high_id", ForeignKey("file.id"), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("matches", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("state_at", Text, nullable=False),
+    PrimaryKeyConstraint("low_id", "high_id"),
+    CheckConstraint("low_id < high_id", "order"),
+    CheckConstraint("matches IN (0, 1)", "matches"),
+    CheckConstraint("state IN ('queued', 'sending', 'posted', 'known', 'refused')", "state"),
+    CheckConstraint("(state = 'refused') = (reason IS NOT NULL)", "reason"),
+    sqlite_with_rowid=False,
+)
+Index("ix_pair_high_id", pair.c.high_id)
+Index(
+    "ix_pair_waiting",
+    pair.c.state,
+    sqlite_where=pair.c.state.in_(["queued", "sending", "refused"]),
+)
+
+# One row: what the data was made with, and the next step of comparing.
+index_state = Table(
+    "index_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("recipe", JSON, nullable=False),
+    Column("next_step", Integer, nullable=False),
+    CheckConstraint("id = 1", "single"),
+)
+
+# `finished_at` is null while a run goes on, and for ever where it was killed.
+run = Table(
+    "run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("process_id", Integer, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text),
+    Column("exit_code", Integer),
+    Column("report", JSON),
+    Column("error", Text),
+)

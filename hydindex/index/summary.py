@@ -1,0 +1,63 @@
+"""What the index holds, in numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Select, func, select
+
+from hydindex.index.schema import file, pair
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of files and pairs. Files that are gone are counted apart from all others.
+
+    `waiting_files` are there but not yet prepared or compared; `unusable_reasons` and
+    `refusal_reasons` tell how many files or pairs there are for each reason.
+    """
+
+    comparable_files: int
+    waiting_files: int
+    gone_files: int
+    unusable_reasons: dict[str, int]
+    pair_states: dict[str, int]
+    refusal_reasons: dict[str, int]
+
+
+def summarize(engine: Engine) -> Summary:
+    """Count what the index holds."""
+    present = file.c.gone_at.is_(None)
+    counts = select(
+        func.count().filter(present & file.c.compared_since.is_not(None)),
+        func.count().filter(
+            present & (file.c.state != "unusable") & file.c.compared_since.is_(None)
+        ),
+        func.count().filter(~present),
+    ).select_from(file)
+    unusable = (
+        select(file.c.unusable_reason, func.count())
+        .where(present, file.c.state == "unusable")
+        .group_by(file.c.unusable_reason)
+        .order_by(func.count().desc())
+    )
+    states = select(pair.c.state, func.count()).group_by(pair.c.state)
+    refusals = (
+        select(pair.c.reason, func.count())
+        .where(pair.c.state == "refused")
+        .group_by(pair.c.reason)
+        .order_by(func.count().desc())
+    )
+
+    def counted(query: Select[Any]) -> dict[str, int]:
+        return {str(name): int(count) for name, count in connection.execute(query)}
+
+    with engine.connect() as connection:
+        comparable_files, waiting_files, gone_files = connection.execute(counts).one()
+        return Summary(
+            comparable_files=comparable_files,
+            waiting_files=waiting_files,
+            gone_files=gone_files,
+            unusable_reasons=counted(unusable),
+            pair_states=counted(states),
+            refusal_reasons=counted(refusals),
+        )

@@ -1,0 +1,1 @@
+"""Pure functions that decide which files look alike."""

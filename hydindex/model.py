@@ -1,0 +1,167 @@
+"""The values that travel between the stages of a run. Each type names the step reached."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+"""A prepared thumbnail: (height, width) grey or (height, width, 3) RGB, uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the search found.
+
+    `sha256` is its identity (64 hex digits); `hydrus_id` is Hydrus's own `file_id`, which belongs
+    to one Hydrus database and is used only for the requests of the same run.
+    """
+
+    hydrus_id: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """What Hydrus says of a file. None where Hydrus does not know."""
+
+    hydrus_id: int
+    sha256: str
+    size_bytes: int | None
+    mime: str | None
+    width_px: int | None
+    height_px: int | None
+    duration_ms: float | None
+    num_frames: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A file's thumbnail as Hydrus served it: the bytes of a JPEG or PNG."""
+
+    file: RemoteFile
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that cannot be compared, and why. It is asked for again after a week."""
+
+    file: RemoteFile
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFetched:
+    """A file whose metadata or thumbnail could not be had this time; the next run tries again."""
+
+    file: FoundFile
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A thumbnail made comparable.
+
+    `average_hash` is 64 bits as an unsigned integer, first pixel highest; `array` is trimmed,
+    resized and filtered as the config says.
+    """
+
+    average_hash: int
+    array: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class ComparableFile:
+    """A file with its picture and all that was made of it: ready for the index."""
+
+    thumbnail: Thumbnail
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Comparables:
+    """What the candidate rules look at, of many files: parallel arrays of one length.
+
+    `ids` int64; `duration_ms` and `aspect_ratio` (width / height) float64, NaN where unknown;
+    `average_hash` uint64; `compared_since` int64, the step at which the file joined the compared
+    set, or NOT_COMPARED.
+    """
+
+    ids: NDArray[np.int64]
+    duration_ms: NDArray[np.float64]
+    aspect_ratio: NDArray[np.float64]
+    average_hash: NDArray[np.uint64]
+    compared_since: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, chosen: slice | NDArray[np.bool_]) -> "Comparables":
+        return Comparables(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def __add__(self, other: "Comparables") -> "Comparables":
+        names = [field.name for field in fields(self)]
+        return Comparables(
+            *(np.concatenate((getattr(self, name), getattr(other, name))) for name in names)
+        )
+
+
+NOT_COMPARED: Final = np.iinfo(np.int64).max
+"""The `compared_since` of a file outside of the compared set: later than every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePair:
+    """An unordered pair of two different files, by their ids in the index."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"not a pair in order: {self.low}, {self.high}; use FilePair.of")
+
+    @classmethod
+    def of(cls, a: int, b: int) -> "FilePair":
+        """Put two ids in order.
+
+        Raises:
+            ValueError: the two are the same file.
+        """
+        return cls(min(a, b), max(a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPair:
+    """A pair and its similarity, 1.0 for identical pictures."""
+
+    pair: FilePair
+    score: float
+
+
+class PairState(StrEnum):
+    """Where a matching pair stands on its way to Hydrus.
+
+    queued -> known, or queued -> sending -> posted | refused. The next run treats a refused pair
+    like a queued one, and queues a sending one again if Hydrus does not have it. Posted and known
+    are final: such a pair is never sent again.
+    """
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    POSTED = "posted"
+    KNOWN = "known"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPair:
+    """A pair in the outbox, with the SHA-256 of both files by which Hydrus knows them."""
+
+    pair: FilePair
+    sha256_low: str
+    sha256_high: str
+    score: float

@@ -1,0 +1,136 @@
+"""The results of the commands, in words for people and as JSON for programs."""
+
+from dataclasses import asdict
+
+from hydindex.console import Console
+from hydindex.errors import ExitCode
+from hydindex.index.runs import RecordedRun
+from hydindex.run.rebuild import RebuildPlan
+from hydindex.run.report import Report
+from hydindex.run.stats import Stats
+
+
+def show_report(
+    console: Console, report: Report, command: str, exit_code: ExitCode, *, dry_run: bool
+) -> None:
+    """Show what an update or a rebuild found and did."""
+    files, pairs, seconds = report.files, report.pairs, report.seconds
+    console.print_json(
+        {
+            "command": command,
+            "exit_code": int(exit_code),
+            "dry_run": dry_run,
+            **report.to_json(),
+        }
+    )
+    console.print(
+        f"Files: {files.found:,} found; {files.new:,} new, {files.gone:,} gone, "
+        f"{files.returned:,} returned; {files.indexed:,} indexed, {files.unusable:,} unusable"
+    )
+    console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} match")
+    if command == "rebuild":
+        console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
+    elif dry_run:
+        console.print(
+            f"Hydrus: would post {pairs.queued:,} pairs, knew {pairs.known:,} already "
+            "(a dry run: nothing was posted)"
+        )
+    else:
+        console.print(
+            f"Hydrus: {pairs.posted:,} posted, {pairs.known:,} known already, "
+            f"{pairs.refused:,} refused, {pairs.queued:,} still queued"
+        )
+    console.print(
+        f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
+        f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, post {seconds.post:.1f})"
+    )
+
+
+def show_plan(console: Console, plan: RebuildPlan) -> None:
+    """Show what a rebuild would redo."""
+    work = {
+        "files_to_fetch": plan.files_to_fetch,
+        "files_to_prepare": plan.files_to_prepare,
+        "files_to_compare": plan.files_to_compare,
+        "pairs_to_score_at_most": plan.pairs,
+    }
+    console.print_json(
+        {
+            "command": "rebuild",
+            "exit_code": int(ExitCode.DONE),
+            "dry_run": True,
+            "changes": [asdict(change) for change in plan.changes],
+            "work": work,
+        }
+    )
+    if not any(work.values()):
+        console.print("Nothing to redo: the index is made with this config.")
+        return
+    console.table(
+        "Changed in the config",
+        {change.key: f"{change.old} -> {change.new}" for change in plan.changes},
+    )
+    console.table(
+        "A rebuild would",
+        {
+            "fetch again": f"{plan.files_to_fetch:,} files",
+            "prepare again": f"{plan.files_to_prepare:,} files, from the stored thumbnails",
+            "compare again": f"{plan.files_to_compare:,} files",
+            "score": f"{plan.pairs:,} pairs at most",
+        },
+    )
+    console.print("Nothing was changed (a dry run).")
+
+
+def show_stats(console: Console, stats: Stats) -> None:
+    """Show what the index holds, what needs attention first."""
+    summary = stats.summary
+    console.print_json(
+        {
+            "command": "stats",
+            "exit_code": int(ExitCode.DONE),
+            "index": {"path": stats.path, "size_bytes": stats.size_bytes},
+            "files": {
+                "comparable": summary.comparable_files,
+                "waiting": summary.waiting_files,
+                "unusable": summary.unusable_reasons,
+                "gone": summary.gone_files,
+            },
+            "pairs": {"states": summary.pair_states, "refusals": summary.refusal_reasons},
+            "changes": [asdict(change) for change in stats.changes],
+            "runs": [asdict(run) for run in stats.latest_runs],
+        }
+    )
+    console.table(
+        "Config changed since the index was made: run hydindex rebuild",
+        {change.key: f"{change.old} -> {change.new}" for change in stats.changes},
+    )
+    console.print(f"Index {stats.path}, {stats.size_bytes / 1e6:,.1f} MB")
+    unusable = summary.unusable_reasons
+    console.table(
+        "Files",
+        {
+            "compared": summary.comparable_files,
+            "waiting to be compared": summary.waiting_files,
+            "unusable": sum(unusable.values()),
+            "gone from Hydrus": summary.gone_files,
+        },
+    )
+    console.table("Unusable files", unusable)
+    console.table("Pairs", summary.pair_states)
+    console.table("Refused pairs", summary.refusal_reasons)
+    console.table("Latest runs", {run.started_at: _in_words(run) for run in stats.latest_runs})
+
+
+def _in_words(run: RecordedRun) -> str:
+    name = f"{run.command} --dry-run" if run.dry_run else run.command
+    if run.report is None:
+        return f"{name}: goes on, or was cut short"
+    files, pairs = run.report["files"], run.report["pairs"]
+    outcome = f"{name}: exit {run.exit_code}, {run.report['seconds']['total']:.1f} s, "
+    if run.error:
+        return outcome + run.error.splitlines()[0]
+    return (
+        outcome
+        + f"{files['new']:,} new files, {pairs['matched']:,} matches, {pairs['posted']:,} posted"
+    )

@@ -1,0 +1,121 @@
+"""Turns a thumbnail as Hydrus serves it into what is compared: an average hash and an array."""
+
+import io
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.ndimage import gaussian_filter, uniform_filter1d
+
+from hydindex.config import Config
+from hydindex.model import Picture, Prepared
+from hydindex.prepare.average_hash import average_hash
+
+# Rows are judged by the mean of their neighbourhood, so that one odd line does not stop a trim.
+_SMOOTHED_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How thumbnails are prepared; sizes are (width, height)."""
+
+    hash_resize_px: tuple[int, int]
+    size_px: tuple[int, int]
+    grey: bool
+    blur_sigma_px: float
+    equalize: bool
+    trim_strength: float
+    min_keep_fraction: float
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Take the settings from a config."""
+        settings = config.preprocessing
+        return cls(
+            hash_resize_px=config.ahash.resize,
+            size_px=settings.fixed_resize,
+            grey=settings.to_gray,
+            blur_sigma_px=settings.pre_blur_sigma,
+            equalize=settings.hist_eq,
+            trim_strength=settings.trim_strength,
+            min_keep_fraction=settings.min_keep_fraction,
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of every array prepared so: (height, width), or (height, width, 3)."""
+        width_px, height_px = self.size_px
+        return (height_px, width_px) if self.grey else (height_px, width_px, 3)
+
+
+def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
+    """Make a thumbnail (JPEG or PNG) comparable, or say why it cannot be."""
+    try:
+        picture = _decode(encoded)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        return f"its thumbnail cannot be decoded: {error}"
+    except Image.DecompressionBombError as error:
+        return f"its thumbnail is suspiciously large: {error}"
+    return Prepared(
+        average_hash=average_hash(picture, preparation.hash_resize_px),
+        array=_comparable_array(picture, preparation),
+    )
+
+
+def _decode(encoded: bytes) -> Image.Image:
+    """Decode to RGB; where a picture is transparent, black shines through."""
+    with Image.open(io.BytesIO(encoded)) as picture:
+        if not picture.has_transparency_data:
+            return picture.convert("RGB")
+        transparent = picture.convert("RGBA")
+    black = Image.new("RGBA", transparent.size, "black")
+    return Image.alpha_composite(black, transparent).convert("RGB")
+
+
+def _comparable_array(picture: Image.Image, preparation: Preparation) -> Picture:
+    """Trim, resize, turn grey, blur, equalize, in this order; uint8 of `preparation.shape`."""
+    grey = np.asarray(picture.convert("L"))
+    box = trim_box(grey, preparation.trim_strength, preparation.min_keep_fraction)
+    picture = picture.crop(box).resize(preparation.size_px, Image.Resampling.BILINEAR)
+    if preparation.grey:
+        picture = picture.convert("L")
+    array = np.asarray(picture)
+    if preparation.blur_sigma_px > 0:
+        sigma_px = preparation.blur_sigma_px
+        channels_stay_apart = (0,) * (array.ndim - 2)
+        blurred = gaussian_filter(
+            array.astype(np.float32), (sigma_px, sigma_px, *channels_stay_apart)
+        )
+        array = np.rint(blurred).astype(np.uint8)
+    if preparation.equalize:
+        array = np.asarray(ImageOps.equalize(Image.fromarray(array)))
+    return array
+
+
+def trim_box(
+    grey: NDArray[np.uint8], trim_strength: float, min_keep_fraction: float
+) -> tuple[int, int, int, int]:
+    """Find what is left of a (height, width) picture without its flat borders.
+
+    Gives left, top, right and bottom in pixels. Columns and rows are kept from the first to the
+    last whose contrast exceeds `trim_strength` times the largest; a direction in which less than
+    `min_keep_fraction` would be left is not trimmed at all.
+    """
+    left, right = _kept(grey.std(axis=0), trim_strength, min_keep_fraction)
+    top, bottom = _kept(grey.std(axis=1), trim_strength, min_keep_fraction)
+    return left, top, right, bottom
+
+
+def _kept(
+    contrast: NDArray[np.float64], trim_strength: float, min_keep_fraction: float
+) -> tuple[int, int]:
+    smooth = uniform_filter1d(contrast, _SMOOTHED_ROWS, mode="nearest")
+    (kept,) = np.nonzero(smooth > trim_strength * smooth.max())
+    if len(kept) == 0:  # the whole picture is flat
+        return 0, len(contrast)
+    first, end = int(kept[0]), int(kept[-1]) + 1
+    if end - first < min_keep_fraction * len(contrast):
+        return 0, len(contrast)
+    return first, end

@@ -1,0 +1,1 @@
+"""The use cases: what each command does, one promise after the other."""

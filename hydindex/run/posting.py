@@ -1,0 +1,146 @@
+"""Empties the outbox: posts each waiting pair to Hydrus, and reads back what became of it.
+
+A pair is marked as sending, and that mark is on disk, before it is sent. Whatever happens then,
+it is only sent again after the relationships in Hydrus, read back, show that it is not there.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+from hydindex.config import Config
+from hydindex.errors import HydrusRejected, HydrusUnreachable
+from hydindex.hydrus.client import HydrusClient
+from hydindex.index.index import Index
+from hydindex.model import OutboxPair, PairState
+from hydindex.run.report import Progress, Report
+
+log = logging.getLogger(__name__)
+
+# v682 answers 200 to potentials between videos and keeps none of them; v683 mended that.
+_VERSION_THAT_KEEPS_NO_VIDEO_PAIRS = 682
+
+
+class Poster:
+    """Posts pairs in batches, through one client, for one run."""
+
+    def __init__(self, index: Index, client: HydrusClient, config: Config, report: Report) -> None:
+        self._outbox = index.outbox
+        self._client = client
+        self._settings = config.post
+        self._report = report
+
+    def settle_interrupted(self) -> None:
+        """Find out what became of pairs that an earlier run was sending when it ended.
+
+        What Hydrus has is posted; the rest never arrived, and waits in the queue again.
+        """
+        interrupted = self._outbox.sending()
+        if interrupted:
+            log.info("reading back %d pairs that an interrupted run was sending", len(interrupted))
+        for batch in self._batches(interrupted):
+            self._outbox.move(self._settle_related(batch), PairState.QUEUED)
+
+    def post_waiting(self, progress: Progress, *, dry_run: bool) -> None:
+        """Post every pair that waits; in a dry run, only find out which Hydrus knows already."""
+        waiting = self._outbox.sendable()
+
+        def posted() -> Iterator[OutboxPair]:
+            for batch in self._batches(waiting):
+                unknown = self._set_known_aside(batch)
+                if not dry_run:
+                    self._outbox.move(unknown, PairState.SENDING)
+                    self._send(unknown)
+                yield from batch
+
+        for _ in progress(posted(), stage="Posting", total=len(waiting), unit="pair"):
+            pass
+        self._report.pairs.queued = len(self._outbox.sendable()) - self._report.pairs.refused
+
+    def _set_known_aside(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
+        """Move the pairs that Hydrus relates in any way to `known`, and give the rest."""
+        related, unrelated = self._look_up(batch)
+        self._outbox.move(related, PairState.KNOWN)
+        self._report.pairs.known += len(related)
+        return unrelated
+
+    def _send(self, batch: Sequence[OutboxPair]) -> None:
+        """Send pairs that are marked as sending, and settle what becomes of each.
+
+        Raises:
+            HydrusUnreachable: no try was answered; the pairs stay marked, for the next run.
+        """
+        for tries_left in range(self._settings.max_retries, -1, -1):
+            if not batch:
+                return
+            try:
+                self._client.post_potentials(
+                    [(item.sha256_low, item.sha256_high) for item in batch],
+                    merge=self._settings.do_default_merge,
+                )
+            except HydrusRejected as error:
+                self._find_the_rejected(batch, error)
+                return
+            except HydrusUnreachable:
+                # The work may be done all the same: only what is not there is sent again.
+                batch = self._settle_related(batch)
+                if batch and not tries_left:
+                    raise
+                time.sleep(self._settings.retry_pause_s)
+            else:
+                self._settle(batch)
+                return
+
+    def _find_the_rejected(self, batch: Sequence[OutboxPair], error: HydrusRejected) -> None:
+        """Send a rejected batch, of which Hydrus wrote nothing, in halves: one row is to blame."""
+        if len(batch) == 1:
+            self._refuse(batch, error.message)
+            return
+        middle = len(batch) // 2
+        self._send(batch[:middle])
+        self._send(batch[middle:])
+
+    def _settle(self, batch: Sequence[OutboxPair]) -> None:
+        """Read back pairs whose sending is over: those that are there are posted, for ever."""
+        self._refuse(self._settle_related(batch), "Hydrus answered, but did not keep it")
+
+    def _settle_related(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
+        """Read back pairs; move those that are there to `posted`, and give the rest."""
+        related, unrelated = self._look_up(batch)
+        self._outbox.move(related, PairState.POSTED)
+        self._report.pairs.posted += len(related)
+        return unrelated
+
+    def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> None:
+        self._outbox.move(batch, PairState.REFUSED, reason=reason)
+        self._report.pairs.refused += len(batch)
+        for item in batch:
+            log.info("refused: %s %s: %s", item.sha256_low, item.sha256_high, reason)
+
+    def _look_up(self, batch: Sequence[OutboxPair]) -> tuple[list[OutboxPair], list[OutboxPair]]:
+        """Ask Hydrus which pairs it relates in any way; give those, and the others."""
+        if not batch:
+            return [], []
+        hashes = {sha256 for item in batch for sha256 in (item.sha256_low, item.sha256_high)}
+        relationships = self._client.relationships(hashes)
+        related: list[OutboxPair] = []
+        unrelated: list[OutboxPair] = []
+        for item in batch:
+            is_related = relationships.related(item.sha256_low, item.sha256_high)
+            (related if is_related else unrelated).append(item)
+        return related, unrelated
+
+    def _batches(self, pairs: Sequence[OutboxPair]) -> Iterator[Sequence[OutboxPair]]:
+        size = self._settings.batch_size
+        for start in range(0, len(pairs), size):
+            yield pairs[start : start + size]
+
+
+def refusal_hint(hydrus_version: int) -> str:
+    """Say why Hydrus may have refused pairs that it was right to be sent."""
+    if hydrus_version == _VERSION_THAT_KEEPS_NO_VIDEO_PAIRS:
+        return (
+            "This is Hydrus v682, which keeps no potential duplicates between videos. "
+            "Update Hydrus to v683 or later; the pairs wait in the queue."
+        )
+    return "They wait in the queue; the next run tries them again."

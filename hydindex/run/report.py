@@ -1,0 +1,97 @@
+"""What a run found and did, counted and timed while it goes on."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from hydindex.errors import ExitCode
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Shows how far a stage is, while its items pass through."""
+
+    def __call__(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:
+        """Hand on the items one by one."""
+        ...
+
+
+@dataclass
+class FileCounts:
+    """Files of the search's result: found = indexed + unusable + those not fetched."""
+
+    found: int = 0
+    new: int = 0
+    gone: int = 0
+    returned: int = 0
+    unusable: int = 0
+    indexed: int = 0
+
+
+@dataclass
+class PairCounts:
+    """Pairs that a run dealt with; `queued` are those that wait for the next run to post them."""
+
+    candidates: int = 0
+    scored: int = 0
+    matched: int = 0
+    posted: int = 0
+    known: int = 0
+    refused: int = 0
+    queued: int = 0
+
+
+@dataclass
+class StageSeconds:
+    """How long each stage took."""
+
+    search: float = 0.0
+    fetch: float = 0.0
+    prepare: float = 0.0
+    compare: float = 0.0
+    post: float = 0.0
+    total: float = 0.0
+
+
+@dataclass
+class Report:
+    """All of it. `not_fetched` counts files that the next run asks for again."""
+
+    files: FileCounts = field(default_factory=FileCounts)
+    pairs: PairCounts = field(default_factory=PairCounts)
+    seconds: StageSeconds = field(default_factory=StageSeconds)
+    not_fetched: int = 0
+
+    def exit_code(self, *, posts: bool) -> ExitCode:
+        """Tell whether all is done. A queue is left over only where the run was to post it."""
+        left_over = self.not_fetched + self.pairs.refused + (self.pairs.queued if posts else 0)
+        return ExitCode.PARTLY_DONE if left_over else ExitCode.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the parts of the report that `--json` prints and the index keeps."""
+        seconds = {stage: round(value, 3) for stage, value in asdict(self.seconds).items()}
+        return {"files": asdict(self.files), "pairs": asdict(self.pairs), "seconds": seconds}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that a block takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
+
+    def timed_each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Add the time that it takes to get each item, not to use it, to a stage."""
+        waiting = iter(items)
+        while True:
+            with self.timed(stage):
+                try:
+                    item = next(waiting)
+                except StopIteration:
+                    return
+            yield item

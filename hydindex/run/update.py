@@ -1,0 +1,69 @@
+"""`hydindex update`: brings the index up to date and posts what looks alike."""
+
+import logging
+
+from hydindex.config import Config
+from hydindex.hydrus.client import HydrusClient
+from hydindex.index.index import Index
+from hydindex.model import FoundFile
+from hydindex.run.compare import compare_waiting
+from hydindex.run.diff import LibraryDiff, diff
+from hydindex.run.intake import prepare_stored, take_in
+from hydindex.run.posting import Poster, refusal_hint
+from hydindex.run.report import Progress, Report
+from hydindex.run.search import search_library
+
+log = logging.getLogger(__name__)
+
+
+def update(
+    index: Index,
+    client: HydrusClient,
+    config: Config,
+    report: Report,
+    progress: Progress,
+    *,
+    dry_run: bool,
+) -> None:
+    """Find what is new, take it in, compare it, and post the pairs that match.
+
+    Every step saves as it goes, so whatever ends this early, the next run goes on from there.
+    A dry run does the same but changes nothing in Hydrus: the pairs stay queued.
+
+    Raises:
+        HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: Hydrus cannot be worked with.
+        ConfigError: Hydrus cannot parse the tags.
+    """
+    hydrus_version = client.version()
+    client.require_permissions()
+    poster = Poster(index, client, config, report)
+    with report.timed("post"):
+        poster.settle_interrupted()
+
+    found = search_library(client, config, report)
+    changed = _note_changes(found, index, report)
+    take_in(changed.new + changed.recheck, index, client, config, report, progress)
+    prepare_stored(index, config, report, progress)
+    compare_waiting(index, config, report, progress)
+    with report.timed("post"):
+        poster.post_waiting(progress, dry_run=dry_run)
+
+    report.files.indexed, report.files.unusable = index.files.present_counts()
+    if report.not_fetched:
+        log.warning("%d files could not be fetched; the next run tries again", report.not_fetched)
+    if report.pairs.refused:
+        log.warning(
+            "Hydrus refused %d pairs. %s", report.pairs.refused, refusal_hint(hydrus_version)
+        )
+
+
+def _note_changes(found: list[FoundFile], index: Index, report: Report) -> LibraryDiff:
+    """Find out what is new, gone or returned, and record which files are there."""
+    with report.timed("search"):
+        changed = diff(found, index.files.indexed())
+        index.files.record_presence(gone=changed.gone, returned=changed.returned)
+    report.files.found = len(found)
+    report.files.new = len(changed.new)
+    report.files.gone = len(changed.gone)
+    report.files.returned = len(changed.returned)
+    return changed

@@ -1,0 +1,1 @@
+"""Alembic migrations of the index; hydindex.index.migrate runs them."""

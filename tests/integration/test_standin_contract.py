@@ -1,0 +1,258 @@
+"""The stand-in answers as a real Hydrus client (v681) did.
+
+tests/data/exchanges.json holds recorded requests with their replies, and the files that they
+are about. The record does not tell the metadata of the files 9, 22, 26, 39 and 40, nor the ids
+of the last two and of 22: those are made up.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from hydindex.demo import faults
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.http_server import HttpServer
+from hydindex.demo.standin import StandIn
+
+RECORD = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_bytes())
+KEYS = {
+    "<full>": StandIn.FULL_KEY,
+    "<search only>": StandIn.SEARCH_ONLY_KEY,
+    "<search + relationships>": StandIn.SEARCH_AND_RELATIONSHIPS_KEY,
+}
+# What stood between the recorded files before the first recorded request: pairs of file ids.
+POTENTIALS = [(3, 4), (3, 5), (3, 6), (4, 5), (4, 6), (5, 6)]
+JPEG = b"\xff\xd8\xff\xe0 as good as a picture"
+SET = "/manage_file_relationships/set_file_relationships"
+
+
+def a_file(name: str, **changes: Any) -> HydrusFile:
+    values: dict[str, Any] = {
+        "hash": name * 64 if len(name) == 1 else name,
+        "size": 1000,
+        "mime": "video/mp4",
+        "ext": ".mp4",
+        "width": 480,
+        "height": 270,
+        "duration_ms": 8000,
+        "num_frames": 96,
+        "has_audio": False,
+        "tags": frozenset({"meta:demo"}),
+        "thumbnail": JPEG,
+    }
+    return HydrusFile(**{**values, **changes})
+
+
+def recorded_library() -> list[HydrusFile]:
+    """The recorded files in the places of their ids, with others in between."""
+    rows = {row.pop("file_id"): row for row in json.loads(json.dumps(RECORD["files"]))}
+    files = []
+    for file_id in range(1, max(rows) + 1):
+        row = rows.get(file_id, {"hash": f"{file_id:064x}"})
+        if "duration" in row:
+            row["duration_ms"] = row.pop("duration")
+        files.append(a_file(row.pop("hash"), **row))
+    return files
+
+
+def send(client: StandIn, request: dict[str, Any]) -> requests.Response:
+    headers = dict(request.get("headers", {}))
+    if "key" in request:
+        headers["Hydrus-Client-API-Access-Key"] = KEYS.get(request["key"], request["key"])
+    params = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in request.get("params", {}).items()
+    }
+    return requests.request(
+        request["method"],
+        f"{client.url}:{client.port}{request['path']}",
+        headers=headers,
+        params=params,
+        data=request.get("raw"),
+        json=request.get("json"),
+        timeout=5,
+    )
+
+
+def differences(recorded: dict[str, Any], reply: requests.Response) -> list[str]:
+    """What is not as recorded. Of a picture only its kind is compared, not its bytes."""
+    names = ("Content-Type", *recorded["headers"])
+    expected = {"Content-Type": recorded["content_type"], **recorded["headers"]}
+    got: dict[str, Any] = {name: reply.headers.get(name) for name in names}
+    expected["status"], got["status"] = recorded["status"], reply.status_code
+    if "json" in recorded:
+        expected["json"], got["json"] = dict(recorded["json"]), reply.json()
+        cut_to = expected["json"].pop("_cut_to", None)
+        for name in ("hashes", "file_ids") if cut_to else ():
+            got["json"][name] = got["json"][name][:cut_to]
+    if "text" in recorded:
+        expected["text"], got["text"] = recorded["text"], reply.text
+    return [
+        f"{recorded['label']}: {name} is {got[name]!r}, recorded was {expected[name]!r}"
+        for name in expected
+        # As JSON, because to Python 1, 1.0 and True are equal.
+        if json.dumps(got[name], sort_keys=True) != json.dumps(expected[name], sort_keys=True)
+    ]
+
+
+def test_it_answers_the_recorded_requests_as_recorded() -> None:
+    files = recorded_library()
+    found: list[str] = []
+    with StandIn(files) as client:
+        for a, b in POTENTIALS:
+            client.decide(files[a - 1].hash, files[b - 1].hash, 0)
+        for exchange in RECORD["exchanges"]:
+            found += differences(exchange, send(client, exchange["request"]))
+    assert not found, "\n".join(found)
+
+
+def get(client: StandIn, path: str, **params: Any) -> requests.Response:
+    key = "<search + relationships>"
+    return send(client, {"method": "GET", "path": path, "key": key, "params": params})
+
+
+def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Response:
+    rows = [
+        {"hash_a": a, "hash_b": b, "relationship": 0, "do_default_content_merge": False}
+        for a, b in pairs
+    ]
+    key = "<search + relationships>"
+    request = {"method": "POST", "path": SET, "key": key, "json": {"relationships": rows}}
+    return send(client, request)
+
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def test_a_rejected_batch_counts_no_posted_row() -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        assert post_potentials(client, (A, B), (A, "zz")).status_code == 400
+        assert client.posted_rows == []
+        assert post_potentials(client, (A, B), (B, A)).status_code == 200
+        assert client.posted_rows == [(A, B), (B, A)]
+        assert client.potentials == {frozenset({A, B})}
+
+
+@pytest.mark.parametrize(
+    ("mime", "duration_ms", "kept"),
+    [("video/mp4", 8000, 0), ("image/gif", 900, 0), ("image/png", None, 1)],
+)
+def test_v682_accepts_potentials_and_keeps_only_those_of_stills(
+    mime: str, duration_ms: int | None, kept: int
+) -> None:
+    files = [a_file(name, mime=mime, duration_ms=duration_ms) for name in "ab"]
+    with StandIn(files, hydrus_version=682) as client:
+        assert post_potentials(client, (A, B)).status_code == 200
+        assert len(client.potentials) == kept
+        assert get(client, "/api_version").json() == {"version": 95, "hydrus_version": 682}
+
+
+def test_a_potential_with_a_deleted_file_is_seen_when_the_file_comes_back() -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        client.delete(B)
+        assert post_potentials(client, (A, B)).status_code == 200
+        assert client.potentials == frozenset()
+        client.restore(B)
+        assert client.potentials == {frozenset({A, B})}
+
+
+def test_deleting_a_king_ends_the_potentials_of_its_group() -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        client.decide(A, B, 0)
+        client.delete(B)
+        client.restore(B)
+        assert client.potentials == frozenset()
+
+
+def test_a_deleted_file_is_still_known_but_not_found() -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        client.delete(A)
+        found = get(client, "/get_files/search_files", tags=["system:everything"]).json()
+        assert found["file_ids"] == [2]
+        pictures = {
+            get(client, "/get_files/thumbnail", file_id=file_id).content for file_id in (1, 2, 3)
+        }
+        assert len(pictures) == 3, "deleted, held and unknown have different pictures"
+        row = get(
+            client, "/get_files/file_metadata", hashes=[A], only_return_basic_information=True
+        ).json()["metadata"][0]
+        assert (row["file_id"], row["duration"]) == (1, 8000)
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        (["meta:demo"], [1, 2, 3]),
+        (["meta:demo", "-cat"], [1, 3]),
+        (["system:filetype is image"], [3]),
+        (["system:has duration"], [1, 2]),
+        ([["cat", "system:filetype is image"]], [2, 3]),
+        (["system:duration < 3.5 seconds"], [2]),
+        ([f"system:hash is {C}"], [3]),
+    ],
+)
+def test_search(tags: list[Any], found: list[int]) -> None:
+    still = a_file("c", mime="image/png", duration_ms=None)
+    cat = a_file("b", tags=frozenset({"meta:demo", "cat"}), duration_ms=3400)
+    with StandIn([a_file("a"), cat, still]) as client:
+        assert get(client, "/get_files/search_files", tags=tags).json()["file_ids"] == found
+
+
+def test_a_refused_request_is_not_carried_out() -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        client.faults = lambda _method, _path, nth: faults.refuse(503) if nth == 1 else None
+        assert post_potentials(client, (A, B)).status_code == 503
+        assert client.posted_rows == []
+        assert post_potentials(client, (A, B)).status_code == 200
+        assert [(each.path, each.status) for each in client.requests] == [(SET, 503), (SET, 200)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"), [(faults.DROP_BEFORE_WORK, 0), (faults.DROP_AFTER_WORK, 1)]
+)
+def test_a_dropped_connection_may_hide_that_the_work_was_done(
+    fault: faults.Fault, kept: int
+) -> None:
+    with StandIn([a_file("a"), a_file("b")]) as client:
+        client.faults = lambda _method, _path, _nth: fault
+        with pytest.raises(requests.ConnectionError):
+            post_potentials(client, (A, B))
+        assert len(client.potentials) == kept
+        assert [each.status for each in client.requests] == [None]
+
+
+def test_garbage_is_no_json() -> None:
+    with StandIn() as client:
+        client.faults = lambda _method, _path, _nth: faults.GARBAGE
+        with pytest.raises(requests.exceptions.JSONDecodeError):
+            get(client, "/api_version").json()
+
+
+def test_a_client_that_was_shut_down_is_gone_until_it_is_started_again() -> None:
+    client = StandIn([a_file("a")])
+    with requests.Session() as session:
+        with client:
+            url = f"{client.url}:{client.port}/api_version"
+            assert session.get(url, timeout=5).status_code == 200
+        with pytest.raises(requests.ConnectionError):
+            session.get(url, timeout=5)
+        with client:
+            assert session.get(url, timeout=5).status_code == 200
+
+
+def test_one_connection_serves_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    process_request = HttpServer.process_request
+
+    def count(self: HttpServer, request: Any, client_address: Any) -> None:
+        opened.append(client_address)
+        process_request(self, request, client_address)
+
+    monkeypatch.setattr(HttpServer, "process_request", count)
+    with StandIn() as client, requests.Session() as session:
+        for _ in range(5):
+            session.get(f"{client.url}:{client.port}/api_version", timeout=5)
+    assert len(opened) == 1
