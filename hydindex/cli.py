@@ -159,6 +159,28 @@ def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
         output.show_stats(console, gather(index, config))
 
 
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="A library to serve (files.json and thumbs/), or else an empty folder for the "
+            "demo's config and index. [default: a generated library, a temporary folder]"
+        ),
+    ] = None,
+) -> None:
+    """Show all of it without a Hydrus client: a stand-in, a library, and three nights.
+
+    Example: hydindex demo
+    """
+    from hydindex.demo.tour import DemoError, run_demo
+
+    try:
+        run_demo(folder)
+    except DemoError as error:
+        raise ConfigError(f"The demo cannot run: {error}", "Name another folder.") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
