@@ -12,7 +12,8 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from hydindex.errors import (
@@ -82,9 +83,7 @@ class HydrusClient:
         self._session.mount("https://", adapter)
         self._retrying = Retrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
-            wait=wait_exponential_jitter(
-                initial=backoff_s, max=LONGEST_BACKOFF_S, jitter=backoff_s
-            ),
+            wait=wait_exponential(backoff_s, LONGEST_BACKOFF_S) + wait_random(0, backoff_s),
             retry=retry_if_exception_type(HydrusUnreachable),
             reraise=True,
         )

@@ -150,9 +150,8 @@ def leave(connection: Connection, ids: Iterable[int]) -> None:
     if not rows:
         return
     is_row = file.c.id == bindparam("row_id")
-    stay = select(file.c.id, file.c.compared_since, index_state.c.next_step).where(
-        is_row, _IS_COMPARED
-    )
+    next_step = select(index_state.c.next_step).scalar_subquery()
+    stay = select(file.c.id, file.c.compared_since, next_step).where(is_row, _IS_COMPARED)
     connection.execute(
         insert(compared_stay).from_select(["file_id", "first_step", "end_step"], stay), rows
     )

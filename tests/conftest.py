@@ -1,0 +1,144 @@
+"""What the tests share: a home with a config and an index, and small libraries."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydindex import cli
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.library import generate_library
+from hydindex.demo.standin import StandIn
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+# Small pictures and SSIM: the same code paths as the shipped config, a hundred times as fast.
+FAST = {
+    "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
+    "network": {"backoff_factor": 0.0},
+    "post": {"retry_pause_s": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind: its exit code and its output."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+class Home:
+    """A folder with a config and an index, in which commands are run."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.config = folder / "hydrus_config.json"
+        self.index = folder / "hydindex.db"
+        self._capsys = capsys
+        self._values: dict[str, Any] = {}
+
+    def configure(self, client: StandIn | None = None, **changes: Any) -> None:
+        """Write the config anew; sections are merged key by key with what was written before."""
+        if client is not None:
+            changes |= {"api_port": client.port, "api_key": client.SEARCH_AND_RELATIONSHIPS_KEY}
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                value = {**self._values.get(key, {}), **value}
+            self._values[key] = value
+        self.config.write_text(json.dumps(self._values), encoding="utf-8")
+
+    def run(self, *words: str) -> Outcome:
+        """Run a command in this process."""
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, "--config", str(self.config)])
+        captured = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, captured.out, captured.err)
+
+    def update(self, *words: str, expect: int = 0) -> dict[str, Any]:
+        """Run an update and give its JSON."""
+        return self._run_json("update", *words, expect=expect)
+
+    def rebuild(self, *words: str, expect: int = 0) -> dict[str, Any]:
+        """Run a rebuild and give its JSON."""
+        return self._run_json("rebuild", *words, expect=expect)
+
+    def _run_json(self, *words: str, expect: int) -> dict[str, Any]:
+        outcome = self.run(*words, "--json")
+        assert outcome.exit_code == expect, outcome
+        assert outcome.json["exit_code"] == expect
+        return outcome.json
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Look into the index, or change it behind hydindex's back."""
+        with closing(sqlite3.connect(self.index)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    def pairs(self, *states: str) -> set[frozenset[str]]:
+        """Give the pairs of the index that are in these states, by the files' hashes."""
+        rows = self.sql(
+            "SELECT pair.state, hex(low.sha256), hex(high.sha256) FROM pair "
+            "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
+        )
+        return {frozenset((a.lower(), b.lower())) for state, a, b in rows if state in states}
+
+
+@pytest.fixture
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
+    made = Home(tmp_path, capsys)
+    made.configure(tags=["system:filetype is video"], **FAST)
+    return made
+
+
+@pytest.fixture
+def library() -> list[HydrusFile]:
+    """Forty videos; among them pairs of copies that the fast config finds."""
+    return generate_library(seed=3, pictures=40)
+
+
+@pytest.fixture
+def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
+    """Start stand-ins that the home's config names, and stop them at the end."""
+    running: list[StandIn] = []
+
+    def start(files: list[HydrusFile], *, hydrus_version: int = 681) -> StandIn:
+        client = StandIn(files, hydrus_version=hydrus_version)
+        client.__enter__()
+        running.append(client)
+        home.configure(client)
+        return client
+
+    yield start
+    for client in running:
+        client.__exit__(None, None, None)
+
+
+def rows(client: StandIn) -> list[frozenset[str]]:
+    """Every pair that a client was ever sent, repetitions included."""
+    return [frozenset(row) for row in client.posted_rows]
+
+
+def count(client: StandIn, path: str) -> int:
+    """How often a path was asked for since the log was last cleared."""
+    return sum(request.path.endswith(path) for request in client.requests)
+
+
+def fetched(client: StandIn) -> set[str]:
+    """The file ids whose thumbnails were asked for since the log was last cleared."""
+    return {
+        request.query["file_id"]
+        for request in client.requests
+        if request.path.endswith("/thumbnail") and "file_id" in request.query
+    }
