@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
-import pytest
 from conftest import Home, count, fetched, rows
 from PIL import Image
 
@@ -229,35 +228,6 @@ def test_a_run_that_loses_its_client_keeps_what_came_and_goes_on(
 def _lost(path: str, nth: int) -> bool:
     """From the twentieth thumbnail on, nothing answers any more."""
     return (path == THUMBNAIL and nth > 20) or (path == "/api_version" and nth > 1)
-
-
-def test_interrupted_comparing_goes_on_without_comparing_twice(
-    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = serve(library)
-    whole = home.update("--dry-run")
-    home.index.unlink()
-
-    from hydindex.index.comparisons import ComparisonStore
-
-    record = ComparisonStore.record
-    calls = []
-
-    def interrupted(*arguments: object) -> None:
-        calls.append(arguments)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        record(*arguments)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ComparisonStore, "record", interrupted)
-        assert home.run("update", "--json").exit_code == 130
-    compared = home.sql("SELECT count(*) FROM file WHERE compared_since IS NOT NULL")[0][0]
-    assert 0 < compared < 40
-
-    rest = home.update()
-    assert rest["pairs"]["scored"] < whole["pairs"]["scored"]
-    assert len(client.potentials) == whole["pairs"]["matched"]
 
 
 def test_still_images_are_compared_among_themselves(
