@@ -127,12 +127,11 @@ class FileStore:
                 "Run hydindex rebuild --refetch.",
             ) from None
 
-    def hashes(self, ids: Sequence[int]) -> list[str]:
+    def hashes(self, ids: Iterable[int]) -> list[str]:
         """Give the SHA-256 of files, in the order of their ids."""
+        query = select(file.c.sha256).where(file.c.id.in_(ids)).order_by(file.c.id)
         with self._engine.connect() as connection:
-            rows = connection.execute(select(file.c.id, file.c.sha256).where(file.c.id.in_(ids)))
-            names = {file_id: sha256.hex() for file_id, sha256 in rows}
-        return [names[file_id] for file_id in ids]
+            return [sha256.hex() for sha256 in connection.execute(query).scalars()]
 
     def present_counts(self) -> tuple[int, int]:
         """Count the files that Hydrus holds: those that can be compared, and the unusable ones."""

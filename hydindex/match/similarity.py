@@ -1,7 +1,6 @@
 """How alike two prepared thumbnails are: MS-SSIM, or SSIM, by the libraries' own definitions."""
 
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,7 @@ from hydindex.model import Picture
 
 Similarity = Callable[[Picture, NDArray[np.uint8]], NDArray[np.float64]]
 """Scores one picture, (height, width) or (height, width, 3), against n others stacked along a new
-first axis; gives n float64."""
-
-# Measured on two cores: pytorch-msssim gets through more pairs in batches of 8 than singly or in
-# larger batches, which fall out of the processor's caches.
-_BATCH: Final = 8
+first axis (n > 0); gives n float64."""
 
 
 def similarity_of(config: Config) -> Similarity:
@@ -34,20 +29,20 @@ def ms_ssim(one: Picture, others: NDArray[np.uint8]) -> NDArray[np.float64]:
     import torch  # takes seconds to import: only a run that scores pays for it
     from pytorch_msssim import ms_ssim as library_ms_ssim
 
+    # Whoever scores many pairs does so in threads of its own. torch's threads wait for each other
+    # at every step, and where another program keeps one core busy they were 30 times as slow.
+    torch.set_num_threads(1)
+
     def tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
         with_channels = pictures.reshape(*pictures.shape[:3], -1)
         return torch.from_numpy(np.moveaxis(with_channels, 3, 1).astype(np.float32) / 255.0)
 
-    scores = np.empty(len(others), np.float64)
     with torch.inference_mode():
-        left = tensor(one[None])
-        for start in range(0, len(others), _BATCH):
-            right = tensor(others[start : start + _BATCH])
-            batch = library_ms_ssim(
-                left.expand_as(right), right, data_range=1.0, size_average=False
-            )
-            scores[start : start + len(right)] = batch.numpy()
-    return scores
+        left, right = tensor(one[None]), tensor(others)
+        scores: torch.Tensor = library_ms_ssim(
+            left.expand_as(right), right, data_range=1.0, size_average=False
+        )
+    return scores.double().numpy()
 
 
 def ssim(one: Picture, others: NDArray[np.uint8]) -> NDArray[np.float64]:

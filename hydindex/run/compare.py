@@ -2,7 +2,9 @@
 
 import logging
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Final
 
@@ -23,10 +25,10 @@ log = logging.getLogger(__name__)
 
 # Files that join the compared set in one transaction: what an interruption costs at most.
 JOINED_AT_ONCE: Final = 16
-# Pictures held at the same time, and pictures that one is scored against at a time; 64 KB each
-# with the shipped config.
+# Pictures held at the same time, 64 KB each with the shipped config.
 CACHED_PICTURES: Final = 1024
-SCORED_AT_ONCE: Final = 256
+# Pictures that a thread scores one against at a time; with more, they fall out of its cache.
+SCORED_AT_ONCE: Final = 4
 
 
 def compare_waiting(index: Index, config: Config, report: Report, progress: Progress) -> None:
@@ -40,25 +42,24 @@ def compare_waiting(index: Index, config: Config, report: Report, progress: Prog
         return
     rules = CandidateRules.of(config)
     stays = index.comparisons.earlier_stays()
-    scorer = _Scorer(index, config)
 
-    def joined_files() -> Iterator[int]:
+    def joined_files(scorer: _Scorer) -> Iterator[int]:
         for bucket in duration_buckets(waiting, rules.duration_tolerance_ms):
             members = _members_near(bucket, index)
             for start in range(0, len(bucket.files), JOINED_AT_ONCE):
                 joining = bucket.files[start : start + JOINED_AT_ONCE]
-                matches: list[ScoredPair] = []
-                for file_id, rival_ids in _new_candidates(joining, members, rules, stays):
-                    report.pairs.candidates += len(rival_ids)
-                    matches += scorer.matches(file_id, rival_ids)
-                    report.pairs.scored += len(rival_ids)
+                scored = scorer.score(_new_candidates(joining, members, rules, stays))
+                matches = [pair for pair in scored if pair.score >= config.similarity_threshold]
                 index.comparisons.record(joining.ids.tolist(), matches)
+                report.pairs.candidates += len(scored)
+                report.pairs.scored += len(scored)
                 report.pairs.matched += len(matches)
                 members += joining
                 yield from joining.ids.tolist()
 
-    with report.timed("compare"):
-        for _ in progress(joined_files(), stage="Comparing", total=len(waiting), unit="file"):
+    with report.timed("compare"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        scorer = _Scorer(index, config, threads)
+        for _ in progress(joined_files(scorer), stage="Comparing", total=len(waiting), unit="file"):
             pass
 
 
@@ -86,34 +87,39 @@ def _new_candidates(
 class _Scorer:
     """Scores files by their ids in the index, keeping a bounded number of pictures in memory."""
 
-    def __init__(self, index: Index, config: Config) -> None:
+    def __init__(self, index: Index, config: Config, threads: Executor) -> None:
         self._index = index
+        self._threads = threads
         self._similarity = similarity_of(config)
-        self._threshold = config.similarity_threshold
         self._shape = Preparation.of(config).shape
         self._scored_size_px = config.preprocessing.scored_size_px
         self._picture = lru_cache(CACHED_PICTURES)(self._load_picture)
 
-    def matches(self, file_id: int, rival_ids: NDArray[np.int64]) -> list[ScoredPair]:
-        """Score one file against others and give the pairs that reach the threshold."""
-        found: list[ScoredPair] = []
-        for start in range(0, len(rival_ids), SCORED_AT_ONCE):
-            some_ids = rival_ids[start : start + SCORED_AT_ONCE].tolist()
-            rivals = np.stack([self._picture(rival_id) for rival_id in some_ids])
-            scores = self._similarity(self._picture(file_id), rivals).tolist()
-            if log.isEnabledFor(logging.DEBUG):
-                self._log_scores(file_id, some_ids, scores)
-            found += [
-                ScoredPair(FilePair.of(file_id, rival_id), score)
-                for rival_id, score in zip(some_ids, scores, strict=True)
-                if score >= self._threshold
-            ]
-        return found
+    def score(self, candidates: Iterable[tuple[int, NDArray[np.int64]]]) -> list[ScoredPair]:
+        """Score files, each against its own rivals, on all cores."""
+        tasks = [
+            (file_id, rival_ids[start : start + SCORED_AT_ONCE].tolist())
+            for file_id, rival_ids in candidates
+            for start in range(0, len(rival_ids), SCORED_AT_ONCE)
+        ]
+        scored = [pair for part in self._threads.map(self._score_part, tasks) for pair in part]
+        if log.isEnabledFor(logging.DEBUG):
+            self._log_scores(scored)
+        return scored
+
+    def _score_part(self, task: tuple[int, list[int]]) -> list[ScoredPair]:
+        file_id, rival_ids = task
+        rivals = np.stack([self._picture(rival_id) for rival_id in rival_ids])
+        scores = self._similarity(self._picture(file_id), rivals)
+        return [
+            ScoredPair(FilePair.of(file_id, rival_id), score)
+            for rival_id, score in zip(rival_ids, scores.tolist(), strict=True)
+        ]
 
     def _load_picture(self, file_id: int) -> Picture:
         return central_part(self._index.files.array(file_id, self._shape), self._scored_size_px)
 
-    def _log_scores(self, file_id: int, rival_ids: list[int], scores: list[float]) -> None:
-        name, *rival_names = self._index.files.hashes([file_id, *rival_ids])
-        for rival_name, score in zip(rival_names, scores, strict=True):
-            log.debug("score %.4f: %s %s", score, name, rival_name)
+    def _log_scores(self, scored: Iterable[ScoredPair]) -> None:
+        for item in scored:
+            low, high = self._index.files.hashes((item.pair.low, item.pair.high))
+            log.debug("score %.4f: %s %s", item.score, low, high)

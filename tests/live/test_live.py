@@ -1,0 +1,298 @@
+"""hydindex keeps its promises against a real Hydrus client; see the README.md beside this file."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+URL = os.environ.get("HYDINDEX_LIVE_URL", "").rstrip("/")
+KEY = os.environ.get("HYDINDEX_LIVE_KEY", "")
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        not (URL and KEY),
+        reason="needs a Hydrus client, named by HYDINDEX_LIVE_URL and HYDINDEX_LIVE_KEY",
+    ),
+]
+
+# Relationships as Hydrus takes them, and the keys under which it gives them back.
+SET_FALSE_POSITIVE, SET_SAME_QUALITY, SET_A_BETTER = 1, 2, 4
+POTENTIAL, FALSE_POSITIVE, DUPLICATE = "0", "1", "8"
+UNALTERED: dict[str, Any] = {}
+ALTERATIONS: list[dict[str, Any]] = [{"crf": 38}, {"scale": 0.5}, {"brightness": 25}]
+
+Pair = frozenset[str]
+
+
+def video(scene: int, *, crf: int = 20, scale: float = 1.0, brightness: int = 0) -> bytes:
+    """Film two seconds of a slow way over coloured hills; every scene has hills of its own."""
+    av = pytest.importorskip("av", reason="needs PyAV, which makes the videos")
+    hills = np.random.default_rng(scene).integers(0, 230, (12, 16, 3), np.uint8) + brightness
+    land = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
+    size = (round(320 * scale), round(240 * scale))
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": str(crf)})
+        stream.width, stream.height = size
+        for step in range(20):
+            view = land.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
+            container.mux(stream.encode(av.VideoFrame.from_image(view)))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def pairs_of(hashes: Iterable[str]) -> set[Pair]:
+    return {frozenset(pair) for pair in combinations(hashes, 2)}
+
+
+class Client:
+    """The real client, in plain requests; and the files that one test has brought to it."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.headers["Hydrus-Client-API-Access-Key"] = KEY
+        services = self.get("/get_services")
+        tag_services = {each["name"]: each["service_key"] for each in services["local_tags"]}
+        self._my_tags = tag_services["my tags"]
+        self._storage = services["all_local_files"][0]["service_key"]
+        self._known_files = services["all_known_files"][0]["service_key"]
+        self._seed = self._scene = secrets.randbits(48)
+        self.tag = f"hydindex live test {self._seed}"
+        self.files: list[str] = []
+
+    def get(self, path: str, **query: str) -> Any:
+        reply = self._session.get(URL + path, params=query, timeout=60)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def post(self, path: str, **body: Any) -> None:
+        reply = self._session.post(URL + path, json=body, timeout=60)
+        assert reply.status_code == 200, reply.text
+
+    def add(self, content: bytes, *, tagged: bool = True) -> str:
+        """Import a file that the client never had, and show it to hydindex by its tag."""
+        headers = {"Content-Type": "application/octet-stream"}
+        reply = self._session.post(
+            f"{URL}/add_files/add_file", data=content, headers=headers, timeout=60
+        )
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["status"] == 1, reply.text
+        sha256: str = reply.json()["hash"]
+        self.files.append(sha256)
+        if tagged:
+            tags = {self._my_tags: [self.tag]}
+            self.post("/add_tags/add_tags", hash=sha256, service_keys_to_tags=tags)
+        return sha256
+
+    def new_scene(self) -> int:
+        self._scene += 1
+        return self._scene
+
+    def add_copies(self, count: int) -> list[str]:
+        """Import a new video and altered copies of it: `count` files in all."""
+        scene = self.new_scene()
+        return [self.add(video(scene, **each)) for each in [UNALTERED, *ALTERATIONS][:count]]
+
+    def set_relationship(self, a: str, b: str, relationship: int) -> None:
+        row = {"hash_a": a, "hash_b": b, "relationship": relationship}
+        rows = [{**row, "do_default_content_merge": False}]
+        self.post("/manage_file_relationships/set_file_relationships", relationships=rows)
+
+    def related(self, kind: str) -> set[Pair]:
+        """Give each file together with each of its partners, those in the trash included."""
+        relationships = self.get(
+            "/manage_file_relationships/get_file_relationships",
+            hashes=json.dumps(self.files),
+            file_service_key=self._known_files,
+        )["file_relationships"]
+        return {
+            frozenset((file, other)) for file in self.files for other in relationships[file][kind]
+        }
+
+    def trash(self, file: str) -> None:
+        self.post("/add_files/delete_files", hash=file)
+
+    def delete(self, *files: str) -> None:
+        self.post("/add_files/delete_files", hashes=files, file_service_key=self._storage)
+
+    def clean_up(self) -> None:
+        if self.files:
+            self.delete(*self.files)
+            self.post("/add_files/clear_file_deletion_record", hashes=self.files)
+
+
+class Hydindex:
+    """The command, run as a user runs it, with a config that selects one test's files."""
+
+    def __init__(self, folder: Path, tag: str) -> None:
+        address = urlsplit(URL)
+        self._folder = folder
+        self._config: dict[str, Any] = {
+            "api_url": f"{address.scheme}://{address.hostname}",
+            "api_port": address.port,
+            "api_key": KEY,
+            "tags": ["system:filetype is video", tag],
+        }
+
+    def configure(self, **changes: Any) -> None:
+        self._config |= changes
+
+    def run(self, *words: str, expect: int = 0) -> Any:
+        """Run a command, and give what it prints with --json."""
+        config = self._folder / "hydrus_config.json"
+        config.write_text(json.dumps(self._config), encoding="utf-8")
+        ours = {name: each for name, each in os.environ.items() if "HYDINDEX" not in name}
+        command = [sys.executable, "-m", "hydindex", *words, "--config", str(config), "--json"]
+        ended = subprocess.run(command, env=ours, capture_output=True, text=True, check=False)
+        assert ended.returncode == expect, ended.stdout + ended.stderr
+        result = json.loads(ended.stdout)
+        assert result["exit_code"] == expect
+        return result
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    connected = Client()
+    yield connected
+    connected.clean_up()
+
+
+@pytest.fixture
+def hydindex(client: Client, tmp_path: Path) -> Hydindex:
+    return Hydindex(tmp_path, client.tag)
+
+
+def test_copies_are_posted_once_and_other_videos_never(client: Client, hydindex: Hydindex) -> None:
+    one, other = client.add_copies(4), client.add_copies(4)
+    client.add_copies(1)
+    copies = pairs_of(one) | pairs_of(other)
+
+    first = hydindex.run("update")
+    assert first["files"]["found"] == first["files"]["indexed"] == first["files"]["new"] == 9
+    assert first["pairs"]["posted"] == first["pairs"]["matched"] == len(copies)
+    assert client.related(POTENTIAL) == copies
+
+    again = hydindex.run("update")
+    assert again["files"] == {**first["files"], "new": 0}
+    assert again["pairs"] == dict.fromkeys(again["pairs"], 0)
+    assert again["seconds"]["fetch"] == again["seconds"]["prepare"] == 0
+    assert client.related(POTENTIAL) == copies
+
+
+def test_a_dry_run_posts_nothing(client: Client, hydindex: Hydindex) -> None:
+    copies = client.add_copies(3)
+    assert hydindex.run("update", "--dry-run")["pairs"]["queued"] == 3
+    assert client.related(POTENTIAL) == set()
+    update = hydindex.run("update")
+    assert (update["files"]["new"], update["pairs"]["posted"]) == (0, 3)
+    assert client.related(POTENTIAL) == pairs_of(copies)
+
+
+def test_a_later_copy_brings_just_its_own_pairs(client: Client, hydindex: Hydindex) -> None:
+    scene = client.new_scene()
+    copies = [client.add(video(scene)), client.add(video(scene, scale=0.5))]
+    assert hydindex.run("update")["pairs"]["posted"] == 1
+    copies.append(client.add(video(scene, brightness=25)))
+    update = hydindex.run("update")
+    assert (update["files"]["new"], update["pairs"]["scored"]) == (1, 2)
+    assert update["pairs"]["posted"] == 2
+    assert client.related(POTENTIAL) == pairs_of(copies)
+
+
+def test_what_the_user_decides_stands(client: Client, hydindex: Hydindex) -> None:
+    different, same, removed = (client.add_copies(2) for _ in range(3))
+    assert hydindex.run("update")["pairs"]["posted"] == 3
+    client.set_relationship(*different, SET_FALSE_POSITIVE)
+    client.set_relationship(*same, SET_SAME_QUALITY)
+    client.post("/manage_file_relationships/remove_potentials", hash=removed[0])
+
+    def decisions_stand() -> bool:
+        return [client.related(kind) for kind in (POTENTIAL, FALSE_POSITIVE, DUPLICATE)] == [
+            set(),
+            pairs_of(different),
+            pairs_of(same),
+        ]
+
+    assert decisions_stand()
+    assert hydindex.run("update")["pairs"]["posted"] == 0
+    hydindex.configure(preprocessing={"preBlurSigma": 1.2})
+    assert hydindex.run("update", expect=4)["error"]["kind"] == "config_changed"
+    rebuild = hydindex.run("rebuild")
+    assert (rebuild["pairs"]["matched"], rebuild["pairs"]["queued"]) == (3, 0)
+    assert rebuild["seconds"]["fetch"] == 0
+    assert hydindex.run("update")["pairs"]["posted"] == 0
+    assert decisions_stand()
+
+
+def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
+    scene = client.new_scene()
+    trashed, stays = client.add(video(scene)), client.add(video(scene, scale=0.5))
+    hydindex.run("update")
+    client.trash(trashed)
+    came_meanwhile = client.add(video(scene, brightness=25))
+    update = hydindex.run("update")
+    assert (update["files"]["found"], update["files"]["gone"]) == (2, 1)
+    assert client.related(POTENTIAL) == {Pair((trashed, stays)), Pair((stays, came_meanwhile))}
+
+    client.post("/add_files/undelete_files", hash=trashed)
+    update = hydindex.run("update")
+    assert (update["files"]["new"], update["files"]["returned"]) == (0, 1)
+    assert update["seconds"]["fetch"] == 0
+    assert (update["pairs"]["scored"], update["pairs"]["posted"]) == (1, 1)
+    assert client.related(POTENTIAL) == pairs_of((trashed, stays, came_meanwhile))
+
+
+def test_a_pair_that_was_decided_before_is_known(client: Client, hydindex: Hydindex) -> None:
+    one, other, third = client.add_copies(3)
+    client.set_relationship(one, other, SET_FALSE_POSITIVE)
+    client.set_relationship(one, third, SET_SAME_QUALITY)
+    pairs = hydindex.run("update")["pairs"]
+    # The third is one with the first, so that it is no copy of the second either.
+    assert (pairs["matched"], pairs["known"], pairs["posted"]) == (3, 3, 0)
+    assert client.related(POTENTIAL) == set()
+
+
+@pytest.mark.parametrize("fate_of_king", ["stays", "trash", "delete"])
+def test_a_pair_with_a_member_of_a_group_is_posted_under_its_king(
+    client: Client, hydindex: Hydindex, fate_of_king: str
+) -> None:
+    scene = client.new_scene()
+    king = client.add(video(scene), tagged=False)
+    member, copy = client.add(video(scene, scale=0.5)), client.add(video(scene, brightness=25))
+    client.set_relationship(king, member, SET_A_BETTER)
+    if fate_of_king != "stays":
+        getattr(client, fate_of_king)(king)
+    pairs = hydindex.run("update")["pairs"]
+    assert (pairs["matched"], pairs["posted"], pairs["refused"]) == (1, 1, 0)
+    assert client.related(POTENTIAL) == pairs_of((king, copy)) | pairs_of((member, copy))
+    assert client.related(DUPLICATE) == pairs_of((king, member))
+    assert hydindex.run("update")["pairs"]["posted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "exit_code", "kind"),
+    [
+        ({"api_key": "0123456789abcdef" * 4}, 3, "hydrus_access"),
+        ({"api_key": "not hexadecimal"}, 3, "hydrus_access"),
+        ({"api_key": "your-hydrus-api-key-here"}, 2, "config"),
+        ({"tags": ["system:no such predicate"]}, 2, "config"),
+    ],
+    ids=["unknown key", "malformed key", "placeholder key", "nonsense predicate"],
+)
+def test_what_is_wrong_is_told_by_exit_code(
+    hydindex: Hydindex, wrong: dict[str, Any], exit_code: int, kind: str
+) -> None:
+    hydindex.configure(**wrong)
+    assert hydindex.run("update", expect=exit_code)["error"]["kind"] == kind

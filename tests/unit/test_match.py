@@ -1,0 +1,333 @@
+"""Candidates, buckets, meetings and scores agree with their plain definitions."""
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_msssim
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+
+from hydindex.config import Config
+from hydindex.match.buckets import duration_buckets
+from hydindex.match.candidates import CandidateRules, find_candidates
+from hydindex.match.similarity import central_part, ms_ssim, similarity_of, ssim
+from hydindex.match.stays import met_before
+from hydindex.model import NOT_COMPARED, Comparables
+
+UNKNOWN = math.nan
+Row = tuple[float, float, int]
+"""Duration in ms, aspect ratio, average hash."""
+
+
+def comparables(rows: list[Row], first_id: int = 1) -> Comparables:
+    durations_ms, ratios, hashes = zip(*rows, strict=True) if rows else ((), (), ())
+    return Comparables(
+        ids=np.arange(first_id, first_id + len(rows), dtype=np.int64),
+        duration_ms=np.array(durations_ms, np.float64),
+        aspect_ratio=np.array(ratios, np.float64),
+        average_hash=np.array(hashes, np.uint64),
+        compared_since=np.full(len(rows), NOT_COMPARED, np.int64),
+    )
+
+
+# Candidates
+
+
+def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
+    """The rules, for one pair, as the README words them."""
+    if math.isnan(a[0]) or math.isnan(b[0]):
+        if not (math.isnan(a[0]) and math.isnan(b[0])):
+            return False
+    elif abs(a[0] - b[0]) > rules.duration_tolerance_ms:
+        return False
+    if rules.aspect_ratio_tolerance is not None:
+        if math.isnan(a[1]) or math.isnan(b[1]):
+            return False
+        if abs(a[1] - b[1]) > rules.aspect_ratio_tolerance * max(a[1], b[1]):
+            return False
+    return rules.hamming_max is None or (a[2] ^ b[2]).bit_count() <= rules.hamming_max
+
+
+def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+    """Each unordered pair, by positions in members + joining, of which one at least joins."""
+    every = members + joining
+    return Counter(
+        frozenset((a, b))
+        for a, b in itertools.combinations(range(len(every)), 2)
+        if b >= len(members) and is_candidate(every[a], every[b], rules)
+    )
+
+
+def found_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+    first, second = find_candidates(
+        comparables(joining, first_id=len(members) + 1), comparables(members), rules
+    )
+    assert np.all(np.diff(first) >= 0)
+    return Counter(
+        frozenset((len(members) + a, b))
+        for a, b in zip(first.tolist(), second.tolist(), strict=True)
+    )
+
+
+# Few values, many of them just at, within or beyond a tolerance of each other.
+DURATIONS_MS = st.sampled_from(
+    [UNKNOWN, 0.0, 5000.0, 5999.9, 6000.0, math.nextafter(6000.0, 7000.0), 7000.0]
+)
+RATIOS = st.sampled_from([UNKNOWN, 0.95, 1.0, math.nextafter(0.95, 0.0), 16 / 9, 1.7, 1.69])
+HASHES = st.sampled_from([0, 1, 0xFF, 0xFFFF_FFFF, 0x1_FFFF_FFFF, 2**63, 2**64 - 1])
+ROWS = st.lists(
+    st.tuples(
+        DURATIONS_MS | st.floats(0, 1e5),
+        RATIOS | st.floats(0.01, 100),
+        HASHES | st.integers(0, 2**64 - 1),
+    ),
+    max_size=14,
+)
+RULES = st.builds(
+    CandidateRules,
+    duration_tolerance_ms=st.sampled_from([0.0, 999.9, 1000.0, 2000.0]),
+    aspect_ratio_tolerance=st.sampled_from([None, 0.0, 0.05, 1.0]),
+    hamming_max=st.sampled_from([None, 0, 1, 8, 32, 64]),
+)
+
+
+@given(joining=ROWS, members=ROWS, rules=RULES)
+@settings(deadline=None, max_examples=300)
+def test_candidates_are_those_of_a_plain_loop_each_once(
+    joining: list[Row], members: list[Row], rules: CandidateRules
+) -> None:
+    found = found_candidates(joining, members, rules)
+    assert found == plain_candidates(joining, members, rules)
+
+
+def test_candidates_of_more_files_than_fit_into_one_block_are_complete() -> None:
+    rng = np.random.default_rng(3)
+    rows = list(
+        zip(
+            rng.integers(0, 40_000, 1100).astype(float).tolist(),
+            rng.choice([1.0, 1.3, 16 / 9], 1100).tolist(),
+            rng.integers(0, 2**64, 1100, np.uint64).tolist(),
+            strict=True,
+        )
+    )
+    rules = CandidateRules(1000.0, 0.05, 32)
+    found = found_candidates(rows[100:], rows[:100], rules)
+    assert found == plain_candidates(rows[100:], rows[:100], rules)
+    assert found.total() > 1000
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "agree"),
+    [
+        ((5000.0, 1.0, 0), (6000.0, 1.0, 0), True),
+        ((5000.0, 1.0, 0), (6000.1, 1.0, 0), False),
+        ((UNKNOWN, 1.0, 0), (UNKNOWN, 1.0, 0), True),
+        ((UNKNOWN, 1.0, 0), (5000.0, 1.0, 0), False),
+        ((5000.0, 1.0, 0), (5000.0, 0.951, 0), True),
+        ((5000.0, 1.0, 0), (5000.0, 0.949, 0), False),
+        ((5000.0, UNKNOWN, 0), (5000.0, UNKNOWN, 0), False),
+        ((5000.0, 1.0, 0), (5000.0, 1.0, 2**32 - 1), True),
+        ((5000.0, 1.0, 0), (5000.0, 1.0, 2**33 - 1), False),
+    ],
+)
+def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
+    a: Row, b: Row, agree: bool
+) -> None:
+    found = found_candidates([a], [b], CandidateRules.of(Config()))
+    assert found.total() == int(agree)
+
+
+def test_a_filter_that_is_switched_off_stops_no_pair() -> None:
+    filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
+    rules = CandidateRules.of(Config.model_validate({"filters": filters}))
+    assert found_candidates([(1.0, UNKNOWN, 0)], [(1.0, 3.0, 2**64 - 1)], rules).total() == 1
+
+
+# Buckets
+
+TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) | st.floats(
+    0, 86_400_000
+)
+
+
+@st.composite
+def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
+    """Durations next to multiples of the tolerance, and of what the narrowest bucket may be."""
+    tolerance_ms = draw(TOLERANCES_MS)
+    edges = st.builds(
+        lambda width, count, offset: max(0.0, width * count + offset),
+        st.sampled_from([tolerance_ms, 1000.0]),
+        st.integers(0, 50),
+        st.sampled_from([0.0, 1e-9, -1e-9, tolerance_ms, -tolerance_ms, 0.5]),
+    )
+    nearly = st.builds(math.nextafter, edges, st.sampled_from([0.0, math.inf]))
+    durations = edges | nearly | st.floats(0, 1e9) | st.just(UNKNOWN)
+    return tolerance_ms, draw(st.lists(durations, max_size=12))
+
+
+@given(tolerances_and_durations())
+@settings(deadline=None, max_examples=300)
+def test_every_file_is_in_one_bucket_and_every_partner_within_its_reach(
+    drawn: tuple[float, list[float]],
+) -> None:
+    tolerance_ms, durations_ms = drawn
+    files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
+    buckets = list(duration_buckets(files, tolerance_ms))
+    assert sorted(i for bucket in buckets for i in bucket.files.ids.tolist()) == files.ids.tolist()
+    for bucket in buckets:
+        for own_ms in bucket.files.duration_ms.tolist():
+            for other_ms in durations_ms:
+                if abs(own_ms - other_ms) <= tolerance_ms:
+                    assert bucket.shortest_ms <= other_ms <= bucket.longest_ms
+
+
+@given(tolerances_and_durations())
+@settings(deadline=None)
+def test_a_bucket_reaches_no_further_than_it_must(drawn: tuple[float, list[float]]) -> None:
+    tolerance_ms, durations_ms = drawn
+    files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
+    for bucket in duration_buckets(files, tolerance_ms):
+        span_ms = bucket.longest_ms - bucket.shortest_ms
+        assert math.isnan(span_ms) or span_ms <= 3 * max(tolerance_ms, 1000.0) + 3
+
+
+def test_files_without_a_duration_share_a_bucket_without_bounds() -> None:
+    files = comparables([(UNKNOWN, 1.0, 0), (2000.0, 1.0, 0), (UNKNOWN, 2.0, 0)])
+    known, unknown = duration_buckets(files, 1000.0)
+    assert (known.files.ids.tolist(), unknown.files.ids.tolist()) == ([2], [1, 3])
+    assert math.isnan(unknown.shortest_ms)
+    assert math.isnan(unknown.longest_ms)
+
+
+# Who has met whom
+
+FILE_IDS = range(1, 7)
+
+
+@given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
+@settings(deadline=None, max_examples=400)
+def test_two_files_have_met_if_they_were_in_the_set_together(
+    moves: list[tuple[bool, set[int]]],
+) -> None:
+    since: dict[int, int] = {}
+    stays: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    together: set[frozenset[int]] = set()
+    next_step = 1
+    for joins, moved in moves:
+        if not joins:
+            for file_id in moved & since.keys():
+                stays[file_id].append((since.pop(file_id), next_step))
+            continue
+        joining = moved - since.keys()
+        for file_id in joining:
+            others = sorted((since.keys() | joining) - {file_id})
+            others_since = [since.get(other, NOT_COMPARED) for other in others]
+            met = met_before(
+                file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
+            )
+            assert met.tolist() == [frozenset((file_id, other)) in together for other in others]
+        since.update(dict.fromkeys(joining, next_step))
+        next_step += 1
+        together.update(map(frozenset, itertools.combinations(since, 2)))
+
+
+# Similarity
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Tests run side by side, and the threads of several processes would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+Score = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
+GREY, COLOUR = (176, 190), (176, 190, 3)
+
+
+def library_ms_ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    def tensor(picture: NDArray[np.uint8]) -> torch.Tensor:
+        channels_first = np.atleast_3d(picture).transpose(2, 0, 1)[None]
+        return torch.from_numpy(channels_first.astype(np.float32) / 255)
+
+    return float(pytorch_msssim.ms_ssim(tensor(one), tensor(other), data_range=1))
+
+
+def library_ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    axis = 2 if one.ndim == 3 else None
+    return float(structural_similarity(one, other, data_range=255, channel_axis=axis))
+
+
+def alike(shape: tuple[int, ...], count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A picture, and others that resemble it less and less."""
+    rng = np.random.default_rng(11)
+    smooth = (6.0, 6.0, 0.0)[: len(shape)]
+    soft = gaussian_filter(rng.normal(128, 600, shape), smooth)
+    others = [soft + rng.normal(0, 1 + 12 * step, shape) for step in range(count)]
+    stack = np.array(others).reshape(count, *shape)
+    return np.clip(soft, 0, 255).astype(np.uint8), np.clip(stack, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "single"), [(ms_ssim, library_ms_ssim), (ssim, library_ssim)]
+)
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+@pytest.mark.parametrize("count", [0, 1, 7, 9])
+def test_scores_are_those_that_the_library_gives_singly(
+    similarity: Score, single: Score, shape: tuple[int, ...], count: int
+) -> None:
+    one, others = alike(shape, count)
+    scores = similarity(one, others)
+    expected = [single(one, other) for other in others]
+    assert (scores.shape, scores.dtype) == ((count,), np.float64)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+    assert np.all(np.diff(scores) < 0)
+
+
+@pytest.mark.parametrize("similarity", [ms_ssim, ssim])
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_an_identical_picture_scores_one(similarity: Score, shape: tuple[int, ...]) -> None:
+    one, others = alike(shape, 3)
+    scores = similarity(one, np.concatenate([others, one[None]]))
+    assert scores[3] == pytest.approx(1.0, abs=1e-6)
+    assert np.all(scores[:3] < 1.0 - 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("use_ms_ssim", "single"), [(True, library_ms_ssim), (False, library_ssim)]
+)
+def test_the_config_chooses_the_similarity(use_ms_ssim: bool, single: Score) -> None:
+    preprocessing = {"useMSSSIM": use_ms_ssim}
+    similarity = similarity_of(Config.model_validate({"preprocessing": preprocessing}))
+    one, others = alike(GREY, 2)
+    assert similarity(one, others)[1] == pytest.approx(single(one, others[1]), abs=1e-6)
+
+
+@given(
+    sizes_px=st.tuples(*[st.tuples(st.integers(1, 16), st.integers(1, 16)).map(sorted)] * 2),
+    colour=st.booleans(),
+)
+def test_the_central_part_has_the_size_asked_for_and_lies_in_the_middle(
+    sizes_px: tuple[list[int], list[int]], colour: bool
+) -> None:
+    (part_width, width), (part_height, height) = sizes_px
+    picture = np.arange(height * width).reshape(height, width).astype(np.uint8)
+    if colour:
+        picture = np.dstack([picture] * 3)
+    part = central_part(picture, (part_width, part_height))
+    assert part.shape == (part_height, part_width, *picture.shape[2:])
+    top, left = divmod(int(part.flat[0]), width)
+    np.testing.assert_array_equal(part, picture[top : top + part_height, left : left + part_width])
+    assert abs(top - (height - part_height - top)) <= 1
+    assert abs(left - (width - part_width - left)) <= 1

@@ -1,0 +1,411 @@
+"""A thumbnail becomes its average hash and its array as the rules say, or says why it can't."""
+
+import io
+import json
+import struct
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from hydindex.config import Config
+from hydindex.model import Prepared
+from hydindex.prepare.average_hash import average_hash
+from hydindex.prepare.thumbnail import Preparation, prepare, trim_box
+
+# Nothing exceeds its own maximum: at a strength of 1 nothing is trimmed.
+RESIZED_ONLY = Preparation(
+    hash_resize_px=(64, 64),
+    size_px=(96, 64),
+    grey=True,
+    blur_sigma_px=0.0,
+    equalize=False,
+    trim_strength=1.0,
+    min_keep_fraction=0.7,
+)
+
+
+def encoded(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def prepared(picture: Image.Image | bytes, preparation: Preparation = RESIZED_ONLY) -> Prepared:
+    outcome = prepare(picture if isinstance(picture, bytes) else encoded(picture), preparation)
+    assert isinstance(outcome, Prepared)
+    return outcome
+
+
+def scene(width_px: int = 320, height_px: int = 240, seed: int = 1) -> Image.Image:
+    """Soft shapes with some grain, like a frame of a film."""
+    rng = np.random.default_rng(seed)
+    shapes = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+    soft = np.asarray(shapes.resize((width_px, height_px), Image.Resampling.BICUBIC), float)
+    return Image.fromarray(np.clip(soft + rng.normal(0, 4, soft.shape), 0, 255).astype(np.uint8))
+
+
+# Average hash
+
+
+def cell_bits(cells: NDArray[Any]) -> int:
+    """64 values -> the hash: one bit each, the first one highest."""
+    mean = sum(cells.ravel().tolist()) / 64
+    return int("".join("1" if cell > mean else "0" for cell in cells.ravel().tolist()), 2)
+
+
+@given(cells=arrays(np.uint8, (8, 8)))
+@settings(deadline=None)
+def test_a_bit_is_set_where_a_cell_is_above_the_mean(cells: NDArray[np.uint8]) -> None:
+    picture = Image.fromarray(cells.repeat(8, axis=0).repeat(8, axis=1)).convert("RGB")
+    assert average_hash(picture, (64, 64)) == cell_bits(cells.astype(int))
+
+
+@pytest.mark.parametrize(("row", "column", "bit"), [(0, 0, 63), (0, 1, 62), (1, 0, 55), (7, 7, 0)])
+def test_the_first_pixel_is_the_highest_bit(row: int, column: int, bit: int) -> None:
+    cells = np.zeros((8, 8), np.uint8)
+    cells[row, column] = 255
+    assert average_hash(Image.fromarray(cells).convert("RGB"), (8, 8)) == 1 << bit
+
+
+@given(grey=st.integers(0, 255), size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
+@settings(deadline=None)
+def test_a_flat_picture_has_the_hash_zero(grey: int, size: tuple[int, int]) -> None:
+    assert average_hash(Image.new("RGB", size, (grey, grey, grey)), (64, 64)) == 0
+
+
+def bilinear_weights(source: int, target: int) -> NDArray[np.float64]:
+    """How much each of `source` pixels counts in each of `target`: a triangle around its centre."""
+    scale = source / target
+    centres = (np.arange(target) + 0.5) * scale
+    distance = np.abs(np.arange(source) + 0.5 - centres[:, None])
+    weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def plain_cells(picture: Image.Image, resize_px: tuple[int, int]) -> NDArray[np.float64]:
+    """The 8x8 averages behind the hash, by the definition and without rounding in between."""
+    pixels = np.asarray(picture, np.float64)
+    width_px, height_px = resize_px
+    rows = bilinear_weights(pixels.shape[0], height_px)
+    columns = bilinear_weights(pixels.shape[1], width_px)
+    resized = np.einsum("ys,xt,stc->yxc", rows, columns, pixels, optimize=True)
+    grey = resized @ [0.299, 0.587, 0.114]
+    return grey.reshape(8, height_px // 8, 8, width_px // 8).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize("resize_px", [(64, 64), (32, 128), (8, 8)])
+@pytest.mark.parametrize("size_px", [(320, 240), (97, 211), (20, 30)])
+def test_the_hash_of_a_real_picture_is_the_one_of_the_definition(
+    size_px: tuple[int, int], resize_px: tuple[int, int]
+) -> None:
+    for seed in range(10):
+        picture = scene(*size_px, seed=seed)
+        cells = plain_cells(picture, resize_px)
+        # Rounding to 8 bits between the steps can turn a cell that is next to the mean.
+        clear = np.abs(cells - cells.mean()) > 2.0
+        assert clear.sum() > 50
+        unclear = cell_bits(np.where(clear, 0, 1))
+        differing = average_hash(picture, resize_px) ^ cell_bits(cells)
+        assert differing & ~unclear == 0
+
+
+def test_the_hash_is_of_the_untrimmed_picture() -> None:
+    framed = Image.new("RGB", (400, 240))
+    framed.paste(scene(), (40, 0))
+    trimming = replace(RESIZED_ONLY, trim_strength=0.15)
+    assert prepared(framed, trimming).average_hash == average_hash(framed, (64, 64))
+
+
+# Trimming
+
+
+def plain_kept(contrast: list[float], strength: float, min_keep: float) -> tuple[int, int]:
+    """One direction of the trimming, by the definition."""
+    count = len(contrast)
+    smooth = [
+        sum(contrast[min(max(near, 0), count - 1)] for near in range(at - 2, at + 3)) / 5
+        for at in range(count)
+    ]
+    threshold = strength * max(smooth)
+    assume(all(abs(value - threshold) > 1e-9 for value in smooth))  # a draw that rounding decides
+    kept = [at for at, value in enumerate(smooth) if value > threshold]
+    if not kept or kept[-1] + 1 - kept[0] < min_keep * count:
+        return 0, count
+    return kept[0], kept[-1] + 1
+
+
+@given(
+    inner=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))),
+    borders=st.tuples(*[st.integers(0, 12)] * 4),
+    border_grey=st.integers(0, 255),
+    strength=st.floats(0.01, 0.99),
+    min_keep=st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]),
+)
+@settings(deadline=None)
+def test_trimming_follows_its_definition(
+    inner: NDArray[np.uint8],
+    borders: tuple[int, int, int, int],
+    border_grey: int,
+    strength: float,
+    min_keep: float,
+) -> None:
+    left, top, right, bottom = borders
+    grey = np.pad(inner, ((top, bottom), (left, right)), constant_values=border_grey)
+    assume(np.ptp(grey) > 0)
+    kept_columns = plain_kept(grey.std(axis=0).tolist(), strength, min_keep)
+    kept_rows = plain_kept(grey.std(axis=1).tolist(), strength, min_keep)
+    box = trim_box(grey, strength, min_keep)
+    assert box == (kept_columns[0], kept_rows[0], kept_columns[1], kept_rows[1])
+
+
+def grain(height_px: int, width_px: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(5).integers(0, 256, (height_px, width_px), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "borders", [(10, 0, 0, 0), (0, 10, 0, 0), (0, 0, 10, 10), (7, 12, 5, 9), (3, 3, 3, 3)]
+)
+@pytest.mark.parametrize("border_grey", [0, 90, 255])
+def test_flat_borders_go_but_for_the_two_lines_that_smoothing_blurs(
+    borders: tuple[int, int, int, int], border_grey: int
+) -> None:
+    left, top, right, bottom = borders
+    framed = np.pad(grain(80, 80), ((top, bottom), (left, right)), constant_values=border_grey)
+    expected = (
+        max(left - 2, 0),
+        max(top - 2, 0),
+        min(left + 82, framed.shape[1]),
+        min(top + 82, framed.shape[0]),
+    )
+    assert trim_box(framed, 0.15, 0.7) == expected
+
+
+def test_at_strength_zero_all_that_is_quite_flat_still_goes() -> None:
+    framed = np.pad(grain(80, 80), 10)
+    assert trim_box(framed, 0.0, 0.7) == (8, 8, 92, 92)
+
+
+def test_one_odd_line_does_not_stop_a_trim() -> None:
+    framed = np.pad(grain(80, 80), ((20, 0), (0, 0)))
+    framed[5, :30] = 60
+    assert trim_box(framed, 0.15, 0.7)[1] == 18
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    grey=st.integers(0, 255),
+    strength=st.floats(0, 1),
+)
+@example(size=(1, 1), grey=0, strength=0.0)
+def test_a_flat_picture_is_left_whole(size: tuple[int, int], grey: int, strength: float) -> None:
+    assert trim_box(np.full(size, grey, np.uint8), strength, 0.7) == (0, 0, size[1], size[0])
+
+
+@pytest.mark.parametrize(
+    ("min_keep", "box"),
+    [
+        (0.5, (38, 8, 92, 92)),  # 54 of 100 columns are left, and 84 of 100 rows
+        (0.54, (38, 8, 92, 92)),
+        (0.55, (0, 8, 100, 92)),
+        (0.84, (0, 8, 100, 92)),
+        (0.85, (0, 0, 100, 100)),
+    ],
+)
+def test_a_direction_with_too_little_left_is_not_trimmed_at_all(
+    min_keep: float, box: tuple[int, int, int, int]
+) -> None:
+    framed = np.pad(grain(80, 50), ((10, 10), (40, 10)))
+    assert trim_box(framed, 0.15, min_keep) == box
+
+
+def test_a_letterboxed_copy_is_prepared_like_its_original() -> None:
+    original = scene()
+    letterboxed = Image.new("RGB", (320, 300))
+    letterboxed.paste(original, (0, 30))
+
+    def distance(preparation: Preparation) -> float:
+        a, b = (prepared(each, preparation).array for each in (original, letterboxed))
+        return float(np.abs(a.astype(float) - b).mean())
+
+    assert distance(replace(RESIZED_ONLY, trim_strength=0.15)) < 5 < distance(RESIZED_ONLY) / 3
+
+
+# The array
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("size_px", [(256, 256), (177, 200), (40, 8)])
+@pytest.mark.parametrize("filters", [{}, {"blur_sigma_px": 0.6, "equalize": True}])
+@pytest.mark.parametrize("source_px", [(320, 240), (30, 200), (1, 1)])
+def test_an_array_has_the_shape_that_was_asked_for(
+    source_px: tuple[int, int], filters: dict[str, Any], size_px: tuple[int, int], grey: bool
+) -> None:
+    preparation = replace(RESIZED_ONLY, size_px=size_px, grey=grey, trim_strength=0.15, **filters)
+    array = prepared(scene(*source_px), preparation).array
+    width_px, height_px = size_px
+    assert array.shape == preparation.shape
+    assert array.shape == ((height_px, width_px) if grey else (height_px, width_px, 3))
+    assert array.dtype == np.uint8
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_without_filters_a_picture_of_the_right_size_stays_as_it_is(grey: bool) -> None:
+    picture = scene(96, 64)
+    array = prepared(picture, replace(RESIZED_ONLY, grey=grey)).array
+    np.testing.assert_array_equal(array, np.asarray(picture.convert("L") if grey else picture))
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("sigma_px", [0.6, 3.0])
+def test_the_blur_is_a_gaussian_over_rows_and_columns_only(sigma_px: float, grey: bool) -> None:
+    plain = replace(RESIZED_ONLY, grey=grey)
+    sharp = prepared(scene(), plain).array.astype(np.float64)
+    blurred = prepared(scene(), replace(plain, blur_sigma_px=sigma_px)).array
+    channels = np.atleast_3d(sharp)
+    expected = np.dstack(
+        [gaussian_filter(channels[:, :, at], sigma_px) for at in range(channels.shape[2])]
+    )
+    assert np.abs(np.atleast_3d(blurred) - expected).max() < 0.501
+
+
+def test_equalisation_spreads_the_greys_and_keeps_their_order() -> None:
+    dull = Image.fromarray((np.asarray(scene(96, 64)) // 8 + 100).astype(np.uint8))
+    before = prepared(dull).array
+    after = prepared(dull, replace(RESIZED_ONLY, equalize=True)).array
+    assert np.ptp(before) < 40
+    assert (after.min(), after.max()) == (0, 255)
+    order = np.argsort(before, axis=None, kind="stable")
+    assert np.all(np.diff(after.ravel()[order].astype(int)) >= 0)
+    # Even: any fifth of the greys holds about a fifth of the pixels.
+    assert np.all(np.histogram(after, 5, (0, 256))[0] > after.size / 10)
+
+
+def test_the_settings_are_those_of_the_config() -> None:
+    values = {
+        "ahash": {"resize": [32, 16]},
+        "preprocessing": {
+            "fixedResize": [200, 180],
+            "toGray": False,
+            "preBlurSigma": 1.5,
+            "histEq": True,
+            "trimStrength": 0.25,
+            "minKeepFrac": 0.5,
+            "useMSSSIM": False,
+        },
+    }
+    assert Preparation.of(Config.model_validate_json(json.dumps(values))) == Preparation(
+        hash_resize_px=(32, 16),
+        size_px=(200, 180),
+        grey=False,
+        blur_sigma_px=1.5,
+        equalize=True,
+        trim_strength=0.25,
+        min_keep_fraction=0.5,
+    )
+
+
+# Pictures of every kind
+
+
+@pytest.mark.parametrize(("alpha", "red"), [(0, 0), (128, 128), (255, 255)])
+def test_where_a_picture_is_transparent_black_shines_through(alpha: int, red: int) -> None:
+    picture = Image.new("RGBA", (96, 64), (255, 0, 0, alpha))
+    array = prepared(picture, replace(RESIZED_ONLY, grey=False)).array
+    assert np.all(array == [red, 0, 0])
+
+
+def test_a_transparent_colour_of_a_palette_is_black_too() -> None:
+    white = Image.new("P", (96, 64), 0)
+    white.putpalette([255, 255, 255])
+    assert np.all(prepared(encoded(white, transparency=0)).array == 0)
+    assert np.all(prepared(encoded(white)).array == 255)
+
+
+SIXTEEN_BIT = Image.fromarray(np.linspace(0, 65_535, 96 * 64).reshape(64, 96).astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(encoded(scene(), "JPEG"), id="JPEG"),
+        pytest.param(encoded(scene(), "JPEG", progressive=True), id="progressive JPEG"),
+        pytest.param(encoded(scene().convert("CMYK"), "JPEG"), id="CMYK JPEG"),
+        pytest.param(encoded(scene().convert("L"), "JPEG"), id="grey JPEG"),
+        pytest.param(encoded(scene().quantize(16)), id="palette"),
+        pytest.param(
+            encoded(scene().quantize(16), transparency=bytes(range(0, 256, 16))),
+            id="palette with alpha",
+        ),
+        pytest.param(encoded(scene().convert("LA")), id="grey with alpha"),
+        pytest.param(encoded(scene(), transparency=(1, 2, 3)), id="one transparent colour"),
+        pytest.param(encoded(scene().convert("1")), id="black and white"),
+        pytest.param(encoded(SIXTEEN_BIT), id="16 bits"),
+        pytest.param(encoded(Image.new("RGB", (1, 1), "red")), id="1x1"),
+        pytest.param(encoded(Image.new("L", (1, 900))), id="1x900"),
+    ],
+)
+@pytest.mark.parametrize("grey", [True, False])
+def test_any_kind_of_picture_can_be_prepared(file: bytes, grey: bool) -> None:
+    preparation = replace(Preparation.of(Config()), grey=grey)
+    assert prepared(file, preparation).array.shape == preparation.shape
+
+
+# What is no picture
+
+
+@pytest.mark.parametrize(
+    "file", [b"", b"not a picture", b"\xff\xd8\xff\xe0 no JPEG", b"\x89PNG\r\n\x1a\n"]
+)
+def test_what_cannot_be_decoded_has_a_reason(file: bytes) -> None:
+    outcome = prepare(file, RESIZED_ONLY)
+    assert isinstance(outcome, str)
+    assert "cannot be decoded" in outcome
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_half_a_picture_has_a_reason(form: str) -> None:
+    whole = encoded(scene(), form)
+    outcome = prepare(whole[: len(whole) // 2], RESIZED_ONLY)
+    assert isinstance(outcome, str)
+    assert "cannot be decoded" in outcome
+
+
+SMALL_FILES = [encoded(scene(40, 30), form) for form in ("PNG", "JPEG")]
+
+
+@given(
+    file=st.sampled_from(SMALL_FILES),
+    end=st.integers(0, max(map(len, SMALL_FILES))),
+    changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=8),
+)
+@settings(deadline=None, max_examples=300)
+def test_a_damaged_picture_is_prepared_or_has_a_reason(
+    file: bytes, end: int, changes: list[tuple[int, int]]
+) -> None:
+    damaged = bytearray(file)
+    for at, value in changes:
+        damaged[at % len(damaged)] = value
+    assert prepare(bytes(damaged[:end]), RESIZED_ONLY)
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+
+@pytest.mark.parametrize("side_px", [12_000, 30_000])
+def test_a_picture_that_claims_to_be_enormous_is_not_even_decoded(side_px: int) -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+    outcome = prepare(bomb, RESIZED_ONLY)
+    assert isinstance(outcome, str)
+    assert "suspiciously large" in outcome
