@@ -222,7 +222,12 @@ def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> 
     from hydindex.console import Console
 
     chattiness = 0 if quiet else 2 if verbose else config.chattiness
-    console = Console(chattiness=chattiness, as_json=as_json, show_progress=config.progress.enabled)
+    console = Console(
+        chattiness=chattiness,
+        as_json=as_json,
+        quiet=quiet,
+        show_progress=config.progress.enabled,
+    )
     for key in config.superseded_keys:
         console.note(f"The config key {key} is no longer needed and has no effect.")
     return console

@@ -118,9 +118,9 @@ class Post(Section):
 class Timeouts(Section):
     """How long to wait for an answer, in seconds."""
 
-    api: float = Field(60, gt=0.0)
-    thumb: float = Field(60, gt=0.0)
-    post: float = Field(60, gt=0.0)
+    api: float = Field(60, gt=0.0, le=86_400.0)
+    thumb: float = Field(60, gt=0.0, le=86_400.0)
+    post: float = Field(60, gt=0.0, le=86_400.0)
 
 
 class Network(Section):
@@ -165,8 +165,8 @@ class Config(Section):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError('must be an address like "http://127.0.0.1"')
-        if parts.port is not None:
-            raise ValueError(f"must not hold a port; put {parts.port} into api_port")
+        if parts.port is not None or parts.netloc.endswith(":"):
+            raise ValueError("must not hold a port, which belongs into api_port")
         if parts.username or parts.query or parts.fragment:
             raise ValueError("must be just scheme and host")
         return value.rstrip("/")
@@ -270,6 +270,8 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
             f"at line {error.lineno}, column {error.colno}",
             "Mend that place: a missing comma or quote is the usual cause.",
         ) from None
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number too long
+        raise ConfigError(f"The config {path} cannot be read: {error}", "Mend it.") from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"The config {path} holds no JSON object", "It must begin with { and end with }."

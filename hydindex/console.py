@@ -23,14 +23,15 @@ class _TqdmHandler(logging.Handler):
 class Console:
     """One command's output.
 
-    `chattiness` is 0 for warnings only, 1 for the course of a run, 2 for every pair's score.
-    With `as_json`, stdout gets one JSON object and nothing else.
+    What is logged: with `chattiness` 0 warnings only, with 1 the course of a run, with 2 every
+    pair's score. With `as_json`, stdout gets one JSON object and nothing else; with `quiet`, no
+    result for people.
     """
 
-    def __init__(self, *, chattiness: int, as_json: bool, show_progress: bool) -> None:
+    def __init__(self, *, chattiness: int, as_json: bool, quiet: bool, show_progress: bool) -> None:
         self.as_json = as_json
-        self.quiet = chattiness == 0
-        self._show_progress = show_progress and not self.quiet and sys.stderr.isatty()
+        self.quiet = quiet
+        self._show_progress = show_progress and not quiet and sys.stderr.isatty()
         handler = _TqdmHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("hydindex")

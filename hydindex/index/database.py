@@ -31,8 +31,10 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         else:
-            # Write-ahead logging: `stats` can read while a run writes.
-            cursor.execute("PRAGMA journal_mode = WAL")
+            # Write-ahead logging, so that `stats` can read while a run writes. The file itself
+            # remembers it; one that is not new may be another program's and stays as it is.
+            if cursor.execute("PRAGMA schema_version").fetchone() == (0,):
+                cursor.execute("PRAGMA journal_mode = WAL")
             # A pair is marked as sending before it is sent; after a power cut that mark must
             # still be there, so every commit waits for the disk.
             cursor.execute("PRAGMA synchronous = FULL")
@@ -43,11 +45,12 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     @event.listens_for(engine, "handle_error")
-    def translate(context: ExceptionContext) -> None:
+    def translate(context: ExceptionContext) -> IndexUnusable | None:
         error = context.sqlalchemy_exception
         # A broken constraint is a bug of hydindex and should look like one.
         if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
-            context.chained_exception = unusable(path, str(context.original_exception))
+            return unusable(path, str(context.original_exception))
+        return None
 
     return engine
 

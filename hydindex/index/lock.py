@@ -17,6 +17,11 @@ def exclusive(path: Path) -> Iterator[None]:
         IndexLocked: another run holds it; who, the caller can read from the index's runs.
         IndexUnusable: no lock file can be made there.
     """
+    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
+        raise IndexUnusable(
+            f"The folder {path.parent} of the index does not exist",
+            "Make the folder, or mend index.path in the config.",
+        )
     lock = FileLock(f"{path}.lock")
     try:
         lock.acquire(timeout=0)
@@ -28,7 +33,7 @@ def exclusive(path: Path) -> Iterator[None]:
     except OSError as error:
         raise IndexUnusable(
             f"The index {path} cannot be locked: {error}",
-            "Does the folder exist, and may you write to it?",
+            "May you write to the folder?",
         ) from None
     try:
         yield

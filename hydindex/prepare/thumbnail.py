@@ -2,19 +2,24 @@
 
 import io
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy.ndimage import gaussian_filter, uniform_filter1d
+from PIL import Image, ImageOps
+from scipy.ndimage import gaussian_filter
 
 from hydindex.config import Config
 from hydindex.model import Picture, Prepared
 from hydindex.prepare.average_hash import average_hash
 
+_FORMATS: Final = ("JPEG", "PNG")  # what Hydrus serves
+# A few bytes can claim to be a picture that fills the memory. Pillow would only warn of it.
+_LARGEST_PX: Final = 1 << 24
+Image.MAX_IMAGE_PIXELS = None
+
 # Rows are judged by the mean of their neighbourhood, so that one odd line does not stop a trim.
-_SMOOTHED_ROWS = 5
+_SMOOTHED_ROWS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,8 @@ def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
     """Make a thumbnail (JPEG or PNG) comparable, or say why it cannot be."""
     try:
         picture = _decode(encoded)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         return f"its thumbnail cannot be decoded: {error}"
-    except Image.DecompressionBombError as error:
-        return f"its thumbnail is suspiciously large: {error}"
     return Prepared(
         average_hash=average_hash(picture, preparation.hash_resize_px),
         array=_comparable_array(picture, preparation),
@@ -66,7 +69,9 @@ def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
 
 def _decode(encoded: bytes) -> Image.Image:
     """Decode to RGB; where a picture is transparent, black shines through."""
-    with Image.open(io.BytesIO(encoded)) as picture:
+    with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
+        if picture.width * picture.height > _LARGEST_PX:
+            raise ValueError(f"{picture.width}x{picture.height} pixels are no thumbnail")
         if not picture.has_transparency_data:
             return picture.convert("RGB")
         transparent = picture.convert("RGBA")
@@ -111,7 +116,8 @@ def trim_box(
 def _kept(
     contrast: NDArray[np.float64], trim_strength: float, min_keep_fraction: float
 ) -> tuple[int, int]:
-    smooth = uniform_filter1d(contrast, _SMOOTHED_ROWS, mode="nearest")
+    padded = np.pad(contrast, _SMOOTHED_ROWS // 2, mode="edge")
+    smooth = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHED_ROWS).mean(axis=1)
     (kept,) = np.nonzero(smooth > trim_strength * smooth.max())
     if len(kept) == 0:  # the whole picture is flat
         return 0, len(contrast)

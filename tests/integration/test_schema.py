@@ -281,7 +281,7 @@ def test_a_file_that_is_no_sound_index_is_refused_and_left_untouched(
     named = re.escape(str(index_file))
     with pytest.raises(IndexUnusable, match=named) as caught, door(index_file) as index:
         index.summary()
-    assert caught.value.remedy
+    assert "damaged or is no index" in caught.value.remedy
     assert index_file.read_bytes() == before
     assert neighbours(index_file) == []
 
@@ -463,6 +463,14 @@ def test_an_index_that_is_being_written_can_be_read(index_file: Path) -> None:
     with held_by_another_process(index_file), open_for_reading(index_file) as index:
         assert index.summary().waiting_files == 1
         assert index.runs.latest()[0].finished_at is None
+
+
+def test_a_reader_does_not_hinder_the_writer(index_file: Path) -> None:
+    with closing(sqlite3.connect(index_file)) as reader, open_for_writing(index_file) as index:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM file").fetchall()
+        save_file(index, "b")
+        assert reader.execute("SELECT count(*) FROM file").fetchone() == (1,)
 
 
 def test_a_writer_that_is_killed_frees_the_index(index_file: Path) -> None:

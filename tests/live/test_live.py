@@ -5,9 +5,9 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,9 +29,8 @@ pytestmark = [
 
 # Relationships as Hydrus takes them, and the keys under which it gives them back.
 SET_FALSE_POSITIVE, SET_SAME_QUALITY, SET_A_BETTER = 1, 2, 4
-POTENTIAL, FALSE_POSITIVE, DUPLICATE = "0", "1", "8"
-UNALTERED: dict[str, Any] = {}
-ALTERATIONS: list[dict[str, Any]] = [{"crf": 38}, {"scale": 0.5}, {"brightness": 25}]
+POTENTIAL, FALSE_POSITIVE, DUPLICATE = KINDS = ("0", "1", "8")
+COPIES: list[dict[str, Any]] = [{}, {"crf": 38}, {"scale": 0.5}, {"brightness": 25}]
 
 Pair = frozenset[str]
 
@@ -54,7 +53,7 @@ def video(scene: int, *, crf: int = 20, scale: float = 1.0, brightness: int = 0)
 
 
 def pairs_of(hashes: Iterable[str]) -> set[Pair]:
-    return {frozenset(pair) for pair in combinations(hashes, 2)}
+    return {Pair(pair) for pair in combinations(hashes, 2)}
 
 
 class Client:
@@ -68,58 +67,46 @@ class Client:
         self._my_tags = tag_services["my tags"]
         self._storage = services["all_local_files"][0]["service_key"]
         self._known_files = services["all_known_files"][0]["service_key"]
-        self._seed = self._scene = secrets.randbits(48)
-        self.tag = f"hydindex live test {self._seed}"
+        seed = secrets.randbits(48)
+        self.scenes = count(seed)
+        self.tag = f"hydindex live test {seed}"
         self.files: list[str] = []
 
     def get(self, path: str, **query: str) -> Any:
-        reply = self._session.get(URL + path, params=query, timeout=60)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
+        return self._send("GET", path, params=query).json()
 
     def post(self, path: str, **body: Any) -> None:
-        reply = self._session.post(URL + path, json=body, timeout=60)
-        assert reply.status_code == 200, reply.text
+        self._send("POST", path, json=body)
 
     def add(self, content: bytes, *, tagged: bool = True) -> str:
         """Import a file that the client never had, and show it to hydindex by its tag."""
-        headers = {"Content-Type": "application/octet-stream"}
-        reply = self._session.post(
-            f"{URL}/add_files/add_file", data=content, headers=headers, timeout=60
-        )
-        assert reply.status_code == 200, reply.text
-        assert reply.json()["status"] == 1, reply.text
-        sha256: str = reply.json()["hash"]
-        self.files.append(sha256)
+        kind = {"Content-Type": "application/octet-stream"}
+        reply = self._send("POST", "/add_files/add_file", data=content, headers=kind).json()
+        assert reply["status"] == 1, reply
+        file: str = reply["hash"]
+        self.files.append(file)
         if tagged:
             tags = {self._my_tags: [self.tag]}
-            self.post("/add_tags/add_tags", hash=sha256, service_keys_to_tags=tags)
-        return sha256
+            self.post("/add_tags/add_tags", hash=file, service_keys_to_tags=tags)
+        return file
 
-    def new_scene(self) -> int:
-        self._scene += 1
-        return self._scene
+    def add_copies(self, number: int) -> list[str]:
+        """Import that many files that show a new scene: a video, and altered copies of it."""
+        scene = next(self.scenes)
+        return [self.add(video(scene, **each)) for each in COPIES[:number]]
 
-    def add_copies(self, count: int) -> list[str]:
-        """Import a new video and altered copies of it: `count` files in all."""
-        scene = self.new_scene()
-        return [self.add(video(scene, **each)) for each in [UNALTERED, *ALTERATIONS][:count]]
-
-    def set_relationship(self, a: str, b: str, relationship: int) -> None:
-        row = {"hash_a": a, "hash_b": b, "relationship": relationship}
+    def relate(self, files: Sequence[str], relationship: int) -> None:
+        row = {"hash_a": files[0], "hash_b": files[1], "relationship": relationship}
         rows = [{**row, "do_default_content_merge": False}]
         self.post("/manage_file_relationships/set_file_relationships", relationships=rows)
 
     def related(self, kind: str) -> set[Pair]:
         """Give each file together with each of its partners, those in the trash included."""
-        relationships = self.get(
-            "/manage_file_relationships/get_file_relationships",
-            hashes=json.dumps(self.files),
-            file_service_key=self._known_files,
-        )["file_relationships"]
-        return {
-            frozenset((file, other)) for file in self.files for other in relationships[file][kind]
-        }
+        path = "/manage_file_relationships/get_file_relationships"
+        hashes = json.dumps(self.files)
+        reply = self.get(path, hashes=hashes, file_service_key=self._known_files)
+        rows = reply["file_relationships"]
+        return {Pair((file, other)) for file in self.files for other in rows[file][kind]}
 
     def trash(self, file: str) -> None:
         self.post("/add_files/delete_files", hash=file)
@@ -131,6 +118,12 @@ class Client:
         if self.files:
             self.delete(*self.files)
             self.post("/add_files/clear_file_deletion_record", hashes=self.files)
+        self._session.close()
+
+    def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        reply = self._session.request(method, URL + path, timeout=60, **arguments)
+        assert reply.status_code == 200, reply.text
+        return reply
 
 
 class Hydindex:
@@ -138,24 +131,21 @@ class Hydindex:
 
     def __init__(self, folder: Path, tag: str) -> None:
         address = urlsplit(URL)
-        self._folder = folder
-        self._config: dict[str, Any] = {
+        self._config_path = folder / "hydrus_config.json"
+        self.config: dict[str, Any] = {
             "api_url": f"{address.scheme}://{address.hostname}",
             "api_port": address.port,
             "api_key": KEY,
             "tags": ["system:filetype is video", tag],
         }
 
-    def configure(self, **changes: Any) -> None:
-        self._config |= changes
-
     def run(self, *words: str, expect: int = 0) -> Any:
         """Run a command, and give what it prints with --json."""
-        config = self._folder / "hydrus_config.json"
-        config.write_text(json.dumps(self._config), encoding="utf-8")
-        ours = {name: each for name, each in os.environ.items() if "HYDINDEX" not in name}
-        command = [sys.executable, "-m", "hydindex", *words, "--config", str(config), "--json"]
-        ended = subprocess.run(command, env=ours, capture_output=True, text=True, check=False)
+        self._config_path.write_text(json.dumps(self.config), encoding="utf-8")
+        options = ("--config", str(self._config_path), "--json")
+        command = [sys.executable, "-m", "hydindex", *words, *options]
+        env = {name: value for name, value in os.environ.items() if "HYDINDEX" not in name}
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         assert ended.returncode == expect, ended.stdout + ended.stderr
         result = json.loads(ended.stdout)
         assert result["exit_code"] == expect
@@ -175,9 +165,8 @@ def hydindex(client: Client, tmp_path: Path) -> Hydindex:
 
 
 def test_copies_are_posted_once_and_other_videos_never(client: Client, hydindex: Hydindex) -> None:
-    one, other = client.add_copies(4), client.add_copies(4)
+    copies = pairs_of(client.add_copies(4)) | pairs_of(client.add_copies(4))
     client.add_copies(1)
-    copies = pairs_of(one) | pairs_of(other)
 
     first = hydindex.run("update")
     assert first["files"]["found"] == first["files"]["indexed"] == first["files"]["new"] == 9
@@ -201,7 +190,7 @@ def test_a_dry_run_posts_nothing(client: Client, hydindex: Hydindex) -> None:
 
 
 def test_a_later_copy_brings_just_its_own_pairs(client: Client, hydindex: Hydindex) -> None:
-    scene = client.new_scene()
+    scene = next(client.scenes)
     copies = [client.add(video(scene)), client.add(video(scene, scale=0.5))]
     assert hydindex.run("update")["pairs"]["posted"] == 1
     copies.append(client.add(video(scene, brightness=25)))
@@ -214,30 +203,25 @@ def test_a_later_copy_brings_just_its_own_pairs(client: Client, hydindex: Hydind
 def test_what_the_user_decides_stands(client: Client, hydindex: Hydindex) -> None:
     different, same, removed = (client.add_copies(2) for _ in range(3))
     assert hydindex.run("update")["pairs"]["posted"] == 3
-    client.set_relationship(*different, SET_FALSE_POSITIVE)
-    client.set_relationship(*same, SET_SAME_QUALITY)
+    client.relate(different, SET_FALSE_POSITIVE)
+    client.relate(same, SET_SAME_QUALITY)
     client.post("/manage_file_relationships/remove_potentials", hash=removed[0])
 
-    def decisions_stand() -> bool:
-        return [client.related(kind) for kind in (POTENTIAL, FALSE_POSITIVE, DUPLICATE)] == [
-            set(),
-            pairs_of(different),
-            pairs_of(same),
-        ]
+    decided = [set(), pairs_of(different), pairs_of(same)]
+    assert [client.related(kind) for kind in KINDS] == decided
 
-    assert decisions_stand()
     assert hydindex.run("update")["pairs"]["posted"] == 0
-    hydindex.configure(preprocessing={"preBlurSigma": 1.2})
+    hydindex.config["preprocessing"] = {"preBlurSigma": 1.2}
     assert hydindex.run("update", expect=4)["error"]["kind"] == "config_changed"
     rebuild = hydindex.run("rebuild")
     assert (rebuild["pairs"]["matched"], rebuild["pairs"]["queued"]) == (3, 0)
     assert rebuild["seconds"]["fetch"] == 0
     assert hydindex.run("update")["pairs"]["posted"] == 0
-    assert decisions_stand()
+    assert [client.related(kind) for kind in KINDS] == decided
 
 
 def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
-    scene = client.new_scene()
+    scene = next(client.scenes)
     trashed, stays = client.add(video(scene)), client.add(video(scene, scale=0.5))
     hydindex.run("update")
     client.trash(trashed)
@@ -256,24 +240,23 @@ def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: 
 
 def test_a_pair_that_was_decided_before_is_known(client: Client, hydindex: Hydindex) -> None:
     one, other, third = client.add_copies(3)
-    client.set_relationship(one, other, SET_FALSE_POSITIVE)
-    client.set_relationship(one, third, SET_SAME_QUALITY)
+    client.relate((one, other), SET_FALSE_POSITIVE)
+    client.relate((one, third), SET_SAME_QUALITY)  # so it is no copy of the other either
     pairs = hydindex.run("update")["pairs"]
-    # The third is one with the first, so that it is no copy of the second either.
     assert (pairs["matched"], pairs["known"], pairs["posted"]) == (3, 3, 0)
     assert client.related(POTENTIAL) == set()
 
 
-@pytest.mark.parametrize("fate_of_king", ["stays", "trash", "delete"])
+@pytest.mark.parametrize("remove", [None, Client.trash, Client.delete])
 def test_a_pair_with_a_member_of_a_group_is_posted_under_its_king(
-    client: Client, hydindex: Hydindex, fate_of_king: str
+    client: Client, hydindex: Hydindex, remove: Callable[[Client, str], None] | None
 ) -> None:
-    scene = client.new_scene()
+    scene = next(client.scenes)
     king = client.add(video(scene), tagged=False)
     member, copy = client.add(video(scene, scale=0.5)), client.add(video(scene, brightness=25))
-    client.set_relationship(king, member, SET_A_BETTER)
-    if fate_of_king != "stays":
-        getattr(client, fate_of_king)(king)
+    client.relate((king, member), SET_A_BETTER)
+    if remove is not None:
+        remove(client, king)
     pairs = hydindex.run("update")["pairs"]
     assert (pairs["matched"], pairs["posted"], pairs["refused"]) == (1, 1, 0)
     assert client.related(POTENTIAL) == pairs_of((king, copy)) | pairs_of((member, copy))
@@ -282,17 +265,16 @@ def test_a_pair_with_a_member_of_a_group_is_posted_under_its_king(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "exit_code", "kind"),
+    ("name", "value", "exit_code", "kind"),
     [
-        ({"api_key": "0123456789abcdef" * 4}, 3, "hydrus_access"),
-        ({"api_key": "not hexadecimal"}, 3, "hydrus_access"),
-        ({"api_key": "your-hydrus-api-key-here"}, 2, "config"),
-        ({"tags": ["system:no such predicate"]}, 2, "config"),
+        ("api_key", "0123456789abcdef" * 4, 3, "hydrus_access"),
+        ("api_key", "not hexadecimal", 3, "hydrus_access"),
+        ("api_key", "your-hydrus-api-key-here", 2, "config"),
+        ("tags", ["system:no such predicate"], 2, "config"),
     ],
-    ids=["unknown key", "malformed key", "placeholder key", "nonsense predicate"],
 )
-def test_what_is_wrong_is_told_by_exit_code(
-    hydindex: Hydindex, wrong: dict[str, Any], exit_code: int, kind: str
+def test_a_config_that_cannot_work_says_so(
+    hydindex: Hydindex, name: str, value: Any, exit_code: int, kind: str
 ) -> None:
-    hydindex.configure(**wrong)
+    hydindex.config[name] = value
     assert hydindex.run("update", expect=exit_code)["error"]["kind"] == kind

@@ -1,0 +1,120 @@
+"""The wheel holds all that hydindex needs, its migrations too, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hydindex.index.schema import REVISION
+
+CHECKOUT = Path(__file__).parents[2]
+# What a release is built from, and what might slip into it.
+SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
+BYSTANDERS = ["tests", "benchmarks", "docs"]
+
+
+def run(arguments: Sequence[str | Path], folder: Path) -> str:
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy: a build leaves its traces in the folder that it is run in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "checkout"
+    copy.mkdir()
+    for name in SOURCES + BYSTANDERS:
+        source = CHECKOUT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, copy)
+    run(["-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy], folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into a folder of its own, beside the dependencies that are there."""
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-index", "--no-deps", "--no-warn-script-location"]
+    run(["-m", "pip", "install", *options, "--target", target, wheel], target)
+    return target
+
+
+def contents(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
+    modules = {
+        path.relative_to(CHECKOUT).as_posix()
+        for path in (CHECKOUT / "hydindex").rglob("*.py")
+        if "migrations" not in path.parts
+    }
+    migrations = {
+        f"hydindex/{path.relative_to(CHECKOUT).as_posix()}"
+        for path in (CHECKOUT / "migrations").rglob("*.py")
+    }
+    assert "hydindex/migrations/versions/0001_first_schema.py" in migrations
+    others = {"hydindex/py.typed", "hydindex/migrations/script.py.mako"}
+    assert contents(wheel) == modules | migrations | others
+
+
+def test_the_licence_travels_along(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
+
+
+MAKE_AN_INDEX = """
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+target, index_file = map(Path, sys.argv[1:])
+sys.path.insert(0, str(target))
+import hydindex
+import hydindex.migrations
+from hydindex.index.index import open_for_writing
+
+for module in (hydindex, hydindex.migrations):
+    assert Path(module.__file__).is_relative_to(target), module.__file__
+with open_for_writing(index_file) as index:
+    index.summary()
+for name, module in sys.modules.items():
+    if name.partition(".")[0] == "hydindex" and module.__file__:
+        assert Path(module.__file__).is_relative_to(target), module.__file__
+with closing(sqlite3.connect(index_file)) as connection:
+    print(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+"""
+
+
+def test_an_installed_hydindex_makes_an_index_with_migrations_of_its_own(
+    installed: Path, tmp_path: Path
+) -> None:
+    # Isolated (-I): neither the folder it runs in nor PYTHONPATH leads to the checkout.
+    printed = run(["-I", "-c", MAKE_AN_INDEX, installed, tmp_path / "hydindex.db"], tmp_path)
+    assert printed.strip() == REVISION
+
+
+def test_an_installed_hydindex_has_its_command(installed: Path, tmp_path: Path) -> None:
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hydindex.cli import main; main()"
+    assert "update" in run(["-I", "-c", start, installed, "--help"], tmp_path)
+    metadata = next(installed.glob("hydindex-*.dist-info")) / "entry_points.txt"
+    assert "hydindex = hydindex.cli:main" in metadata.read_text(encoding="utf-8")
