@@ -59,6 +59,11 @@ class Home:
             self._values[key] = value
         self.config.write_text(json.dumps(self._values), encoding="utf-8")
 
+    def replace_config(self, values: dict[str, Any], client: StandIn) -> None:
+        """Write another config, of which only the address and the key are the client's."""
+        self._values = dict(values)
+        self.configure(client)
+
     def run(self, *words: str) -> Outcome:
         """Run a command in this process."""
         with pytest.raises(SystemExit) as ended:
