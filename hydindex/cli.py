@@ -11,7 +11,14 @@ import typer
 from typer.exceptions import TyperException
 
 from hydindex import __version__
-from hydindex.errors import ConfigError, ExitCode, HydindexError, IndexMissing, UnexpectedError
+from hydindex.errors import (
+    ConfigError,
+    ExitCode,
+    HydindexError,
+    IndexMissing,
+    Interrupted,
+    UnexpectedError,
+)
 
 # numpy, SQLAlchemy and requests take longer to import than `--help` should take: each command
 # imports what it works with.
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
     from hydindex.console import Console
     from hydindex.hydrus.client import HydrusClient
 
-INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
 DEFAULT_CONFIG = Path("hydrus_config.json")
 
 app = typer.Typer(
@@ -191,8 +197,7 @@ def _run(words: Sequence[str]) -> int:
     try:
         return int(app(args=words, standalone_mode=False) or ExitCode.DONE)
     except (KeyboardInterrupt, typer.Abort):
-        print("Stopped. What was done is kept; the next run goes on from there.", file=sys.stderr)
-        return INTERRUPTED
+        return _fail(words, Interrupted())
     except TyperException as error:
         usage = ConfigError(f"The command line is wrong: {error}", "hydindex --help explains it.")
         return _fail(words, usage)

@@ -166,7 +166,7 @@ class Config(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError('must be an address like "http://127.0.0.1"')
         if parts.port is not None or parts.netloc.endswith(":"):
-            raise ValueError("must not hold a port, which belongs into api_port")
+            raise ValueError(f"must not hold a port; put {parts.port or 'it'} into api_port")
         if parts.username or parts.query or parts.fragment:
             raise ValueError("must be just scheme and host")
         return value.rstrip("/")

@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     BAD_CONFIG = 2
     HYDRUS = 3
     INDEX = 4
+    INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
 
 
 class HydindexError(Exception):
@@ -101,6 +102,16 @@ class IndexUnusable(HydindexError):
 
     kind = "index_unusable"
     exit_code = ExitCode.INDEX
+
+
+class Interrupted(HydindexError):
+    """The user pressed Ctrl-C."""
+
+    kind = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("Stopped", "What was done is kept; the next run goes on from there.")
 
 
 class UnexpectedError(HydindexError):

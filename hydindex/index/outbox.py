@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import ColumnElement, Engine, bindparam, select, update
 
 from hydindex import clock
 from hydindex.index.schema import file, pair
@@ -19,12 +19,17 @@ class OutboxStore:
         self._engine = engine
 
     def sendable(self) -> list[OutboxPair]:
-        """List what a run should try to post, the most alike first: both files must be there."""
-        return self._pairs(_SENDABLE, both_present=True)
+        """List what a run should try to post, the most alike first.
+
+        Both files must be there, and match under the present recipe: a pair whose sending was cut
+        short may have stopped matching since.
+        """
+        postable = pair.c.matches & _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
+        return self._pairs(pair.c.state.in_(_SENDABLE) & postable)
 
     def sending(self) -> list[OutboxPair]:
         """List pairs whose sending was cut short: Hydrus may or may not have them."""
-        return self._pairs((PairState.SENDING,), both_present=False)
+        return self._pairs(pair.c.state == PairState.SENDING)
 
     def move(
         self, pairs: Iterable[OutboxPair], state: PairState, *, reason: str | None = None
@@ -41,16 +46,14 @@ class OutboxStore:
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
 
-    def _pairs(self, states: Iterable[PairState], *, both_present: bool) -> list[OutboxPair]:
+    def _pairs(self, condition: ColumnElement[bool]) -> list[OutboxPair]:
         query = (
             select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)
             .join(_low, _low.c.id == pair.c.low_id)
             .join(_high, _high.c.id == pair.c.high_id)
-            .where(pair.c.state.in_(list(states)))
+            .where(condition)
             .order_by(pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
         )
-        if both_present:
-            query = query.where(_low.c.gone_at.is_(None), _high.c.gone_at.is_(None))
         with self._engine.connect() as connection:
             return [
                 OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)

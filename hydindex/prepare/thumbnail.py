@@ -71,7 +71,7 @@ def _decode(encoded: bytes) -> Image.Image:
     """Decode to RGB; where a picture is transparent, black shines through."""
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
         if picture.width * picture.height > _LARGEST_PX:
-            raise ValueError(f"{picture.width}x{picture.height} pixels are no thumbnail")
+            raise ValueError(f"suspiciously large: {picture.width}x{picture.height} pixels")
         if not picture.has_transparency_data:
             return picture.convert("RGB")
         transparent = picture.convert("RGBA")

@@ -48,7 +48,9 @@ class Poster:
         def posted() -> Iterator[OutboxPair]:
             for batch in self._batches(waiting):
                 unknown = self._set_known_aside(batch)
-                if not dry_run:
+                if dry_run:
+                    self._announce(unknown)
+                elif unknown:
                     self._outbox.move(unknown, PairState.SENDING)
                     self._send(unknown)
                 yield from batch
@@ -64,6 +66,10 @@ class Poster:
         self._report.pairs.known += len(related)
         return unrelated
 
+    def _announce(self, batch: Sequence[OutboxPair]) -> None:
+        for item in batch:
+            log.debug("would post %.4f: %s %s", item.score, item.sha256_low, item.sha256_high)
+
     def _send(self, batch: Sequence[OutboxPair]) -> None:
         """Send pairs that are marked as sending, and settle what becomes of each.
 
@@ -71,8 +77,6 @@ class Poster:
             HydrusUnreachable: no try was answered; the pairs stay marked, for the next run.
         """
         for tries_left in range(self._settings.max_retries, -1, -1):
-            if not batch:
-                return
             try:
                 self._client.post_potentials(
                     [(item.sha256_low, item.sha256_high) for item in batch],
@@ -84,7 +88,9 @@ class Poster:
             except HydrusUnreachable:
                 # The work may be done all the same: only what is not there is sent again.
                 batch = self._settle_related(batch)
-                if batch and not tries_left:
+                if not batch:
+                    return
+                if not tries_left:
                     raise
                 time.sleep(self._settings.retry_pause_s)
             else:

@@ -137,7 +137,7 @@ class History(RuleBasedStateMachine):
         arriving=SOME_FILES,
         leaving=SOME_FILES,
         path=st.sampled_from(["thumbnail", "file_metadata", "set_file_relationships"]),
-        nth=st.integers(1, 6),
+        nth=st.integers(1, 2),
         fault=st.sampled_from([DROP_BEFORE_WORK, DROP_AFTER_WORK]),
     )
     def update_cut_off(
@@ -257,7 +257,7 @@ def test_histories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run_state_machine_as_test(
         History,
         settings=settings(
-            max_examples=40,
+            max_examples=60,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -231,3 +231,29 @@ def test_a_key_revoked_in_mid_run_is_named_and_loses_nothing(
     client.faults = lambda *_: None
     home.update()
     assert_all_posted_once(client)
+
+
+def test_a_pair_whose_sending_was_cut_short_is_not_sent_once_it_no_longer_matches(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    client = serve(library)
+    home.configure(post={"max_retries": 0})
+    client.faults = on_post(DROP_BEFORE_WORK)
+    assert home.run("update").exit_code == 3
+    cut_short = home.pairs("sending")
+
+    client.faults = lambda *_: None
+    home.configure(similarity_threshold=0.99)
+    home.rebuild()
+    home.update()
+    assert client.potentials < cut_short
+    assert client.potentials == home.pairs("posted")
+
+
+def test_a_dry_run_names_the_pairs_on_request(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    serve(library)
+    outcome = home.run("update", "--dry-run", "-v", "--json")
+    named = [line for line in outcome.err.splitlines() if "would post" in line]
+    assert len(named) == outcome.json["pairs"]["queued"] > 0
