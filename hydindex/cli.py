@@ -184,7 +184,9 @@ def demo(
     try:
         run_demo(folder)
     except DemoError as error:
-        raise ConfigError(f"The demo cannot run: {error}", "Name another folder.") from None
+        raise ConfigError(
+            f"The demo cannot run: {error}", "See above, or name another folder."
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

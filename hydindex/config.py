@@ -20,7 +20,6 @@ from pydantic import (
 
 from hydindex.errors import ConfigError
 
-DEFAULT_PATH = "hydrus_config.json"
 PLACEHOLDER_KEY = "your-hydrus-api-key-here"
 API_KEY_VARIABLE = "HYDINDEX_API_KEY"
 
@@ -135,6 +134,13 @@ class IndexLocation(Section):
 
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
 
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError("must not hold a null character")
+        return value
+
 
 class Config(Section):
     """The whole of hydrus_config.json; every key has a default but `api_key`."""
@@ -167,6 +173,10 @@ class Config(Section):
             raise ValueError('must be an address like "http://127.0.0.1"')
         if parts.port is not None or parts.netloc.endswith(":"):
             raise ValueError(f"must not hold a port; put {parts.port or 'it'} into api_port")
+        try:
+            parts.hostname.encode("idna")
+        except UnicodeError:
+            raise ValueError(f"has no valid host name: {parts.hostname}") from None
         if parts.username or parts.query or parts.fragment:
             raise ValueError("must be just scheme and host")
         return value.rstrip("/")
@@ -210,7 +220,13 @@ class Config(Section):
                 "fetch files' and 'edit file relationships', and put the key into api_key "
                 f"(or into the environment variable {API_KEY_VARIABLE}).",
             )
-        return self.api_key.strip()
+        key = self.api_key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                "api_key is no access key: it holds characters that no key has",
+                "Copy the key from Hydrus again: 64 hexadecimal digits.",
+            )
+        return key
 
 
 def load(path: Path) -> Config:
@@ -249,7 +265,10 @@ def load(path: Path) -> Config:
 
 def index_path(config: Config, config_path: Path) -> Path:
     """Where the index lies: `index.path`, or hydindex.db beside the config."""
-    name = Path(config.index.path).expanduser() if config.index.path else Path("hydindex.db")
+    try:
+        name = Path(config.index.path or "hydindex.db").expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"index.path: {error}", "Name a folder that exists.") from None
     return config_path.absolute().parent / name
 
 

@@ -36,6 +36,10 @@ class RemoteFile:
     duration_ms: float | None
     num_frames: int | None
 
+    def found(self) -> FoundFile:
+        """Go back to what the search knew of it."""
+        return FoundFile(self.hydrus_id, self.sha256)
+
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:

@@ -1,6 +1,7 @@
 """`hydindex demo`: the real command against the stand-in, told step by step."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ HELD_BACK_SHARE: Final = 10
 
 
 class DemoError(ValueError):
-    """The folder named for the demo cannot be used."""
+    """The folder named for the demo cannot be used, or a night went wrong."""
 
 
 def run_demo(folder: Path | None) -> None:
@@ -31,7 +32,8 @@ def run_demo(folder: Path | None) -> None:
     go to a new temporary folder, which stays.
 
     Raises:
-        DemoError: the folder holds an index already, or a library that is not laid out as it must.
+        DemoError: the folder holds an index already, or a library that is not laid out as it must
+            be; or an update failed.
     """
     files, home = _library_and_home(folder)
     held_back = files[::HELD_BACK_SHARE]
@@ -87,7 +89,11 @@ def _night(title: str, config: Path) -> None:
     """Run the real command, in a process of its own, as a timer would."""
     print(f"\n{title}\n$ hydindex update --config {config}", flush=True)
     command = [sys.executable, "-m", "hydindex", "update", "--config", str(config)]
-    subprocess.run(command, check=True)
+    # A key for the user's own client must not override the stand-in's.
+    environment = {name: value for name, value in os.environ.items() if name != "HYDINDEX_API_KEY"}
+    ended = subprocess.run(command, env=environment, check=False)
+    if ended.returncode != 0:
+        raise DemoError(f"hydindex update ended with exit code {ended.returncode}")
 
 
 def _show_requests(client: StandIn) -> None:

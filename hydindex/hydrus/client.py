@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import ValidationError
@@ -77,6 +79,8 @@ class HydrusClient:
         self._thumbnail_timeout_s = thumbnail_timeout_s
         self._post_timeout_s = post_timeout_s
         self._session = requests.Session()
+        # A client on this machine is never behind a proxy, which would be handed the key.
+        self._session.trust_env = not _is_loopback(urlsplit(base_url).hostname or "")
         self._session.headers["Hydrus-Client-API-Access-Key"] = access_key
         adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True)
         self._session.mount("http://", adapter)
@@ -237,7 +241,7 @@ class HydrusClient:
             raise _denied(f"Hydrus refuses: {text}")
         if response.status_code >= 500:
             raise self._unreachable(text)
-        if response.status_code >= 400:
+        if response.status_code in (400, 404):
             raise HydrusRejected(f"Hydrus rejects a request: {text}", "See Hydrus's own log.")
         raise self._bad_reply(f"status {response.status_code} at {path}")
 
@@ -253,6 +257,13 @@ class HydrusClient:
             f"What answers at {self._base_url} is not a Hydrus client as hydindex knows it: {what}",
             "Do api_url and api_port name the Client API, and not another service or a proxy?",
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _denied(message: str) -> HydrusAccessDenied:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydindex.model import FoundFile, RemoteFile
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -62,12 +63,12 @@ class MetadataRow(Reply):
 
     file_id: int
     hash: Sha256
-    size: int | None = None
+    size: Count | None = None
     mime: str | None = None
-    width: int | None = None
-    height: int | None = None
+    width: Count | None = None
+    height: Count | None = None
     duration: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    num_frames: int | None = None
+    num_frames: Count | None = None
 
     def file(self) -> RemoteFile:
         """Give the row the project's names and units."""

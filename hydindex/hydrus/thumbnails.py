@@ -1,15 +1,18 @@
 """Fetches many files at once: metadata in batches, thumbnails with several requests in flight."""
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Final, TypeVar
 
-from hydindex.errors import HydrusRejected, HydrusUnreachable
+from hydindex.errors import HydrusAccessDenied, HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
 from hydindex.model import FoundFile, NotFetched, RemoteFile, Thumbnail, Unusable
+
+log = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -34,14 +37,14 @@ def fetch(
     """
     if not files:
         return
-    placeholders = KNOWN_PLACEHOLDERS | {_digest(client.placeholder())}
+    placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
 
     def fetch_thumbnail(file: RemoteFile) -> Thumbnail | Unusable | NotFetched:
         try:
             picture = client.thumbnail(file.hydrus_id)
         except (HydrusRejected, HydrusUnreachable) as error:
             client.version()  # raises where the whole client is gone: then no file is to blame
-            return NotFetched(FoundFile(file.hydrus_id, file.sha256), error.message)
+            return NotFetched(file.found(), error.message)
         if _digest(picture) in placeholders:
             return Unusable(file, "Hydrus has no thumbnail for it and served a placeholder")
         return Thumbnail(file, picture)
@@ -49,7 +52,7 @@ def fetch(
     for start in range(0, len(files), FILES_PER_REQUEST):
         batch = files[start : start + FILES_PER_REQUEST]
         described: list[RemoteFile] = []
-        for outcome in fetch_metadata(client, batch):
+        for outcome in _fetch_metadata(client, batch):
             if isinstance(outcome, NotFetched):
                 yield outcome
             else:
@@ -57,7 +60,19 @@ def fetch(
         yield from _map_in_flight(fetch_thumbnail, described, in_flight)
 
 
-def fetch_metadata(
+def _placeholder_of(client: HydrusClient) -> set[str]:
+    """Learn what this client serves for a file that it does not know.
+
+    A key that is restricted by tags may not ask for such a file; then the known ones must do.
+    """
+    try:
+        return {_digest(client.placeholder())}
+    except (HydrusAccessDenied, HydrusRejected) as error:
+        log.info("the client does not show its placeholder: %s", error.message)
+        return set()
+
+
+def _fetch_metadata(
     client: HydrusClient, files: Sequence[FoundFile]
 ) -> Iterator[RemoteFile | NotFetched]:
     """Ask for the metadata of up to 256 files.
@@ -73,8 +88,8 @@ def fetch_metadata(
             yield NotFetched(files[0], error.message)
             return
         middle = len(files) // 2
-        yield from fetch_metadata(client, files[:middle])
-        yield from fetch_metadata(client, files[middle:])
+        yield from _fetch_metadata(client, files[:middle])
+        yield from _fetch_metadata(client, files[middle:])
         return
     for file in files:
         yield found.get(file.sha256) or NotFetched(file, "Hydrus gave no usable metadata for it")

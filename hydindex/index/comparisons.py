@@ -25,14 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex import clock
-from hydindex.index.schema import compared_stay, file, index_state, pair
+from hydindex.index.schema import (
+    IS_COMPARED,
+    IS_UNCOMPARED,
+    compared_stay,
+    file,
+    index_state,
+    pair,
+)
 from hydindex.model import NOT_COMPARED, Comparables, PairState, ScoredPair
 
-_NEVER_SENT = (PairState.QUEUED, PairState.REFUSED)
-_IS_UNCOMPARED = (
-    (file.c.state == "prepared") & file.c.gone_at.is_(None) & file.c.compared_since.is_(None)
-)
-_IS_COMPARED = file.c.compared_since.is_not(None)
+_NOT_IN_HYDRUS = (PairState.QUEUED, PairState.REFUSED)
 
 
 class ComparisonStore:
@@ -43,22 +46,22 @@ class ComparisonStore:
 
     def uncompared(self) -> Comparables:
         """Load the files that wait to be compared, by duration; those without one come last."""
-        return self._load(_IS_UNCOMPARED)
+        return self._load(IS_UNCOMPARED)
 
     def comparable(self) -> Comparables:
         """Load every file that is there and has a picture, by duration, compared or not.
 
         Files that wait to be prepared have an average hash of 0.
         """
-        return self._load(file.c.state.in_(["prepared", "fetched"]) & file.c.gone_at.is_(None))
+        return self._load((file.c.state != "unusable") & file.c.gone_at.is_(None))
 
     def compared_between(self, shortest_ms: float, longest_ms: float) -> Comparables:
         """Load the compared set's files of these durations, both ends included."""
-        return self._load(_IS_COMPARED & file.c.duration_ms.between(shortest_ms, longest_ms))
+        return self._load(IS_COMPARED & file.c.duration_ms.between(shortest_ms, longest_ms))
 
     def compared_without_duration(self) -> Comparables:
         """Load the compared set's files that have no duration, such as still images."""
-        return self._load(_IS_COMPARED & file.c.duration_ms.is_(None))
+        return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
 
     def earlier_stays(self) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier stays of all files that have ever left the compared set.
@@ -105,13 +108,13 @@ class ComparisonStore:
     def restart(self, recipe: dict[str, Any], *, prepare_again: bool) -> None:
         """Take up a new recipe: nothing is compared under it yet, and perhaps nothing prepared.
 
-        Pairs that were never sent leave the queue, until they match again. All others stay.
+        Pairs that Hydrus has not got leave the queue, until they match again. All others stay.
         """
         with self._engine.begin() as connection:
             connection.execute(update(index_state).values(recipe=recipe))
             connection.execute(update(file).values(compared_since=None))
             connection.execute(delete(compared_stay))
-            connection.execute(delete(pair).where(pair.c.state.in_(_NEVER_SENT)))
+            connection.execute(delete(pair).where(pair.c.state.in_(_NOT_IN_HYDRUS)))
             connection.execute(update(pair).values(matches=False))
             if prepare_again:
                 connection.execute(
@@ -125,7 +128,7 @@ class ComparisonStore:
             select(
                 file.c.id,
                 file.c.duration_ms,
-                file.c.width_px * 1.0 / func.nullif(file.c.height_px, 0),
+                func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0),
                 func.coalesce(file.c.average_hash, 0),
                 func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
             )
@@ -151,18 +154,17 @@ def leave(connection: Connection, ids: Iterable[int]) -> None:
         return
     is_row = file.c.id == bindparam("row_id")
     next_step = select(index_state.c.next_step).scalar_subquery()
-    stay = select(file.c.id, file.c.compared_since, next_step).where(is_row, _IS_COMPARED)
+    stay = select(file.c.id, file.c.compared_since, next_step).where(is_row, IS_COMPARED)
     connection.execute(
         insert(compared_stay).from_select(["file_id", "first_step", "end_step"], stay), rows
     )
     connection.execute(update(file).where(is_row).values(compared_since=None), rows)
 
 
-def forget(connection: Connection, ids: Iterable[int]) -> None:
-    """Make files count as never compared, because their pictures are replaced."""
-    for file_id in ids:
-        is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
-        connection.execute(delete(compared_stay).where(compared_stay.c.file_id == file_id))
-        connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(_NEVER_SENT)))
-        connection.execute(update(pair).where(is_in_pair).values(matches=False))
-        connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))
+def forget(connection: Connection, file_id: int) -> None:
+    """Make a file count as never compared, because its picture is replaced."""
+    is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
+    connection.execute(delete(compared_stay).where(compared_stay.c.file_id == file_id))
+    connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(_NOT_IN_HYDRUS)))
+    connection.execute(update(pair).where(is_in_pair).values(matches=False))
+    connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))

@@ -22,8 +22,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex import clock
 from hydindex.errors import IndexUnusable
 from hydindex.index import comparisons
-from hydindex.index.schema import file, prepared_array, thumbnail
-from hydindex.model import ComparableFile, Picture, Prepared, RemoteFile, Thumbnail, Unusable
+from hydindex.index.schema import IS_UNPREPARED, file, prepared_array, thumbnail
+from hydindex.model import ComparableFile, Picture, Prepared, RemoteFile, Unusable
 
 RECHECK_UNUSABLE_AFTER: Final = timedelta(days=7)
 
@@ -33,11 +33,16 @@ _COMPRESSION_LEVEL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A row as the diff sees it. `recheck` says that it is unusable and due to be asked again."""
+    """A row as the diff sees it.
+
+    `pictured` says that its thumbnail is stored, and `recheck` that it has none and is due to be
+    asked for again.
+    """
 
     id: int
     sha256: str
     present: bool
+    pictured: bool
     recheck: bool
 
 
@@ -52,11 +57,12 @@ class FileStore:
         due = (file.c.state == "unusable") & (
             file.c.checked_at <= clock.ago(RECHECK_UNUSABLE_AFTER)
         )
-        query = select(file.c.id, file.c.sha256, file.c.gone_at.is_(None), due)
+        present, pictured = file.c.gone_at.is_(None), file.c.state != "unusable"
+        query = select(file.c.id, file.c.sha256, present, pictured, due)
         with self._engine.connect() as connection:
             return [
-                IndexedFile(file_id, sha256.hex(), bool(present), bool(recheck))
-                for file_id, sha256, present, recheck in connection.execute(query)
+                IndexedFile(file_id, sha256.hex(), *map(bool, flags))
+                for file_id, sha256, *flags in connection.execute(query)
             ]
 
     def record_presence(self, *, gone: Sequence[int], returned: Sequence[int]) -> None:
@@ -83,9 +89,15 @@ class FileStore:
                 else:
                     _save_row(connection, outcome.file, unusable_reason=outcome.reason)
 
+    def pictured_count(self) -> int:
+        """Count the files whose thumbnail is stored, gone ones too."""
+        query = select(func.count()).select_from(file).where(file.c.state != "unusable")
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
     def unprepared_count(self) -> int:
         """Count the files whose stored thumbnail waits to be prepared."""
-        query = select(func.count()).where(file.c.state == "fetched")
+        query = select(func.count()).select_from(file).where(IS_UNPREPARED)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
@@ -94,7 +106,7 @@ class FileStore:
         query = (
             select(file.c.id, thumbnail.c.picture)
             .join(thumbnail, thumbnail.c.file_id == file.c.id)
-            .where(file.c.state == "fetched")
+            .where(IS_UNPREPARED)
             .limit(limit)
         )
         with self._engine.connect() as connection:
@@ -143,38 +155,16 @@ class FileStore:
             comparable, unusable = connection.execute(query).one()
         return comparable, unusable
 
-    def holds(self, candidate: Thumbnail) -> bool:
-        """Tell whether a file is prepared from just this thumbnail, with just this metadata."""
-        metadata = _metadata_columns(candidate.file)
-        query = (
-            select(file.c.id)
-            .join(thumbnail, thumbnail.c.file_id == file.c.id)
-            .where(
-                file.c.sha256 == bytes.fromhex(candidate.file.sha256),
-                file.c.state == "prepared",
-                thumbnail.c.picture == candidate.picture,
-                *(file.c[name].is_not_distinct_from(value) for name, value in metadata.items()),
-            )
-        )
-        with self._engine.connect() as connection:
-            return connection.execute(query).one_or_none() is not None
 
-
-def _metadata_columns(remote: RemoteFile) -> dict[str, int | float | str | None]:
-    return {
+def _save_row(connection: Connection, remote: RemoteFile, *, unusable_reason: str | None) -> int:
+    """Insert a file, or replace it as if it were new; give its id. Its pictures are to follow."""
+    values = {
         "size_bytes": remote.size_bytes,
         "mime": remote.mime,
         "width_px": remote.width_px,
         "height_px": remote.height_px,
         "duration_ms": remote.duration_ms,
         "num_frames": remote.num_frames,
-    }
-
-
-def _save_row(connection: Connection, remote: RemoteFile, *, unusable_reason: str | None) -> int:
-    """Insert a file, or replace it as if it were new; give its id. Its pictures are to follow."""
-    values = {
-        **_metadata_columns(remote),
         "state": "fetched" if unusable_reason is None else "unusable",
         "unusable_reason": unusable_reason,
         "checked_at": clock.now(),
@@ -186,7 +176,7 @@ def _save_row(connection: Connection, remote: RemoteFile, *, unusable_reason: st
     if known is None:
         statement = insert(file).values(sha256=sha256, **values).returning(file.c.id)
         return int(connection.execute(statement).scalar_one())
-    comparisons.forget(connection, [known])
+    comparisons.forget(connection, known)
     _delete_pictures(connection, known)
     connection.execute(update(file).where(file.c.id == known).values(values))
     return int(known)

@@ -75,8 +75,17 @@ def _revision(connection: Connection, path: Path) -> str | None:
 def _copy_aside(path: Path, revision: str) -> Path:
     """Copy the index as SQLite sees it, what waits in its write-ahead log included."""
     copy = path.with_name(f"{path.name}.schema-{revision}.{file_timestamp()}.bak")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    half_copy = copy.with_suffix(".part")
+    try:
+        with (
+            closing(sqlite3.connect(path)) as source,
+            closing(sqlite3.connect(half_copy)) as target,
+        ):
+            source.backup(target)
+        half_copy.rename(copy)
+    except (sqlite3.Error, OSError) as error:
+        half_copy.unlink(missing_ok=True)
+        raise unusable(path, f"it cannot be copied aside before the migration: {error}") from None
     return copy
 
 

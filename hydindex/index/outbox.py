@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Engine, bindparam, select, update
+from sqlalchemy import ColumnElement, Engine, bindparam, delete, select, update
 
 from hydindex import clock
 from hydindex.index.schema import file, pair
@@ -19,13 +19,9 @@ class OutboxStore:
         self._engine = engine
 
     def sendable(self) -> list[OutboxPair]:
-        """List what a run should try to post, the most alike first.
-
-        Both files must be there, and match under the present recipe: a pair whose sending was cut
-        short may have stopped matching since.
-        """
-        postable = pair.c.matches & _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
-        return self._pairs(pair.c.state.in_(_SENDABLE) & postable)
+        """List what a run should try to post, the most alike first: both files must be there."""
+        both_present = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
+        return self._pairs(pair.c.state.in_(_SENDABLE) & both_present)
 
     def sending(self) -> list[OutboxPair]:
         """List pairs whose sending was cut short: Hydrus may or may not have them."""
@@ -45,6 +41,17 @@ class OutboxStore:
         )
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
+
+    def queue_again(self, pairs: Iterable[OutboxPair]) -> None:
+        """Put pairs that never arrived back into the queue, or drop those that match no longer."""
+        rows = [{"low": item.pair.low, "high": item.pair.high} for item in pairs]
+        if not rows:
+            return
+        is_row = (pair.c.low_id == bindparam("low")) & (pair.c.high_id == bindparam("high"))
+        queued = {"state": PairState.QUEUED, "state_at": clock.now()}
+        with self._engine.begin() as connection:
+            connection.execute(delete(pair).where(is_row, ~pair.c.matches), rows)
+            connection.execute(update(pair).where(is_row).values(queued), rows)
 
     def _pairs(self, condition: ColumnElement[bool]) -> list[OutboxPair]:
         query = (

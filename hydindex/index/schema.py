@@ -20,6 +20,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    literal_column,
 )
 
 REVISION: Final = "0001"
@@ -65,17 +66,18 @@ file = Table(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
 )
-compared = Index(
-    "ix_file_compared", file.c.duration_ms, sqlite_where=file.c.compared_since.is_not(None)
+# SQLite uses a partial index only for a query that states the same condition, to the letter: so
+# the states are written out, and queries take their conditions from here.
+IS_COMPARED = file.c.compared_since.is_not(None)
+IS_UNCOMPARED = (
+    (file.c.state == literal_column("'prepared'"))
+    & file.c.gone_at.is_(None)
+    & file.c.compared_since.is_(None)
 )
-Index(
-    "ix_file_uncompared",
-    file.c.duration_ms,
-    sqlite_where=(
-        (file.c.state == "prepared") & file.c.gone_at.is_(None) & file.c.compared_since.is_(None)
-    ),
-)
-Index("ix_file_unprepared", file.c.state, sqlite_where=file.c.state != "prepared")
+IS_UNPREPARED = file.c.state == literal_column("'fetched'")
+Index("ix_file_compared", file.c.duration_ms, sqlite_where=IS_COMPARED)
+Index("ix_file_uncompared", file.c.duration_ms, sqlite_where=IS_UNCOMPARED)
+Index("ix_file_unprepared", file.c.id, sqlite_where=IS_UNPREPARED)
 
 # Pictures as Hydrus served them, so that a rebuild needs no refetch.
 thumbnail = Table(
@@ -126,11 +128,7 @@ pair = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_pair_high_id", pair.c.high_id)
-Index(
-    "ix_pair_waiting",
-    pair.c.state,
-    sqlite_where=pair.c.state.in_(["queued", "sending", "refused"]),
-)
+Index("ix_pair_state", pair.c.state)
 
 # One row: what the data was made with, and the next step of comparing.
 index_state = Table(

@@ -1,10 +1,12 @@
 """Divides files by duration, so that a file meets its neighbours and never the whole library."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydindex.model import Comparables
 
@@ -16,22 +18,26 @@ _MARGIN_MS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Files of about the same duration, and the durations within which their partners must lie.
+    """Files of about the same duration, and how far their partners can lie.
 
-    `shortest_ms` and `longest_ms` are NaN for the files without a duration.
+    All durations within the tolerance of any of the files lie from `reach_from_ms` to
+    `reach_to_ms`; both are NaN for the bucket of the files without a duration.
     """
 
     files: Comparables
-    shortest_ms: float
-    longest_ms: float
+    reach_from_ms: float
+    reach_to_ms: float
+
+    def reaches(self, others: Comparables) -> NDArray[np.bool_]:
+        """Tell which files could be partners of the bucket's files."""
+        if math.isnan(self.reach_from_ms):
+            return np.isnan(others.duration_ms)
+        from_ms, to_ms = self.reach_from_ms, self.reach_to_ms
+        return (others.duration_ms >= from_ms) & (others.duration_ms <= to_ms)
 
 
 def duration_buckets(files: Comparables, tolerance_ms: float) -> Iterator[Bucket]:
-    """Divide files by duration: a file whose duration is known, and the rest, lie in one bucket.
-
-    No pair whose durations agree within the tolerance is lost: whatever is within reach of a
-    bucket's files lies between its `shortest_ms` and `longest_ms`.
-    """
+    """Divide files by duration. Each lies in one bucket; those without a duration share one."""
     width_ms = max(tolerance_ms, _NARROWEST_MS)
     numbers = np.floor(files.duration_ms / width_ms)
     for number in np.unique(numbers):
@@ -40,6 +46,6 @@ def duration_buckets(files: Comparables, tolerance_ms: float) -> Iterator[Bucket
         reach_ms = tolerance_ms + _MARGIN_MS
         yield Bucket(
             files=files[chosen],
-            shortest_ms=float(durations_ms.min()) - reach_ms,
-            longest_ms=float(durations_ms.max()) + reach_ms,
+            reach_from_ms=float(durations_ms.min()) - reach_ms,
+            reach_to_ms=float(durations_ms.max()) + reach_ms,
         )

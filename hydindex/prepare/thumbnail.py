@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.ndimage import gaussian_filter
 
 from hydindex.config import Config
@@ -59,7 +59,9 @@ def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
     """Make a thumbnail (JPEG or PNG) comparable, or say why it cannot be."""
     try:
         picture = _decode(encoded)
-    except (OSError, SyntaxError, ValueError) as error:
+    except UnidentifiedImageError:
+        return "its thumbnail cannot be decoded: it is neither JPEG nor PNG"
+    except Exception as error:  # decoders fail in many ways on what is no picture
         return f"its thumbnail cannot be decoded: {error}"
     return Prepared(
         average_hash=average_hash(picture, preparation.hash_resize_px),

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 # Files that join the compared set in one transaction: what an interruption costs at most.
 JOINED_AT_ONCE: Final = 16
-# Pictures held at the same time, 64 KB each with the shipped config.
-CACHED_PICTURES: Final = 1024
+# Pictures held in memory at the same time; with the shipped config some 1,200.
+CACHE_BYTES: Final = 64 << 20
 # Pictures that a thread scores one against at a time; with more, they fall out of its cache.
 SCORED_AT_ONCE: Final = 4
 
@@ -65,9 +65,9 @@ def compare_waiting(index: Index, config: Config, report: Report, progress: Prog
 
 def _members_near(bucket: Bucket, index: Index) -> Comparables:
     """Load the files of the compared set that a bucket's files could match."""
-    if math.isnan(bucket.shortest_ms):
+    if math.isnan(bucket.reach_from_ms):
         return index.comparisons.compared_without_duration()
-    return index.comparisons.compared_between(bucket.shortest_ms, bucket.longest_ms)
+    return index.comparisons.compared_between(bucket.reach_from_ms, bucket.reach_to_ms)
 
 
 def _new_candidates(
@@ -93,7 +93,8 @@ class _Scorer:
         self._similarity = similarity_of(config)
         self._shape = Preparation.of(config).shape
         self._scored_size_px = config.preprocessing.scored_size_px
-        self._picture = lru_cache(CACHED_PICTURES)(self._load_picture)
+        cached_pictures = max(2 * SCORED_AT_ONCE, CACHE_BYTES // math.prod(self._shape))
+        self._picture = lru_cache(cached_pictures)(self._load_picture)
 
     def score(self, candidates: Iterable[tuple[int, NDArray[np.int64]]]) -> list[ScoredPair]:
         """Score files, each against its own rivals, on all cores."""
@@ -117,7 +118,8 @@ class _Scorer:
         ]
 
     def _load_picture(self, file_id: int) -> Picture:
-        return central_part(self._index.files.array(file_id, self._shape), self._scored_size_px)
+        picture = self._index.files.array(file_id, self._shape)
+        return central_part(picture, self._scored_size_px).copy()
 
     def _log_scores(self, scored: Iterable[ScoredPair]) -> None:
         for item in scored:

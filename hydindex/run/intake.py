@@ -1,7 +1,7 @@
 """Takes files into the index: fetched from Hydrus, or prepared again from what is stored."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Final
 
 from hydindex.config import Config
@@ -25,11 +25,14 @@ def take_in(
     config: Config,
     report: Report,
     progress: Progress,
+    *,
+    pictured: Set[str] = frozenset(),
 ) -> None:
     """Fetch files, prepare their thumbnails and save both, a few at a time as they come.
 
-    Whatever ends this early, what has come is saved, and the next run goes on from there. A file
-    that is indexed already is replaced, but only if its metadata or thumbnail has changed.
+    Whatever ends this early, what has come is saved, and the next run goes on from there.
+    Files that are indexed already are replaced; but a picture that the index holds (`pictured`, by
+    SHA-256) is never given up for none: Hydrus may have mislaid its thumbnails.
     """
     if not files:
         return
@@ -38,16 +41,18 @@ def take_in(
     outcomes = report.timed_each("fetch", outcomes)
     judged: list[ComparableFile | Unusable] = []
     try:
-        for outcome in progress(outcomes, stage="Fetching", total=len(files), unit="file"):
-            match outcome:
-                case NotFetched(file, reason):
-                    report.not_fetched += 1
-                    log.warning("not fetched: %s: %s", file.sha256, reason)
-                case Unusable():
-                    judged.append(outcome)
-                case Thumbnail() if not index.files.holds(outcome):
-                    with report.timed("prepare"):
-                        judged.append(_judge(outcome, preparation))
+        for fetched in progress(outcomes, stage="Fetching", total=len(files), unit="file"):
+            with report.timed("prepare"):
+                outcome = _judge(fetched, preparation)
+            if isinstance(outcome, Unusable) and outcome.file.sha256 in pictured:
+                outcome = NotFetched(outcome.file.found(), outcome.reason)
+            if isinstance(outcome, NotFetched):
+                report.not_fetched += 1
+                log.warning("not fetched: %s: %s", outcome.file.sha256, outcome.reason)
+                continue
+            if isinstance(outcome, Unusable):
+                log.info("unusable: %s: %s", outcome.file.sha256, outcome.reason)
+            judged.append(outcome)
             if len(judged) == SAVED_AT_ONCE:
                 index.files.save(judged)
                 judged = []
@@ -73,9 +78,13 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
             pass
 
 
-def _judge(thumbnail: Thumbnail, preparation: Preparation) -> ComparableFile | Unusable:
-    prepared = prepare(thumbnail.picture, preparation)
+def _judge(
+    fetched: Thumbnail | Unusable | NotFetched, preparation: Preparation
+) -> ComparableFile | Unusable | NotFetched:
+    """Prepare a thumbnail, if one came; what is trouble already stays as it is."""
+    if not isinstance(fetched, Thumbnail):
+        return fetched
+    prepared = prepare(fetched.picture, preparation)
     if isinstance(prepared, Prepared):
-        return ComparableFile(thumbnail, prepared)
-    log.info("unusable: %s: %s", thumbnail.file.sha256, prepared)
-    return Unusable(thumbnail.file, prepared)
+        return ComparableFile(fetched, prepared)
+    return Unusable(fetched.file, prepared)

@@ -30,16 +30,22 @@ class Poster:
         self._settings = config.post
         self._report = report
 
-    def settle_interrupted(self) -> None:
+    def settle_interrupted(self, *, dry_run: bool) -> None:
         """Find out what became of pairs that an earlier run was sending when it ended.
 
         What Hydrus has is posted; the rest never arrived, and waits in the queue again.
         """
         interrupted = self._outbox.sending()
-        if interrupted:
-            log.info("reading back %d pairs that an interrupted run was sending", len(interrupted))
+        if not interrupted:
+            return
+        arrived = 0
         for batch in self._batches(interrupted):
-            self._outbox.move(self._settle_related(batch), PairState.QUEUED)
+            missing = self._settle_related(batch)
+            self._outbox.queue_again(missing)
+            arrived += len(batch) - len(missing)
+        log.info("of %d pairs cut short while sent, %d had arrived", len(interrupted), arrived)
+        if not dry_run:
+            self._report.pairs.posted += arrived
 
     def post_waiting(self, progress: Progress, *, dry_run: bool) -> None:
         """Post every pair that waits; in a dry run, only find out which Hydrus knows already."""
@@ -87,7 +93,8 @@ class Poster:
                 return
             except HydrusUnreachable:
                 # The work may be done all the same: only what is not there is sent again.
-                batch = self._settle_related(batch)
+                sent, batch = batch, self._settle_related(batch)
+                self._report.pairs.posted += len(sent) - len(batch)
                 if not batch:
                     return
                 if not tries_left:
@@ -108,13 +115,14 @@ class Poster:
 
     def _settle(self, batch: Sequence[OutboxPair]) -> None:
         """Read back pairs whose sending is over: those that are there are posted, for ever."""
-        self._refuse(self._settle_related(batch), "Hydrus answered, but did not keep it")
+        missing = self._settle_related(batch)
+        self._report.pairs.posted += len(batch) - len(missing)
+        self._refuse(missing, "Hydrus answered, but did not keep it")
 
     def _settle_related(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
         """Read back pairs; move those that are there to `posted`, and give the rest."""
         related, unrelated = self._look_up(batch)
         self._outbox.move(related, PairState.POSTED)
-        self._report.pairs.posted += len(related)
         return unrelated
 
     def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> None:

@@ -3,12 +3,15 @@
 import logging
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hydindex.config import Config
 from hydindex.hydrus.client import HydrusClient
+from hydindex.index.files import IndexedFile
 from hydindex.index.index import Index
 from hydindex.match.buckets import duration_buckets
 from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.model import Comparables
+from hydindex.model import NOT_COMPARED, Comparables, FoundFile
 from hydindex.recipe import RecipeChange, needs_preparation, recipe_of
 from hydindex.run.compare import compare_waiting
 from hydindex.run.intake import prepare_stored, take_in
@@ -20,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a rebuild would redo. `pairs` is how many it would score, at the most."""
+    """What a rebuild would redo: exactly, but for `pairs`, how many it would score at the most."""
 
     changes: list[RecipeChange]
     files_to_fetch: int
@@ -32,19 +35,22 @@ class RebuildPlan:
 def plan_rebuild(index: Index, config: Config, *, refetch: bool) -> RebuildPlan:
     """Say what `rebuild` would do, changing nothing."""
     found = index.recipe_changes(recipe_of(config))
+    prepares_all = refetch or needs_preparation(found)
+    unprepared = index.files.unprepared_count()
     comparable = index.comparisons.comparable()
-    prepares = refetch or needs_preparation(found)
-    waiting = comparable if found or refetch else index.comparisons.uncompared()
+    waits = comparable.compared_since == NOT_COMPARED
+    if found or refetch:
+        waits = np.ones(len(comparable), np.bool_)
     rules = CandidateRules.of(config)
-    if any(change.key == "ahash.resize" for change in found):
-        # The average hashes will be others, so they cannot tell yet which pairs they will spare.
+    if refetch or unprepared or any(change.key == "ahash.resize" for change in found):
+        # Average hashes that are yet to be computed cannot tell which pairs they will spare.
         rules = replace(rules, hamming_max=None)
     return RebuildPlan(
         changes=found,
-        files_to_fetch=len(comparable) if refetch else 0,
-        files_to_prepare=len(comparable) if prepares else index.files.unprepared_count(),
-        files_to_compare=len(waiting),
-        pairs=_count_candidates(waiting, rules),
+        files_to_fetch=sum(file.present for file in index.files.indexed()) if refetch else 0,
+        files_to_prepare=index.files.pictured_count() if prepares_all else unprepared,
+        files_to_compare=int(waits.sum()),
+        pairs=_count_candidates(comparable[waits], comparable[~waits], rules),
     )
 
 
@@ -60,23 +66,41 @@ def rebuild(
 
     Newly matching pairs are queued, for the next update to post. A pair that was ever sent keeps
     its state, whether it still matches or not. With `refetch_from`, files are fetched again first,
-    and those whose metadata or thumbnail has changed are taken in anew.
+    and all is redone with what has come.
+
+    Raises:
+        HydrusUnreachable, HydrusAccessDenied, HydrusBadReply, ConfigError: only with
+            `refetch_from`; raised before anything is changed, unless Hydrus fails later on.
 
     Taking up the new config is one transaction: a rebuild that is interrupted goes on later, by
     itself or in an update.
     """
-    recipe = recipe_of(config)
-    if found := index.recipe_changes(recipe):
-        for change in found:
-            log.info("changed: %s", change)
-        index.comparisons.restart(recipe, prepare_again=needs_preparation(found))
+    to_fetch: list[FoundFile] = []
+    indexed: dict[str, IndexedFile] = {}
     if refetch_from is not None:
         refetch_from.version()
         refetch_from.require_permissions()
-        indexed = {file.sha256 for file in index.files.indexed() if file.present}
-        files = search_library(refetch_from, config, report)
-        known = [file for file in files if file.sha256 in indexed]
-        take_in(known, index, refetch_from, config, report, progress)
+        indexed = {file.sha256: file for file in index.files.indexed() if file.present}
+        to_fetch = search_library(refetch_from, config, report)
+        to_fetch = [file for file in to_fetch if file.sha256 in indexed]
+
+    recipe = recipe_of(config)
+    found = index.recipe_changes(recipe)
+    for change in found:
+        log.info("changed: %s", change)
+    if found or refetch_from is not None:
+        prepares_all = refetch_from is not None or needs_preparation(found)
+        index.comparisons.restart(recipe, prepare_again=prepares_all)
+
+    if refetch_from is not None:
+        pictured = {name for name, file in indexed.items() if file.pictured}
+        take_in(to_fetch, index, refetch_from, config, report, progress, pictured=pictured)
+        if report.not_fetched:
+            log.warning(
+                "%d files could not be fetched and are kept as they were; "
+                "hydindex rebuild --refetch tries again",
+                report.not_fetched,
+            )
     prepare_stored(index, config, report, progress)
     compare_waiting(index, config, report, progress)
     report.files.indexed, report.files.unusable = index.files.present_counts()
@@ -84,13 +108,14 @@ def rebuild(
     report.pairs.queued = len(index.outbox.sendable())
 
 
-def _count_candidates(waiting: Comparables, rules: CandidateRules) -> int:
-    """Count the candidate pairs among files that are sorted by duration."""
+def _count_candidates(waiting: Comparables, compared: Comparables, rules: CandidateRules) -> int:
+    """Count the candidate pairs of waiting files with each other and with compared ones."""
     total = 0
     for bucket in duration_buckets(waiting, rules.duration_tolerance_ms):
-        # Partners of the same bucket, and longer ones: shorter ones have counted them already.
-        longest_ms = bucket.files.duration_ms.max()
-        longer = (waiting.duration_ms > longest_ms) & (waiting.duration_ms <= bucket.longest_ms)
-        first, _ = find_candidates(bucket.files, waiting[longer], rules)
+        # Of the waiting files beyond the bucket only the longer ones: the pairs with shorter ones
+        # have been counted with those.
+        longer = waiting.duration_ms > bucket.files.duration_ms.max()
+        others = waiting[longer & bucket.reaches(waiting)] + compared[bucket.reaches(compared)]
+        first, _ = find_candidates(bucket.files, others, rules)
         total += len(first)
     return total

@@ -38,7 +38,7 @@ def update(
     client.require_permissions()
     poster = Poster(index, client, config, report)
     with report.timed("post"):
-        poster.settle_interrupted()
+        poster.settle_interrupted(dry_run=dry_run)
 
     found = search_library(client, config, report)
     changed = _note_changes(found, index, report)

@@ -51,8 +51,8 @@ STATEMENTS = (
     """,
     """
     CREATE INDEX ix_file_unprepared
-        ON file (state)
-        WHERE state != 'prepared'
+        ON file (id)
+        WHERE state = 'fetched'
     """,
     """
     CREATE TABLE index_state (
@@ -114,9 +114,8 @@ STATEMENTS = (
         ON pair (high_id)
     """,
     """
-    CREATE INDEX ix_pair_waiting
+    CREATE INDEX ix_pair_state
         ON pair (state)
-        WHERE state IN ('queued', 'sending', 'refused')
     """,
     """
     CREATE TABLE prepared_array (

@@ -193,7 +193,9 @@ def test_stats_show_what_the_index_holds(
 
 
 def test_the_demo_finds_the_copies_and_posts_none_twice(tmp_path: Path) -> None:
-    ended = hydindex("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path)
+    ended = hydindex(
+        "demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path, HYDINDEX_API_KEY="f" * 64
+    )
     assert ended.returncode == 0
     assert "0 of them posted twice" in ended.stdout
     assert "24 thumbnails fetched" in ended.stdout

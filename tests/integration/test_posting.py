@@ -248,6 +248,7 @@ def test_a_pair_whose_sending_was_cut_short_is_not_sent_once_it_no_longer_matche
     home.update()
     assert client.potentials < cut_short
     assert client.potentials == home.pairs("posted")
+    assert not home.pairs("queued", "sending", "refused")
 
 
 def test_a_dry_run_names_the_pairs_on_request(
@@ -257,3 +258,17 @@ def test_a_dry_run_names_the_pairs_on_request(
     outcome = home.run("update", "--dry-run", "-v", "--json")
     named = [line for line in outcome.err.splitlines() if "would post" in line]
     assert len(named) == outcome.json["pairs"]["queued"] > 0
+
+
+def test_a_dry_run_posts_nothing_whatever_it_finds_half_sent(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    client = serve(library)
+    home.configure(post={"max_retries": 0})
+    client.faults = lambda _, path, nth: (
+        DROP_AFTER_WORK if path == POST else DROP_BEFORE_WORK if path == READ and nth > 1 else None
+    )
+    home.run("update")
+    client.faults = lambda *_: None
+    assert home.update("--dry-run")["pairs"]["posted"] == 0
+    assert home.pairs("posted") == client.potentials

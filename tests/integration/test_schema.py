@@ -19,7 +19,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from hydindex.errors import (
@@ -113,7 +114,7 @@ def test_the_migrations_make_them_word_by_word_with_all_constraints(
     with opened(path) as engine:
         upgrade(engine, path)
     assert schema_sql(path) == schema_sql(by_hand)
-    assert {"file", "pair", "thumbnail", "ix_pair_waiting"} <= schema_sql(path).keys()
+    assert {"file", "pair", "thumbnail", "ix_pair_state"} <= schema_sql(path).keys()
 
 
 def test_the_schema_s_revision_is_the_newest_migration() -> None:
@@ -487,3 +488,24 @@ def test_a_writer_that_ends_frees_the_index(index_file: Path) -> None:
         with open_for_writing(index_file) as index:
             save_file(index, name)
     assert query(index_file, "SELECT count(*) FROM file") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        (schema.IS_COMPARED & schema.file.c.duration_ms.between(1, 2), "ix_file_compared"),
+        (schema.IS_UNCOMPARED, "ix_file_uncompared"),
+        (schema.IS_UNPREPARED, "ix_file_unprepared"),
+    ],
+)
+def test_a_night_looks_up_what_waits_and_scans_no_table(
+    tmp_path: Path, condition: ColumnElement[bool], index: str
+) -> None:
+    path = tmp_path / "hydindex.db"
+    with open_for_writing(path):
+        pass
+    query = select(schema.file.c.mime).where(condition)
+    text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    with closing(sqlite3.connect(path)) as connection:
+        (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
+    assert index in plan[3]

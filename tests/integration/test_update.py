@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
+import pytest
 from conftest import Home, count, fetched, rows
 from PIL import Image
 
@@ -301,3 +302,32 @@ def test_a_changed_picture_of_an_unusable_file_is_taken_in_later(
     assert result["files"]["unusable"] == 0
     assert result["files"]["new"] == 0
     assert fetched(client) == {"1"}
+
+
+def test_a_client_that_hides_its_placeholder_is_worked_with_all_the_same(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    """A key that is restricted by tags may not ask for a file that its searches never found."""
+    client = serve(library)
+    client.faults = lambda _, path, nth: refuse(403) if path == THUMBNAIL and nth == 1 else None
+    assert home.update()["files"]["indexed"] == 40
+
+
+def test_a_row_of_metadata_that_makes_no_sense_costs_itself(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    serve([replace(library[0], num_frames=2**63), *library[1:]])
+    assert home.update(expect=1)["files"]["indexed"] == 39
+
+
+def test_a_width_of_zero_is_no_ratio(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
+    serve([replace(library[0], hash=digit * 64, width=0) for digit in ("a", "b")])
+    assert home.update()["pairs"]["candidates"] == 0
+
+
+def test_a_proxy_is_not_asked_about_a_client_on_this_machine(
+    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(library[:3])
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert home.update()["files"]["indexed"] == 3

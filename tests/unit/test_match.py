@@ -187,7 +187,7 @@ def test_every_file_is_in_one_bucket_and_every_partner_within_its_reach(
         for own_ms in bucket.files.duration_ms.tolist():
             for other_ms in durations_ms:
                 if abs(own_ms - other_ms) <= tolerance_ms:
-                    assert bucket.shortest_ms <= other_ms <= bucket.longest_ms
+                    assert bucket.reach_from_ms <= other_ms <= bucket.reach_to_ms
 
 
 @given(tolerances_and_durations())
@@ -196,7 +196,7 @@ def test_a_bucket_reaches_no_further_than_it_must(drawn: tuple[float, list[float
     tolerance_ms, durations_ms = drawn
     files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
     for bucket in duration_buckets(files, tolerance_ms):
-        span_ms = bucket.longest_ms - bucket.shortest_ms
+        span_ms = bucket.reach_to_ms - bucket.reach_from_ms
         assert math.isnan(span_ms) or span_ms <= 3 * max(tolerance_ms, 1000.0) + 3
 
 
@@ -204,8 +204,8 @@ def test_files_without_a_duration_share_a_bucket_without_bounds() -> None:
     files = comparables([(UNKNOWN, 1.0, 0), (2000.0, 1.0, 0), (UNKNOWN, 2.0, 0)])
     known, unknown = duration_buckets(files, 1000.0)
     assert (known.files.ids.tolist(), unknown.files.ids.tolist()) == ([2], [1, 3])
-    assert math.isnan(unknown.shortest_ms)
-    assert math.isnan(unknown.longest_ms)
+    assert math.isnan(unknown.reach_from_ms)
+    assert math.isnan(unknown.reach_to_ms)
 
 
 # Who has met whom
