@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from hydindex.errors import ExitCode
 
 T = TypeVar("T")
+Stage = Literal["search", "fetch", "prepare", "compare", "post", "total"]
 
 
 class Progress(Protocol):
@@ -76,7 +77,7 @@ class Report:
         return {"files": asdict(self.files), "pairs": asdict(self.pairs), "seconds": seconds}
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: Stage) -> Iterator[None]:
         """Add the time that a block takes to a stage."""
         started = time.perf_counter()
         try:
@@ -85,7 +86,7 @@ class Report:
             spent = time.perf_counter() - started
             setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
 
-    def timed_each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+    def timed_each(self, stage: Stage, items: Iterable[T]) -> Iterator[T]:
         """Add the time that it takes to get each item, not to use it, to a stage."""
         waiting = iter(items)
         while True:
