@@ -1,10 +1,15 @@
 """Asks Hydrus which files there are."""
 
+import json
+import logging
+
 from hydindex.config import Config
 from hydindex.errors import ConfigError, HydrusRejected
 from hydindex.hydrus.client import HydrusClient
 from hydindex.model import FoundFile
 from hydindex.run.report import Report
+
+log = logging.getLogger(__name__)
 
 
 def search_library(client: HydrusClient, config: Config, report: Report) -> list[FoundFile]:
@@ -15,9 +20,12 @@ def search_library(client: HydrusClient, config: Config, report: Report) -> list
     """
     try:
         with report.timed("search"):
-            return client.search(config.tags)
+            found = client.search(config.tags)
     except HydrusRejected as error:
         raise ConfigError(
             f"Hydrus cannot search for the tags of the config: {error.message}",
             "Mend `tags`; what works in Hydrus's own search box works there too.",
         ) from None
+    if not found:
+        log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(config.tags))
+    return found

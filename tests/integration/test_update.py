@@ -331,3 +331,11 @@ def test_a_proxy_is_not_asked_about_a_client_on_this_machine(
     serve(library[:3])
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert home.update()["files"]["indexed"] == 3
+
+
+def test_a_search_that_finds_nothing_says_what_it_searched_for(home: Home, serve: Serve) -> None:
+    serve([])
+    home.configure(tags=["meta:nowhere"])
+    outcome = home.run("update")
+    assert outcome.exit_code == 0
+    assert "meta:nowhere" in outcome.err
