@@ -197,7 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: Sequence[str]) -> int:
     try:
-        return int(app(args=words, standalone_mode=False) or ExitCode.DONE)
+        exit_code = int(app(args=words, standalone_mode=False) or ExitCode.DONE)
+        if exit_code == ExitCode.INTERRUPTED:  # Typer has caught a Ctrl-C itself
+            raise KeyboardInterrupt
+        return exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail(words, Interrupted())
     except TyperException as error:

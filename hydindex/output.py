@@ -63,7 +63,7 @@ def show_plan(console: Console, plan: RebuildPlan) -> None:
             "work": work,
         }
     )
-    if not any(work.values()):
+    if not plan.changes and not any(work.values()):
         console.print("Nothing to redo: the index is made with this config.")
         return
     console.table(

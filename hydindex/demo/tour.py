@@ -32,8 +32,8 @@ def run_demo(folder: Path | None) -> None:
     go to a new temporary folder, which stays.
 
     Raises:
-        DemoError: the folder holds an index already, or a library that is not laid out as it must
-            be; or an update failed.
+        DemoError: the folder is neither empty nor a library that is laid out as it must be, or an
+            update failed.
     """
     files, home = _library_and_home(folder)
     held_back = files[::HELD_BACK_SHARE]
@@ -65,9 +65,12 @@ def _library_and_home(folder: Path | None) -> tuple[list[HydrusFile], Path]:
         except ValueError as error:
             raise DemoError(str(error)) from error
     home = _temporary_home() if folder is None else folder
-    if (home / INDEX_NAME).exists() or (home / CONFIG_NAME).exists():
-        raise DemoError(f"{home} holds a config or an index already")
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if any(home.iterdir()):
+            raise DemoError(f"{home} is not empty, and holds no library")
+    except OSError as error:
+        raise DemoError(f"{home} cannot be used: {error}") from error
     return generate_library(), home
 
 

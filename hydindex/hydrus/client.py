@@ -232,6 +232,8 @@ class HydrusClient:
                 timeout=timeout_s,
                 allow_redirects=False,  # the key must not follow to another host
             )
+        except requests.exceptions.SSLError as error:
+            raise self._bad_reply(f"it has no encryption that can be trusted ({error})") from None
         except requests.RequestException as error:
             raise self._unreachable(_cause(error, timeout_s)) from None
         if response.status_code == 200:
@@ -255,7 +257,7 @@ class HydrusClient:
     def _bad_reply(self, what: str) -> HydrusBadReply:
         return HydrusBadReply(
             f"What answers at {self._base_url} is not a Hydrus client as hydindex knows it: {what}",
-            "Do api_url and api_port name the Client API, and not another service or a proxy?",
+            "Do api_url (http or https?) and api_port name the Client API, and nothing else?",
         )
 
 
@@ -278,8 +280,6 @@ def _cause(error: requests.RequestException, timeout_s: float) -> str:
     """Say in a few words why no answer came; `requests` itself says it in lines of nested names."""
     if isinstance(error, requests.Timeout):
         return f"no answer within {timeout_s:g} s"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"the encrypted connection failed ({error})"
     if "refused" in str(error):
         return "connection refused"
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):

@@ -204,6 +204,23 @@ def test_the_demo_finds_the_copies_and_posts_none_twice(tmp_path: Path) -> None:
     assert hydindex("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path).returncode == 2
 
 
+def test_the_demo_leaves_a_folder_with_something_in_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "holiday.mp4").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "holiday.mp4"):
+        ended = hydindex("demo", "--folder", str(folder), cwd=tmp_path)
+        assert ended.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
+def test_https_to_a_client_that_speaks_http_is_said_at_once(home: Home, serve: Serve) -> None:
+    serve([])
+    home.configure(api_url="https://127.0.0.1")
+    outcome = home.run("update", "--json")
+    assert outcome.exit_code == 3
+    assert outcome.json["error"]["kind"] == "hydrus_bad_reply"
+    assert "https" in outcome.json["error"]["remedy"]
+
+
 def test_superseded_keys_are_accepted_and_said_to_be_so(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:

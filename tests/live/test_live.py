@@ -146,7 +146,8 @@ class Hydindex:
         command = [sys.executable, "-m", "hydindex", *words, *options]
         env = {name: value for name, value in os.environ.items() if "HYDINDEX" not in name}
         ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert ended.returncode == expect, ended.stdout + ended.stderr
+        print(ended.stdout, ended.stderr)  # pytest shows it where a test fails
+        assert ended.returncode == expect
         result = json.loads(ended.stdout)
         assert result["exit_code"] == expect
         return result
