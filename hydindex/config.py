@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -129,6 +130,20 @@ class Network(Section):
     backoff_factor: float = Field(0.5, ge=0.0, le=60.0)
 
 
+class Compare(Section):
+    """Where pairs are scored."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    scheduler: str | None = None
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", value):
+            raise ValueError('must be an address like "tcp://host:8786"')
+        return value
+
+
 class IndexLocation(Section):
     """Where the index lies; relative paths count from the folder of the config."""
 
@@ -162,6 +177,7 @@ class Config(Section):
     post: Post = Post()
     timeouts: Timeouts = Timeouts()
     network: Network = Network()
+    compare: Compare = Compare()
     index: IndexLocation = IndexLocation()
     ssim_parallel: Any = None
 

@@ -1,5 +1,6 @@
 """The values that travel between the stages of a run. Each type names the step reached."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 """A prepared thumbnail: (height, width) grey or (height, width, 3) RGB, uint8."""
+
+CoarsePicture = NDArray[np.uint16]
+"""A picture at an eighth of its size, as sums of 8x8 pixels: (channels, height, width), uint16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,68 @@ class FoundFile:
 
     hydrus_id: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """All files that a search found, each once: parallel arrays, sorted by SHA-256.
+
+    `hydrus_ids` int64, `sha256` 32 bytes each (dtype S32). A million of them take 40 MB; as
+    `FoundFile`s they would take ten times as much.
+    """
+
+    hydrus_ids: NDArray[np.int64]
+    sha256: NDArray[np.bytes_]
+
+    @classmethod
+    def of(cls, hydrus_ids: Sequence[int], hashes: Sequence[str]) -> "FoundFiles":
+        """Take up what Hydrus lists: its ids, and the SHA-256 (64 hex digits) in the same order.
+
+        Raises:
+            ValueError: the lists differ in length.
+        """
+        if len(hydrus_ids) != len(hashes):
+            raise ValueError(f"{len(hydrus_ids)} ids and {len(hashes)} hashes")
+        sha256, positions = np.unique(sha256_array(hashes), return_index=True)
+        return cls(np.array(hydrus_ids, np.int64)[positions], sha256)
+
+    def __len__(self) -> int:
+        return len(self.hydrus_ids)
+
+    def chosen(self, which: NDArray[np.bool_]) -> list[FoundFile]:
+        """Give some of them one by one, in the order of Hydrus's ids."""
+        chosen = zip(self.hydrus_ids[which].tolist(), hex_hashes(self.sha256[which]), strict=True)
+        return [FoundFile(hydrus_id, sha256) for hydrus_id, sha256 in sorted(chosen)]
+
+
+def sha256_array(hashes: Sequence[str]) -> NDArray[np.bytes_]:
+    """Turn SHA-256 of 64 hex digits into an array of 32 bytes each."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), "S32")
+
+
+def hex_hashes(sha256: NDArray[np.bytes_]) -> list[str]:
+    """Undo `sha256_array`."""
+    # numpy drops zeros at the end of bytes.
+    return [each.ljust(32, b"\0").hex() for each in sha256.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFiles:
+    """All files that the index knows: parallel arrays, sorted by SHA-256.
+
+    `ids` int64; `sha256` dtype S32; `present` is false for those that Hydrus no longer finds,
+    `pictured` for those without a thumbnail, and `recheck` is true for such as are due to be asked
+    for again (all bool).
+    """
+
+    ids: NDArray[np.int64]
+    sha256: NDArray[np.bytes_]
+    present: NDArray[np.bool_]
+    pictured: NDArray[np.bool_]
+    recheck: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +135,18 @@ class NotFetched:
 class Prepared:
     """A thumbnail made comparable.
 
-    `average_hash` is 64 bits as an unsigned integer, first pixel highest; `array` is trimmed,
-    resized and filtered as the config says.
+    `average_hash` is 64 bits as an unsigned integer, first pixel highest; `picture` is trimmed,
+    resized, filtered and cut to its central part as the config says, and `coarse` made of it.
     """
 
     average_hash: int
-    array: Picture
+    picture: Picture
+    coarse: CoarsePicture
 
 
 @dataclass(frozen=True, slots=True)
 class ComparableFile:
-    """A file with its picture and all that was made of it: ready for the index."""
+    """A file with its thumbnail and all that was made of it: ready for the index."""
 
     thumbnail: Thumbnail
     prepared: Prepared
@@ -103,7 +170,7 @@ class Comparables:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, chosen: slice | NDArray[np.bool_]) -> "Comparables":
+    def __getitem__(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> "Comparables":
         return Comparables(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def __add__(self, other: "Comparables") -> "Comparables":

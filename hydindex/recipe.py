@@ -21,6 +21,7 @@ PREPARATION_KEYS = (
     "preprocessing.histEq",
     "preprocessing.trimStrength",
     "preprocessing.minKeepFrac",
+    "preprocessing.centerFrac",
 )
 COMPARISON_KEYS = (
     "filters.use_ar_filter",
@@ -29,7 +30,6 @@ COMPARISON_KEYS = (
     "candidate_generation.arTol",
     "ahash.hammingMax",
     "preprocessing.useMSSSIM",
-    "preprocessing.centerFrac",
     "similarity_threshold",
 )
 

@@ -33,7 +33,7 @@ from hydindex.hydrus.replies import (
     Reply,
     SearchResult,
 )
-from hydindex.model import FoundFile, RemoteFile
+from hydindex.model import FoundFile, FoundFiles, RemoteFile
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
@@ -122,7 +122,7 @@ class HydrusClient:
             names = ", ".join(f"'{PERMISSIONS[number]}' ({number})" for number in sorted(missing))
             raise _denied(f"The access key '{key.name}' lacks the permission {names}")
 
-    def search(self, tags: Sequence[str | Sequence[str]]) -> list[FoundFile]:
+    def search(self, tags: Sequence[str | Sequence[str]]) -> FoundFiles:
         """Find the files that carry all tags; an inner list is an OR group. The trash is left out.
 
         Raises:

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hydindex.model import FoundFile, RemoteFile
+from hydindex.model import FoundFiles, RemoteFile
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
+FileId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -35,17 +36,16 @@ class AccessKey(Reply):
 class SearchResult(Reply):
     """/get_files/search_files; a search without tags is answered without `hashes`."""
 
-    file_ids: list[int]
+    file_ids: list[FileId]
     hashes: list[Sha256] = []
 
-    def files(self) -> list[FoundFile]:
+    def files(self) -> FoundFiles:
         """Pair up ids and hashes, which Hydrus lists in the same order; each file once.
 
         Raises:
             ValueError: the lists differ in length.
         """
-        found = zip(self.file_ids, self.hashes, strict=True)
-        return list({sha256: FoundFile(hydrus_id, sha256) for hydrus_id, sha256 in found}.values())
+        return FoundFiles.of(self.file_ids, self.hashes)
 
 
 class Metadata(Reply):

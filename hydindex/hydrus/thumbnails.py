@@ -1,21 +1,15 @@
-"""Fetches many files at once: metadata in batches, thumbnails with several requests in flight."""
+"""What Hydrus knows of files, and their thumbnails: trouble with one file never costs another."""
 
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from hydindex.errors import HydrusAccessDenied, HydrusRejected, HydrusUnreachable
-from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
+from hydindex.hydrus.client import HydrusClient
 from hydindex.model import FoundFile, NotFetched, RemoteFile, Thumbnail, Unusable
 
 log = logging.getLogger(__name__)
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 # What a client with Hydrus's own icons serves (seen with v681) for an unknown file, and for a
 # video whose file was physically deleted while the client still knows it.
@@ -27,37 +21,46 @@ KNOWN_PLACEHOLDERS: Final = frozenset(
 )
 
 
-def fetch(
-    client: HydrusClient, files: Sequence[FoundFile], *, in_flight: int
-) -> Iterator[Thumbnail | Unusable | NotFetched]:
-    """Fetch metadata and thumbnail of every file, yielding each file exactly once as it comes.
+class ThumbnailSource:
+    """Gives metadata and thumbnails of files. Safe to use from several threads.
 
-    Raises:
-        HydrusUnreachable, HydrusAccessDenied: the client is gone, not just one file.
+    Every method may raise HydrusUnreachable and HydrusAccessDenied: then the client is gone, and
+    not just one file.
     """
-    if not files:
-        return
-    placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
 
-    def fetch_thumbnail(file: RemoteFile) -> Thumbnail | Unusable | NotFetched:
+    def __init__(self, client: HydrusClient) -> None:
+        self._client = client
+        self._placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
+
+    def describe(self, files: Sequence[FoundFile]) -> list[RemoteFile | NotFetched]:
+        """Ask for the metadata of up to 256 files; each is answered for.
+
+        One unknown id fails a whole request, so a rejected batch is halved until the file to blame
+        stands alone.
+        """
         try:
-            picture = client.thumbnail(file.hydrus_id)
+            found = self._client.metadata(files)
         except (HydrusRejected, HydrusUnreachable) as error:
-            client.version()  # raises where the whole client is gone: then no file is to blame
+            self._client.version()  # raises where the whole client is gone
+            if len(files) == 1:
+                return [NotFetched(files[0], error.message)]
+            middle = len(files) // 2
+            return self.describe(files[:middle]) + self.describe(files[middle:])
+        return [
+            found.get(file.sha256) or NotFetched(file, "Hydrus gave no usable metadata for it")
+            for file in files
+        ]
+
+    def thumbnail(self, file: RemoteFile) -> Thumbnail | Unusable | NotFetched:
+        """Fetch the thumbnail of a file, and tell it from a placeholder."""
+        try:
+            picture = self._client.thumbnail(file.hydrus_id)
+        except (HydrusRejected, HydrusUnreachable) as error:
+            self._client.version()  # raises where the whole client is gone: no file is to blame
             return NotFetched(file.found(), error.message)
-        if _digest(picture) in placeholders:
+        if _digest(picture) in self._placeholders:
             return Unusable(file, "Hydrus has no thumbnail for it and served a placeholder")
         return Thumbnail(file, picture)
-
-    for start in range(0, len(files), FILES_PER_REQUEST):
-        batch = files[start : start + FILES_PER_REQUEST]
-        described: list[RemoteFile] = []
-        for outcome in _fetch_metadata(client, batch):
-            if isinstance(outcome, NotFetched):
-                yield outcome
-            else:
-                described.append(outcome)
-        yield from _map_in_flight(fetch_thumbnail, described, in_flight)
 
 
 def _placeholder_of(client: HydrusClient) -> set[str]:
@@ -70,45 +73,6 @@ def _placeholder_of(client: HydrusClient) -> set[str]:
     except (HydrusAccessDenied, HydrusRejected) as error:
         log.info("the client does not show its placeholder: %s", error.message)
         return set()
-
-
-def _fetch_metadata(
-    client: HydrusClient, files: Sequence[FoundFile]
-) -> Iterator[RemoteFile | NotFetched]:
-    """Ask for the metadata of up to 256 files.
-
-    One unknown id fails a whole request, so a rejected batch is halved until the file to blame
-    stands alone.
-    """
-    try:
-        found = client.metadata(files)
-    except (HydrusRejected, HydrusUnreachable) as error:
-        client.version()  # raises where the whole client is gone
-        if len(files) == 1:
-            yield NotFetched(files[0], error.message)
-            return
-        middle = len(files) // 2
-        yield from _fetch_metadata(client, files[:middle])
-        yield from _fetch_metadata(client, files[middle:])
-        return
-    for file in files:
-        yield found.get(file.sha256) or NotFetched(file, "Hydrus gave no usable metadata for it")
-
-
-def _map_in_flight(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], in_flight: int
-) -> Iterator[ResultT]:
-    """Map in threads and in order, never holding more than a few results that wait to be taken."""
-    waiting = iter(items)
-    with ThreadPoolExecutor(in_flight, thread_name_prefix="thumbnails") as pool:
-        running: deque[Future[ResultT]] = deque()
-        try:
-            running.extend(pool.submit(function, item) for item in islice(waiting, 4 * in_flight))
-            while running:
-                yield running.popleft().result()
-                running.extend(pool.submit(function, item) for item in islice(waiting, 1))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _digest(picture: bytes) -> str:

@@ -6,6 +6,7 @@ when it returns; its earlier stays are kept. Two files have been compared if and
 their stays overlap: so a file that returns meets just those that joined while it was away.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex import clock
+from hydindex.index.columns import columns
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_UNCOMPARED,
@@ -45,11 +47,11 @@ class ComparisonStore:
         self._engine = engine
 
     def uncompared(self) -> Comparables:
-        """Load the files that wait to be compared, by duration; those without one come last."""
+        """Load the files that wait to be compared."""
         return self._load(IS_UNCOMPARED)
 
     def comparable(self) -> Comparables:
-        """Load every file that is there and has a picture, by duration, compared or not.
+        """Load every file that is there and has a picture, compared or not.
 
         Files that wait to be prepared have an average hash of 0.
         """
@@ -63,14 +65,15 @@ class ComparisonStore:
         """Load the compared set's files that have no duration, such as still images."""
         return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
 
-    def earlier_stays(self) -> dict[int, list[tuple[int, int]]]:
-        """Load the earlier stays of all files that have ever left the compared set.
+    def earlier_stays(self, ids: Iterable[int]) -> dict[int, list[tuple[int, int]]]:
+        """Load the earlier stays of those files that have ever left the compared set.
 
         File id -> the step at which it joined, and the step by which it had left, for each stay.
         """
+        asked = func.json_each(json.dumps(list(ids))).table_valued("value")
         query = select(
             compared_stay.c.file_id, compared_stay.c.first_step, compared_stay.c.end_step
-        )
+        ).join_from(asked, compared_stay, compared_stay.c.file_id == asked.c.value)
         stays: dict[int, list[tuple[int, int]]] = {}
         with self._engine.connect() as connection:
             for file_id, first_step, end_step in connection.execute(query):
@@ -124,26 +127,23 @@ class ComparisonStore:
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> Comparables:
-        query = (
-            select(
-                file.c.id,
-                file.c.duration_ms,
-                func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0),
-                func.coalesce(file.c.average_hash, 0),
-                func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
-            )
-            .where(condition)
-            .order_by(file.c.duration_ms.nulls_last(), file.c.id)
-        )
+        query = select(
+            file.c.id,
+            file.c.duration_ms,
+            func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0),
+            func.coalesce(file.c.average_hash, 0),
+            func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
+        ).where(condition)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        ids, durations_ms, ratios, hashes, since = zip(*rows, strict=True) if rows else [()] * 5
+            ids, durations_ms, ratios, hashes, since = columns(
+                connection.execute(query), (np.int64, np.float64, np.float64, np.int64, np.int64)
+            )
         return Comparables(
-            ids=np.array(ids, np.int64),
-            duration_ms=np.array(durations_ms, np.float64),
-            aspect_ratio=np.array(ratios, np.float64),
-            average_hash=np.array(hashes, np.int64).view(np.uint64),
-            compared_since=np.array(since, np.int64),
+            ids=ids,
+            duration_ms=durations_ms,
+            aspect_ratio=ratios,
+            average_hash=hashes.view(np.uint64),
+            compared_since=since,
         )
 
 

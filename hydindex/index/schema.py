@@ -23,7 +23,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest Alembic revision; an index with this one needs no migration."""
 
 metadata = MetaData(
@@ -75,9 +75,22 @@ IS_UNCOMPARED = (
     & file.c.compared_since.is_(None)
 )
 IS_UNPREPARED = file.c.state == literal_column("'fetched'")
-Index("ix_file_compared", file.c.duration_ms, sqlite_where=IS_COMPARED)
+IS_UNUSABLE = file.c.state == literal_column("'unusable'")
+IS_GONE = file.c.gone_at.is_not(None)
+# All that the candidate rules look at: neighbours are found without touching the rows themselves.
+Index(
+    "ix_file_compared",
+    file.c.duration_ms,
+    file.c.average_hash,
+    file.c.width_px,
+    file.c.height_px,
+    file.c.compared_since,
+    sqlite_where=IS_COMPARED,
+)
 Index("ix_file_uncompared", file.c.duration_ms, sqlite_where=IS_UNCOMPARED)
 Index("ix_file_unprepared", file.c.id, sqlite_where=IS_UNPREPARED)
+Index("ix_file_unusable", file.c.checked_at, file.c.gone_at, sqlite_where=IS_UNUSABLE)
+Index("ix_file_gone", file.c.id, sqlite_where=IS_GONE)
 
 # Pictures as Hydrus served them, so that a rebuild needs no refetch.
 thumbnail = Table(
@@ -87,12 +100,21 @@ thumbnail = Table(
     Column("picture", LargeBinary, nullable=False),
 )
 
-# Prepared arrays: raw uint8 pixels, row by row, compressed with Zstandard.
-prepared_array = Table(
-    "prepared_array",
+# Prepared pictures: raw uint8 pixels, row by row, compressed with Zstandard.
+prepared_picture = Table(
+    "prepared_picture",
     metadata,
     Column("file_id", ForeignKey("file.id"), primary_key=True),
     Column("pixels", LargeBinary, nullable=False),
+)
+
+# The same at an eighth of the size, as sums of 8x8 pixels: raw little-endian uint16. Two of these
+# fit on a page, and most pairs need no more to be rejected.
+coarse_picture = Table(
+    "coarse_picture",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("sums", LargeBinary, nullable=False),
 )
 
 # The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.

@@ -5,7 +5,15 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from hydindex.index.schema import file, pair
+from hydindex.index.schema import (
+    IS_COMPARED,
+    IS_GONE,
+    IS_UNCOMPARED,
+    IS_UNPREPARED,
+    IS_UNUSABLE,
+    file,
+    pair,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +35,11 @@ class Summary:
 def summarize(engine: Engine) -> Summary:
     """Count what the index holds."""
     present = file.c.gone_at.is_(None)
-    counts = select(
-        func.count().filter(present & file.c.compared_since.is_not(None)),
-        func.count().filter(
-            present & (file.c.state != "unusable") & file.c.compared_since.is_(None)
-        ),
-        func.count().filter(~present),
-    ).select_from(file)
+    # One by one, because each of these conditions has an index that holds just its files.
+    conditions = (IS_COMPARED, IS_UNCOMPARED, IS_UNPREPARED & present, IS_GONE)
     unusable = (
         select(file.c.unusable_reason, func.count())
-        .where(present, file.c.state == "unusable")
+        .where(present, IS_UNUSABLE)
         .group_by(file.c.unusable_reason)
         .order_by(func.count().desc())
     )
@@ -52,11 +55,14 @@ def summarize(engine: Engine) -> Summary:
         return {str(name): int(count) for name, count in connection.execute(query)}
 
     with engine.connect() as connection:
-        comparable_files, waiting_files, gone_files = connection.execute(counts).one()
+        compared, uncompared, unprepared, gone = (
+            connection.execute(select(func.count()).select_from(file).where(each)).scalar_one()
+            for each in conditions
+        )
         return Summary(
-            comparable_files=comparable_files,
-            waiting_files=waiting_files,
-            gone_files=gone_files,
+            comparable_files=compared,
+            waiting_files=uncompared + unprepared,
+            gone_files=gone,
             unusable_reasons=counted(unusable),
             pair_states=counted(states),
             refusal_reasons=counted(refusals),

@@ -1,17 +1,15 @@
-"""The cheap tests that a pair must pass before it is scored, on whole blocks of files at once."""
+"""The cheap tests that a pair must pass before it is scored, on many files at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.config import Config
+from hydindex.match.neighbours import windows
 from hydindex.model import Comparables
-
-# Comparing by blocks keeps the tables of one test within the processor's caches, and a bucket with
-# a hundred thousand files of the same length within memory.
-_CELLS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,59 +35,48 @@ class CandidateRules:
 
 def find_candidates(
     joining: Comparables, members: Comparables, rules: CandidateRules
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+) -> Iterator[tuple[int, Comparables]]:
     """Find the candidate pairs of joining files with members and with each other.
 
-    Gives two arrays of one length: the first file of each pair as a position in `joining`, the
-    second as a position in `members + joining`; each unordered pair once, ordered by the first.
+    Gives every joining file's id, the shortest file first, with the files that it must be scored
+    against; each unordered pair once.
     """
-    others = members + joining
-    rows_at_once = max(1, _CELLS_AT_ONCE // len(others)) if len(others) else 1
-    blocks = [
-        _block_candidates(joining, others, rules, len(members), start, start + rows_at_once)
-        for start in range(0, len(joining), rows_at_once)
-    ]
-    if not blocks:
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    first, second = zip(*blocks, strict=True)
-    return np.concatenate(first), np.concatenate(second)
+    files = joining + members
+    joins = np.arange(len(files)) < len(joining)
+    order = np.argsort(files.duration_ms, kind="stable")  # NaN comes last
+    files, joins = files[order], joins[order]
+    starts, ends = windows(files.duration_ms, rules.duration_tolerance_ms)
+    for position in np.nonzero(joins)[0].tolist():
+        window = slice(int(starts[position]), int(ends[position]))
+        near = files[window]
+        # A joining file meets every member, and of its fellows those that stand before it.
+        passed = ~joins[window]
+        passed[: position - window.start] = True
+        passed &= _agree(files[position : position + 1], near, rules)
+        yield int(files.ids[position]), near[passed]
 
 
-def _block_candidates(
-    joining: Comparables,
-    others: Comparables,
-    rules: CandidateRules,
-    member_count: int,
-    start: int,
-    end: int,
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    rows = joining[start:end]
-    positions = np.arange(start, start + len(rows))
-    # A joining file meets every member, and of its fellows those that stand behind it.
-    passed = np.arange(len(others)) > positions[:, None] + member_count
-    passed[:, :member_count] = True
-    passed &= _durations_agree(rows.duration_ms, others.duration_ms, rules.duration_tolerance_ms)
+def _agree(one: Comparables, others: Comparables, rules: CandidateRules) -> NDArray[np.bool_]:
+    agree = _durations_agree(one.duration_ms, others.duration_ms, rules.duration_tolerance_ms)
     if rules.aspect_ratio_tolerance is not None:
-        passed &= _aspect_ratios_agree(
-            rows.aspect_ratio, others.aspect_ratio, rules.aspect_ratio_tolerance
+        agree &= _aspect_ratios_agree(
+            one.aspect_ratio, others.aspect_ratio, rules.aspect_ratio_tolerance
         )
     if rules.hamming_max is not None:
-        distance = np.bitwise_count(rows.average_hash[:, None] ^ others.average_hash)
-        passed &= distance <= rules.hamming_max
-    row, column = np.nonzero(passed)
-    return row + start, column
+        agree &= np.bitwise_count(one.average_hash ^ others.average_hash) <= rules.hamming_max
+    return agree
 
 
 def _durations_agree(
     a_ms: NDArray[np.float64], b_ms: NDArray[np.float64], tolerance_ms: float
 ) -> NDArray[np.bool_]:
     """Compare durations; files without one (NaN) agree among themselves and with no others."""
-    both_without = np.isnan(a_ms)[:, None] & np.isnan(b_ms)
-    return (np.abs(a_ms[:, None] - b_ms) <= tolerance_ms) | both_without
+    both_without = np.isnan(a_ms) & np.isnan(b_ms)
+    return (np.abs(a_ms - b_ms) <= tolerance_ms) | both_without
 
 
 def _aspect_ratios_agree(
     a: NDArray[np.float64], b: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.bool_]:
     """Compare width / height; a file without dimensions (NaN) agrees with none."""
-    return np.abs(a[:, None] - b) <= tolerance * np.maximum(a[:, None], b)
+    return np.abs(a - b) <= tolerance * np.maximum(a, b)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from hydindex.config import Config
 from hydindex.model import Picture, Prepared
 from hydindex.prepare.average_hash import average_hash
+from hydindex.pyramid import coarse_picture
 
 _FORMATS: Final = ("JPEG", "PNG")  # what Hydrus serves
 # A few bytes can claim to be a picture that fills the memory. Pillow would only warn of it.
@@ -28,6 +29,7 @@ class Preparation:
 
     hash_resize_px: tuple[int, int]
     size_px: tuple[int, int]
+    scored_size_px: tuple[int, int]
     grey: bool
     blur_sigma_px: float
     equalize: bool
@@ -41,6 +43,7 @@ class Preparation:
         return cls(
             hash_resize_px=config.ahash.resize,
             size_px=settings.fixed_resize,
+            scored_size_px=settings.scored_size_px,
             grey=settings.to_gray,
             blur_sigma_px=settings.pre_blur_sigma,
             equalize=settings.hist_eq,
@@ -50,8 +53,8 @@ class Preparation:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of every array prepared so: (height, width), or (height, width, 3)."""
-        width_px, height_px = self.size_px
+        """The shape of every picture prepared so: (height, width), or (height, width, 3)."""
+        width_px, height_px = self.scored_size_px
         return (height_px, width_px) if self.grey else (height_px, width_px, 3)
 
 
@@ -63,9 +66,11 @@ def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
         return "its thumbnail cannot be decoded: it is neither JPEG nor PNG"
     except Exception as error:  # decoders fail in many ways on what is no picture
         return f"its thumbnail cannot be decoded: {error}"
+    comparable = _comparable_picture(picture, preparation)
     return Prepared(
         average_hash=average_hash(picture, preparation.hash_resize_px),
-        array=_comparable_array(picture, preparation),
+        picture=comparable,
+        coarse=coarse_picture(comparable),
     )
 
 
@@ -81,8 +86,11 @@ def _decode(encoded: bytes) -> Image.Image:
     return Image.alpha_composite(black, transparent).convert("RGB")
 
 
-def _comparable_array(picture: Image.Image, preparation: Preparation) -> Picture:
-    """Trim, resize, turn grey, blur, equalize, in this order; uint8 of `preparation.shape`."""
+def _comparable_picture(picture: Image.Image, preparation: Preparation) -> Picture:
+    """Trim, resize, turn grey, blur, equalize and cut, in this order.
+
+    Gives uint8 of `preparation.shape`.
+    """
     grey = np.asarray(picture.convert("L"))
     box = trim_box(grey, preparation.trim_strength, preparation.min_keep_fraction)
     picture = picture.crop(box).resize(preparation.size_px, Image.Resampling.BILINEAR)
@@ -98,7 +106,15 @@ def _comparable_array(picture: Image.Image, preparation: Preparation) -> Picture
         array = np.rint(blurred).astype(np.uint8)
     if preparation.equalize:
         array = np.asarray(ImageOps.equalize(Image.fromarray(array)))
-    return array
+    return _central_part(array, preparation.scored_size_px)
+
+
+def _central_part(array: Picture, size_px: tuple[int, int]) -> Picture:
+    """Cut out the middle; `size_px` is width and height."""
+    width_px, height_px = size_px
+    top = (array.shape[0] - height_px) // 2
+    left = (array.shape[1] - width_px) // 2
+    return array[top : top + height_px, left : left + width_px].copy()
 
 
 def trim_box(

@@ -1,10 +1,10 @@
 """What has changed in the library since the last run."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hydindex.index.files import IndexedFile
-from hydindex.model import FoundFile
+import numpy as np
+
+from hydindex.model import FoundFile, FoundFiles, IndexedFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,21 @@ class LibraryDiff:
     returned: list[int]
 
 
-def diff(found: Iterable[FoundFile], indexed: Iterable[IndexedFile]) -> LibraryDiff:
+def diff(found: FoundFiles, indexed: IndexedFiles) -> LibraryDiff:
     """Compare what a search found with what is indexed, by SHA-256."""
-    unseen = {file.sha256: file for file in found}
-    recheck: list[FoundFile] = []
-    gone: list[int] = []
-    returned: list[int] = []
-    for known in indexed:
-        file = unseen.pop(known.sha256, None)
-        if file is None:
-            if known.present:
-                gone.append(known.id)
-            continue
-        if not known.present:
-            returned.append(known.id)
-        if known.recheck:
-            recheck.append(file)
-    return LibraryDiff(new=list(unseen.values()), recheck=recheck, gone=gone, returned=returned)
+    # Both are sorted, so a binary search for each goes through memory in order.
+    row = np.searchsorted(indexed.sha256, found.sha256)
+    is_known = np.zeros(len(found), np.bool_)
+    in_range = row < len(indexed)
+    is_known[in_range] = indexed.sha256[row[in_range]] == found.sha256[in_range]
+
+    is_found = np.zeros(len(indexed), np.bool_)
+    is_found[row[is_known]] = True
+    is_due = np.zeros(len(found), np.bool_)
+    is_due[is_known] = indexed.recheck[row[is_known]]
+    return LibraryDiff(
+        new=found.chosen(~is_known),
+        recheck=found.chosen(is_due),
+        gone=indexed.ids[indexed.present & ~is_found].tolist(),
+        returned=indexed.ids[~indexed.present & is_found].tolist(),
+    )

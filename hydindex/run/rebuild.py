@@ -7,13 +7,11 @@ import numpy as np
 
 from hydindex.config import Config
 from hydindex.hydrus.client import HydrusClient
-from hydindex.index.files import IndexedFile
 from hydindex.index.index import Index
-from hydindex.match.buckets import duration_buckets
 from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.model import NOT_COMPARED, Comparables, FoundFile
+from hydindex.model import NOT_COMPARED, FoundFile, hex_hashes
 from hydindex.recipe import RecipeChange, needs_preparation, recipe_of
-from hydindex.run.compare import compare_waiting
+from hydindex.run.compare import Comparer
 from hydindex.run.intake import prepare_stored, take_in
 from hydindex.run.report import Progress, Report
 from hydindex.run.search import search_library
@@ -47,10 +45,13 @@ def plan_rebuild(index: Index, config: Config, *, refetch: bool) -> RebuildPlan:
         rules = replace(rules, hamming_max=None)
     return RebuildPlan(
         changes=found,
-        files_to_fetch=sum(file.present for file in index.files.indexed()) if refetch else 0,
+        files_to_fetch=int(index.files.indexed().present.sum()) if refetch else 0,
         files_to_prepare=index.files.pictured_count() if prepares_all else unprepared,
         files_to_compare=int(waits.sum()),
-        pairs=_count_candidates(comparable[waits], comparable[~waits], rules),
+        pairs=sum(
+            len(rivals)
+            for _, rivals in find_candidates(comparable[waits], comparable[~waits], rules)
+        ),
     )
 
 
@@ -76,13 +77,14 @@ def rebuild(
     itself or in an update.
     """
     to_fetch: list[FoundFile] = []
-    indexed: dict[str, IndexedFile] = {}
+    pictured: set[str] = set()
     if refetch_from is not None:
         refetch_from.version()
         refetch_from.require_permissions()
-        indexed = {file.sha256: file for file in index.files.indexed() if file.present}
-        to_fetch = search_library(refetch_from, config, report)
-        to_fetch = [file for file in to_fetch if file.sha256 in indexed]
+        indexed = index.files.indexed()
+        found_files = search_library(refetch_from, config, report)
+        to_fetch = found_files.chosen(np.isin(found_files.sha256, indexed.sha256[indexed.present]))
+        pictured = set(hex_hashes(indexed.sha256[indexed.pictured]))
 
     recipe = recipe_of(config)
     found = index.recipe_changes(recipe)
@@ -93,7 +95,6 @@ def rebuild(
         index.comparisons.restart(recipe, prepare_again=prepares_all)
 
     if refetch_from is not None:
-        pictured = {name for name, file in indexed.items() if file.pictured}
         take_in(to_fetch, index, refetch_from, config, report, progress, pictured=pictured)
         if report.not_fetched:
             log.warning(
@@ -102,20 +103,8 @@ def rebuild(
                 report.not_fetched,
             )
     prepare_stored(index, config, report, progress)
-    compare_waiting(index, config, report, progress)
+    with Comparer(index, config, report) as comparer:
+        comparer.compare_waiting(progress)
     report.files.indexed, report.files.unusable = index.files.present_counts()
     report.files.found = report.files.indexed + report.files.unusable
     report.pairs.queued = len(index.outbox.sendable())
-
-
-def _count_candidates(waiting: Comparables, compared: Comparables, rules: CandidateRules) -> int:
-    """Count the candidate pairs of waiting files with each other and with compared ones."""
-    total = 0
-    for bucket in duration_buckets(waiting, rules.duration_tolerance_ms):
-        # Of the waiting files beyond the bucket only the longer ones: the pairs with shorter ones
-        # have been counted with those.
-        longer = waiting.duration_ms > bucket.files.duration_ms.max()
-        others = waiting[longer & bucket.reaches(waiting)] + compared[bucket.reaches(compared)]
-        first, _ = find_candidates(bucket.files, others, rules)
-        total += len(first)
-    return total

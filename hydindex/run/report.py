@@ -1,7 +1,8 @@
 """What a run found and did, counted and timed while it goes on."""
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from hydindex.errors import ExitCode
 
 T = TypeVar("T")
+_adding = threading.Lock()
 Stage = Literal["search", "fetch", "prepare", "compare", "post", "total"]
 
 
@@ -18,6 +20,11 @@ class Progress(Protocol):
     def __call__(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:
         """Hand on the items one by one."""
         ...
+
+
+def unseen(items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:  # noqa: ARG001
+    """Show nothing: the progress of a stage within a stage."""
+    yield from items
 
 
 @dataclass
@@ -34,20 +41,36 @@ class FileCounts:
 
 @dataclass
 class PairCounts:
-    """Pairs that a run dealt with; `queued` are those that wait for the next run to post them."""
+    """Pairs that a run dealt with.
+
+    All `candidates` are `scored`; `levels` tells for how many of them each level of MS-SSIM had to
+    be computed, and `settled` how many lay so near to the threshold that the library had the last
+    word. `queued` are those that wait for the next run to post them.
+    """
 
     candidates: int = 0
     scored: int = 0
+    settled: int = 0
     matched: int = 0
     posted: int = 0
     known: int = 0
     refused: int = 0
     queued: int = 0
+    levels: dict[str, int] = field(default_factory=dict)
+
+    def count_levels(self, levels: Sequence[int], entered: Sequence[int]) -> None:
+        """Add how many pairs each level was computed for."""
+        for level, count in zip(levels, entered, strict=True):
+            self.levels[str(level)] = self.levels.get(str(level), 0) + count
 
 
 @dataclass
 class StageSeconds:
-    """How long each stage took."""
+    """How long each stage took.
+
+    Files are fetched and prepared in the background while others are compared: `fetch` is how long
+    the run had to wait for them, and `prepare` is added up over the threads that prepare.
+    """
 
     search: float = 0.0
     fetch: float = 0.0
@@ -84,7 +107,8 @@ class Report:
             yield
         finally:
             spent = time.perf_counter() - started
-            setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
+            with _adding:
+                setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
 
     def timed_each(self, stage: Stage, items: Iterable[T]) -> Iterator[T]:
         """Add the time that it takes to get each item, not to use it, to a stage."""

@@ -6,13 +6,13 @@ import logging
 from hydindex.config import Config
 from hydindex.errors import ConfigError, HydrusRejected
 from hydindex.hydrus.client import HydrusClient
-from hydindex.model import FoundFile
+from hydindex.model import FoundFiles
 from hydindex.run.report import Report
 
 log = logging.getLogger(__name__)
 
 
-def search_library(client: HydrusClient, config: Config, report: Report) -> list[FoundFile]:
+def search_library(client: HydrusClient, config: Config, report: Report) -> FoundFiles:
     """Find the files that carry the config's tags.
 
     Raises:
@@ -26,6 +26,6 @@ def search_library(client: HydrusClient, config: Config, report: Report) -> list
             f"Hydrus cannot search for the tags of the config: {error.message}",
             "Mend `tags`; what works in Hydrus's own search box works there too.",
         ) from None
-    if not found:
+    if len(found) == 0:
         log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(config.tags))
     return found

@@ -5,12 +5,12 @@ import logging
 from hydindex.config import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
-from hydindex.model import FoundFile
-from hydindex.run.compare import compare_waiting
+from hydindex.model import FoundFiles
+from hydindex.run.compare import Comparer
 from hydindex.run.diff import LibraryDiff, diff
 from hydindex.run.intake import prepare_stored, take_in
 from hydindex.run.posting import Poster, refusal_hint
-from hydindex.run.report import Progress, Report
+from hydindex.run.report import Progress, Report, unseen
 from hydindex.run.search import search_library
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,20 @@ def update(
 
     found = search_library(client, config, report)
     changed = _note_changes(found, index, report)
-    take_in(changed.new + changed.recheck, index, client, config, report, progress)
-    prepare_stored(index, config, report, progress)
-    compare_waiting(index, config, report, progress)
+    with Comparer(index, config, report) as comparer:
+        if changed.new:
+            comparer.warm_up()
+        take_in(
+            changed.new + changed.recheck,
+            index,
+            client,
+            config,
+            report,
+            progress,
+            meanwhile=lambda: comparer.compare_waiting(unseen),
+        )
+        prepare_stored(index, config, report, progress)
+        comparer.compare_waiting(progress)
     with report.timed("post"):
         poster.post_waiting(progress, dry_run=dry_run)
 
@@ -57,7 +68,7 @@ def update(
         )
 
 
-def _note_changes(found: list[FoundFile], index: Index, report: Report) -> LibraryDiff:
+def _note_changes(found: FoundFiles, index: Index, report: Report) -> LibraryDiff:
     """Find out what is new, gone or returned, and record which files are there."""
     with report.timed("search"):
         changed = diff(found, index.files.indexed())

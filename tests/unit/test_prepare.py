@@ -237,7 +237,7 @@ def test_a_letterboxed_copy_is_prepared_like_its_original() -> None:
     letterboxed.paste(original, (0, 30))
 
     def distance(preparation: Preparation) -> float:
-        a, b = (prepared(each, preparation).array for each in (original, letterboxed))
+        a, b = (prepared(each, preparation).picture for each in (original, letterboxed))
         return float(np.abs(a.astype(float) - b).mean())
 
     assert distance(replace(RESIZED_ONLY, trim_strength=0.15)) < 5 < distance(RESIZED_ONLY) / 3
@@ -254,7 +254,7 @@ def test_an_array_has_the_shape_that_was_asked_for(
     source_px: tuple[int, int], filters: dict[str, Any], size_px: tuple[int, int], grey: bool
 ) -> None:
     preparation = replace(RESIZED_ONLY, size_px=size_px, grey=grey, trim_strength=0.15, **filters)
-    array = prepared(scene(*source_px), preparation).array
+    array = prepared(scene(*source_px), preparation).picture
     width_px, height_px = size_px
     assert array.shape == preparation.shape
     assert array.shape == ((height_px, width_px) if grey else (height_px, width_px, 3))
@@ -264,7 +264,7 @@ def test_an_array_has_the_shape_that_was_asked_for(
 @pytest.mark.parametrize("grey", [True, False])
 def test_without_filters_a_picture_of_the_right_size_stays_as_it_is(grey: bool) -> None:
     picture = scene(96, 64)
-    array = prepared(picture, replace(RESIZED_ONLY, grey=grey)).array
+    array = prepared(picture, replace(RESIZED_ONLY, grey=grey)).picture
     np.testing.assert_array_equal(array, np.asarray(picture.convert("L") if grey else picture))
 
 
@@ -272,8 +272,8 @@ def test_without_filters_a_picture_of_the_right_size_stays_as_it_is(grey: bool) 
 @pytest.mark.parametrize("sigma_px", [0.6, 3.0])
 def test_the_blur_is_a_gaussian_over_rows_and_columns_only(sigma_px: float, grey: bool) -> None:
     plain = replace(RESIZED_ONLY, grey=grey)
-    sharp = prepared(scene(), plain).array.astype(np.float64)
-    blurred = prepared(scene(), replace(plain, blur_sigma_px=sigma_px)).array
+    sharp = prepared(scene(), plain).picture.astype(np.float64)
+    blurred = prepared(scene(), replace(plain, blur_sigma_px=sigma_px)).picture
     channels = np.atleast_3d(sharp)
     expected = np.dstack(
         [gaussian_filter(channels[:, :, at], sigma_px) for at in range(channels.shape[2])]
@@ -283,8 +283,8 @@ def test_the_blur_is_a_gaussian_over_rows_and_columns_only(sigma_px: float, grey
 
 def test_equalisation_spreads_the_greys_and_keeps_their_order() -> None:
     dull = Image.fromarray((np.asarray(scene(96, 64)) // 8 + 100).astype(np.uint8))
-    before = prepared(dull).array
-    after = prepared(dull, replace(RESIZED_ONLY, equalize=True)).array
+    before = prepared(dull).picture
+    after = prepared(dull, replace(RESIZED_ONLY, equalize=True)).picture
     assert np.ptp(before) < 40
     assert (after.min(), after.max()) == (0, 255)
     order = np.argsort(before, axis=None, kind="stable")
@@ -323,15 +323,15 @@ def test_the_settings_are_those_of_the_config() -> None:
 @pytest.mark.parametrize(("alpha", "red"), [(0, 0), (128, 128), (255, 255)])
 def test_where_a_picture_is_transparent_black_shines_through(alpha: int, red: int) -> None:
     picture = Image.new("RGBA", (96, 64), (255, 0, 0, alpha))
-    array = prepared(picture, replace(RESIZED_ONLY, grey=False)).array
+    array = prepared(picture, replace(RESIZED_ONLY, grey=False)).picture
     assert np.all(array == [red, 0, 0])
 
 
 def test_a_transparent_colour_of_a_palette_is_black_too() -> None:
     white = Image.new("P", (96, 64), 0)
     white.putpalette([255, 255, 255])
-    assert np.all(prepared(encoded(white, transparency=0)).array == 0)
-    assert np.all(prepared(encoded(white)).array == 255)
+    assert np.all(prepared(encoded(white, transparency=0)).picture == 0)
+    assert np.all(prepared(encoded(white)).picture == 255)
 
 
 SIXTEEN_BIT = Image.fromarray(np.linspace(0, 65_535, 96 * 64).reshape(64, 96).astype(np.uint16))
@@ -360,7 +360,7 @@ SIXTEEN_BIT = Image.fromarray(np.linspace(0, 65_535, 96 * 64).reshape(64, 96).as
 @pytest.mark.parametrize("grey", [True, False])
 def test_any_kind_of_picture_can_be_prepared(file: bytes, grey: bool) -> None:
     preparation = replace(Preparation.of(Config()), grey=grey)
-    assert prepared(file, preparation).array.shape == preparation.shape
+    assert prepared(file, preparation).picture.shape == preparation.shape
 
 
 # What is no picture
