@@ -145,11 +145,20 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """The same as the index keeps it: the bytes of both pictures (see `hydindex.packing`)."""
+
+    average_hash: int
+    pixels: bytes
+    sums: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ComparableFile:
     """A file with its thumbnail and all that was made of it: ready for the index."""
 
     thumbnail: Thumbnail
-    prepared: Prepared
+    packed: Packed
 
 
 @dataclass(frozen=True, slots=True)

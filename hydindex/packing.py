@@ -1,28 +1,45 @@
-"""How pictures are packed for the index, and for the way to another machine."""
+"""How pictures are packed: for the index, and for the way to another machine."""
 
 from typing import Final
 
 import numpy as np
 import zstandard
 
-from hydindex.model import Picture
+from hydindex.model import CoarsePicture, Packed, Picture, Prepared
 
-# Level 3 makes the arrays of real thumbnails as small as zlib does, and reads three times as fast.
+# Level 3 makes real thumbnails as small as zlib does, and reads three times as fast.
 _COMPRESSION_LEVEL: Final = 3
+_COARSE_TYPE: Final = np.dtype("<u2")
 
 
-def pack(picture: Picture) -> bytes:
-    """Compress a picture's raw pixels, row by row, with Zstandard."""
-    return zstandard.compress(picture.tobytes(), _COMPRESSION_LEVEL)
+def pack(prepared: Prepared) -> Packed:
+    """Compress the picture's raw pixels, row by row, with Zstandard; take the coarse one as it is.
+
+    That one is too small to gain from compression.
+    """
+    return Packed(
+        average_hash=prepared.average_hash,
+        pixels=zstandard.compress(prepared.picture.tobytes(), _COMPRESSION_LEVEL),
+        sums=prepared.coarse.astype(_COARSE_TYPE).tobytes(),
+    )
 
 
-def unpack(packed: bytes, shape: tuple[int, ...]) -> Picture:
-    """Undo `pack`.
+def unpack_picture(pixels: bytes, shape: tuple[int, ...]) -> Picture:
+    """Get the picture back.
 
     Raises:
         ValueError: these bytes are no picture of this shape.
     """
     try:
-        return np.frombuffer(zstandard.decompress(packed), np.uint8).reshape(shape)
+        return np.frombuffer(zstandard.decompress(pixels), np.uint8).reshape(shape)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None
+
+
+def unpack_coarse(sums: bytes, shape: tuple[int, ...]) -> CoarsePicture:
+    """Get the coarse picture back, or several at once from their bytes joined together.
+
+    Raises:
+        ValueError: these bytes are nothing of this shape.
+    """
+    return np.frombuffer(sums, _COARSE_TYPE).reshape(shape)

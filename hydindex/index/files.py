@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     select,
     update,
 )
@@ -41,11 +40,11 @@ from hydindex.model import (
     CoarsePicture,
     ComparableFile,
     IndexedFiles,
-    Prepared,
+    Packed,
     RemoteFile,
     Unusable,
 )
-from hydindex.packing import pack
+from hydindex.packing import unpack_coarse
 
 RECHECK_UNUSABLE_AFTER: Final = timedelta(days=7)
 
@@ -87,17 +86,27 @@ class FileStore:
 
         A file that is replaced counts as never compared.
         """
+        outcomes = {_remote(outcome).sha256: outcome for outcome in judged}
+        if not outcomes:
+            return
         with self._engine.begin() as connection:
-            for outcome in judged:
-                if isinstance(outcome, ComparableFile):
-                    source = outcome.thumbnail
-                    file_id = _save_row(connection, source.file, unusable_reason=None)
-                    connection.execute(
-                        insert(thumbnail).values(file_id=file_id, picture=source.picture)
-                    )
-                    _save_prepared(connection, file_id, outcome.prepared)
-                else:
-                    _save_row(connection, outcome.file, unusable_reason=outcome.reason)
+            for known_id in _ids(connection, outcomes).values():
+                comparisons.forget(connection, known_id)
+                _delete_pictures(connection, known_id)
+            connection.execute(_UPSERT_FILE, [_row(outcome) for outcome in outcomes.values()])
+            ids = _ids(connection, outcomes)
+            comparable = [
+                (ids[sha256], outcome)
+                for sha256, outcome in outcomes.items()
+                if isinstance(outcome, ComparableFile)
+            ]
+            _put(
+                connection,
+                thumbnail,
+                "picture",
+                [(file_id, each.thumbnail.picture) for file_id, each in comparable],
+            )
+            _save_packed(connection, [(file_id, each.packed) for file_id, each in comparable])
 
     def pictured_count(self) -> int:
         """Count the files whose thumbnail is stored, gone ones too."""
@@ -122,14 +131,16 @@ class FileStore:
         with self._engine.connect() as connection:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
-    def save_prepared(self, outcomes: Iterable[tuple[int, Prepared | str]]) -> None:
+    def save_prepared(self, outcomes: Iterable[tuple[int, Packed | str]]) -> None:
         """Save what became of stored thumbnails: prepared, or the reason why it cannot be."""
         with self._engine.begin() as connection:
+            packed = []
             for file_id, outcome in outcomes:
-                if isinstance(outcome, Prepared):
-                    _save_prepared(connection, file_id, outcome)
+                if isinstance(outcome, Packed):
+                    packed.append((file_id, outcome))
                 else:
                     _mark_unusable(connection, file_id, outcome)
+            _save_packed(connection, packed)
 
     def coarse_pictures(self, ids: NDArray[np.int64], shape: tuple[int, ...]) -> CoarsePicture:
         """Load the coarse pictures of files, stacked in the order of their ids.
@@ -139,7 +150,7 @@ class FileStore:
         """
         sums = self._by_id(ids, coarse_picture.c.file_id, coarse_picture.c.sums)
         try:
-            return np.frombuffer(b"".join(sums), "<u2").reshape(len(ids), *shape)
+            return unpack_coarse(b"".join(sums), (len(ids), *shape))
         except ValueError:
             sizes = [len(each) for each in sums]
             odd = next(n for n, size in enumerate(sizes) if size != 2 * math.prod(shape))
@@ -193,46 +204,74 @@ def no_sound_picture(file_id: int) -> IndexUnusable:
     )
 
 
-def _save_row(connection: Connection, remote: RemoteFile, *, unusable_reason: str | None) -> int:
-    """Insert a file, or replace it as if it were new; give its id. Its pictures are to follow."""
-    values = {
+def _remote(outcome: ComparableFile | Unusable) -> RemoteFile:
+    return outcome.thumbnail.file if isinstance(outcome, ComparableFile) else outcome.file
+
+
+def _row(outcome: ComparableFile | Unusable) -> dict[str, Any]:
+    """Make a row as if the file were new."""
+    remote = _remote(outcome)
+    return {
+        "sha256": bytes.fromhex(remote.sha256),
         "size_bytes": remote.size_bytes,
         "mime": remote.mime,
         "width_px": remote.width_px,
         "height_px": remote.height_px,
         "duration_ms": remote.duration_ms,
         "num_frames": remote.num_frames,
-        "state": "fetched" if unusable_reason is None else "unusable",
-        "unusable_reason": unusable_reason,
+        "state": "fetched" if isinstance(outcome, ComparableFile) else "unusable",
+        "unusable_reason": None if isinstance(outcome, ComparableFile) else outcome.reason,
         "checked_at": clock.now(),
         "average_hash": None,
         "compared_since": None,
     }
-    sha256 = bytes.fromhex(remote.sha256)
-    known = connection.execute(select(file.c.id).where(file.c.sha256 == sha256)).scalar()
-    if known is None:
-        statement = insert(file).values(sha256=sha256, **values).returning(file.c.id)
-        return int(connection.execute(statement).scalar_one())
-    comparisons.forget(connection, known)
-    _delete_pictures(connection, known)
-    connection.execute(update(file).where(file.c.id == known).values(values))
-    return int(known)
 
 
-def _save_prepared(connection: Connection, file_id: int, prepared: Prepared) -> None:
+_insert_file = upsert(file)
+_UPSERT_FILE: Final = _insert_file.on_conflict_do_update(
+    index_elements=["sha256"],
+    set_={
+        column.name: column
+        for column in _insert_file.excluded
+        if column.name not in ("id", "sha256", "gone_at")
+    },
+)
+
+
+def _ids(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
+    """Look up the ids of those files that have a row, by their SHA-256."""
+    query = select(file.c.sha256, file.c.id).where(
+        file.c.sha256.in_([bytes.fromhex(each) for each in hashes])
+    )
+    return {sha256.hex(): file_id for sha256, file_id in connection.execute(query)}
+
+
+def _save_packed(connection: Connection, packed: Sequence[tuple[int, Packed]]) -> None:
+    if not packed:
+        return
     connection.execute(
         update(file)
-        .where(file.c.id == file_id)
-        .values(state="prepared", average_hash=_signed(prepared.average_hash))
+        .where(file.c.id == bindparam("row_id"))
+        .values(state="prepared", average_hash=bindparam("hash")),
+        [{"row_id": file_id, "hash": _signed(each.average_hash)} for file_id, each in packed],
     )
-    _put(connection, prepared_picture, file_id, pixels=pack(prepared.picture))
-    _put(connection, coarse_picture, file_id, sums=prepared.coarse.astype("<u2").tobytes())
+    _put(connection, prepared_picture, "pixels", [(row, each.pixels) for row, each in packed])
+    _put(connection, coarse_picture, "sums", [(row, each.sums) for row, each in packed])
 
 
-def _put(connection: Connection, table: Table, file_id: int, **values: bytes) -> None:
-    """Insert what belongs to a file, or replace it."""
-    statement = upsert(table).values(file_id=file_id, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["file_id"], set_=values))
+def _put(
+    connection: Connection, table: Table, column: str, blobs: Sequence[tuple[int, bytes]]
+) -> None:
+    """Insert the blobs of files, or replace them."""
+    if not blobs:
+        return
+    statement = upsert(table)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["file_id"], set_={column: statement.excluded[column]}
+        ),
+        [{"file_id": file_id, column: blob} for file_id, blob in blobs],
+    )
 
 
 def _mark_unusable(connection: Connection, file_id: int, reason: str) -> None:

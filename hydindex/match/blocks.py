@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hydindex.match import reference
 from hydindex.match.standing import Standing
-from hydindex.packing import unpack
+from hydindex.packing import unpack_picture
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # Scoring takes some twelve times as much memory as the pictures; and what belongs to one file is
 # computed once a block, so larger blocks share more.
-_PICTURE_BYTES: Final = 7 << 20
+_PICTURE_BYTES: Final = 4 << 20
 _PAIRS: Final = 4096
 
 
@@ -109,7 +109,7 @@ def score_block(block: PairBlock) -> BlockScores:
 
 def _unpacked(block: PairBlock, position: int) -> NDArray[np.uint8]:
     try:
-        return unpack(block.packed[position], block.shape)
+        return unpack_picture(block.packed[position], block.shape)
     except ValueError:
         raise DamagedPictureError(position) from None
 

@@ -32,7 +32,6 @@ assessment", 2003; levels, borders and constants as in pytorch-msssim 1.0.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Final
 
 from hydindex.config import Config
@@ -15,11 +16,13 @@ from hydindex.model import (
     ComparableFile,
     FoundFile,
     NotFetched,
+    Packed,
     Prepared,
     RemoteFile,
     Thumbnail,
     Unusable,
 )
+from hydindex.packing import pack
 from hydindex.prepare.thumbnail import Preparation, prepare
 from hydindex.run.ahead import map_ahead
 from hydindex.run.report import Progress, Report
@@ -87,9 +90,10 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
 
     def prepared_files() -> Iterator[int]:
         while batch := index.files.unprepared(AHEAD):
-            outcomes = threads.map(lambda row: (row[0], prepare(row[1], preparation)), batch)
-            index.files.save_prepared(outcomes)
-            yield from (file_id for file_id, _ in batch)
+            ids, pictures = zip(*batch, strict=True)
+            outcomes = threads.map(_prepare_and_pack, pictures, repeat(preparation))
+            index.files.save_prepared(zip(ids, outcomes, strict=True))
+            yield from ids
 
     total = index.files.unprepared_count()
     if total == 0:
@@ -97,6 +101,12 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
     with report.timed("prepare"), ThreadPoolExecutor(os.cpu_count()) as threads:
         for _ in progress(prepared_files(), stage="Preparing", total=total, unit="file"):
             pass
+
+
+def _prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | str:
+    """Prepare a thumbnail for the index, or say why that cannot be."""
+    prepared = prepare(encoded, preparation)
+    return pack(prepared) if isinstance(prepared, Prepared) else prepared
 
 
 @contextmanager
@@ -107,26 +117,30 @@ def _fetched(
     source = ThumbnailSource(client)
     preparation = Preparation.of(config)
 
-    def outcome_of(described: RemoteFile | NotFetched) -> Outcome:
-        if isinstance(described, NotFetched):
-            return described
-        fetched = source.thumbnail(described)
+    def fetch_one(described: RemoteFile | NotFetched) -> Callable[[], Outcome]:
+        """Fetch, and hand on to the threads that prepare; those that fetch mostly wait."""
+        fetched = source.thumbnail(described) if isinstance(described, RemoteFile) else described
         if not isinstance(fetched, Thumbnail):
-            return fetched
+            return lambda: fetched
+        return preparing.submit(prepare_one, fetched).result
+
+    def prepare_one(fetched: Thumbnail) -> Outcome:
         with report.timed("prepare"):
-            prepared = prepare(fetched.picture, preparation)
-        if isinstance(prepared, Prepared):
-            return ComparableFile(fetched, prepared)
-        return Unusable(fetched.file, prepared)
+            packed = _prepare_and_pack(fetched.picture, preparation)
+        if isinstance(packed, Packed):
+            return ComparableFile(fetched, packed)
+        return Unusable(fetched.file, packed)
 
     batches = (
         files[start : start + FILES_PER_REQUEST]
         for start in range(0, len(files), FILES_PER_REQUEST)
     )
-    threads = ThreadPoolExecutor(config.thumbnails_in_flight, thread_name_prefix="fetch")
+    fetching = ThreadPoolExecutor(config.thumbnails_in_flight, thread_name_prefix="fetch")
+    preparing = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="prepare")
     try:
-        described = map_ahead(source.describe, batches, threads, ahead=2)
+        described = map_ahead(source.describe, batches, fetching, ahead=2)
         each = (file for batch in described for file in batch)
-        yield map_ahead(outcome_of, each, threads, ahead=AHEAD)
+        yield (outcome() for outcome in map_ahead(fetch_one, each, fetching, ahead=AHEAD))
     finally:
-        threads.shutdown(wait=True, cancel_futures=True)
+        fetching.shutdown(wait=True, cancel_futures=True)
+        preparing.shutdown(wait=True, cancel_futures=True)
