@@ -45,7 +45,7 @@ class Pairs:
         _, channels, height, width = sums.shape
         planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
         for plane, file in zip(planes, used.tolist(), strict=True):
-            plane.copy_(torch.from_numpy(np.require(sums[file], requirements="CW")))
+            plane.copy_(torch.from_numpy(np.require(sums[file], requirements=["C", "W"])))
         plane_of = positions[:, None] * channels + np.arange(channels)
         left, right = plane_of[: len(first)].ravel(), plane_of[len(first) :].ravel()
         return cls(planes.flatten(0, 1), left, right)

@@ -77,6 +77,7 @@ class Comparer:
         self._index = index
         self._config = config
         self._pairs = report.pairs
+        self._sieve = report.sieve
         self._report = report
         self._rules = CandidateRules.of(config)
         self._threshold = config.similarity_threshold
@@ -179,7 +180,7 @@ class Comparer:
         file_ids, first_at, second_at = _positions(first, second)
         pictures = self._index.files.coarse_pictures(file_ids, coarse_shape(self._shape))
         standing = coarse_levels(pictures, first_at, second_at, self._threshold)
-        self._pairs.count_levels(COARSE_LEVELS, standing.entered)
+        self._sieve.count_levels(COARSE_LEVELS, standing.entered)
         return standing
 
     def _submit_block(
@@ -217,8 +218,8 @@ class Comparer:
                 "Put auto into compare.device, or install a torch that supports it.",
             ) from None
         if self._config.preprocessing.use_ms_ssim:
-            self._pairs.count_levels(FINE_LEVELS, result.entered)
-        self._pairs.settled += result.settled
+            self._sieve.count_levels(FINE_LEVELS, result.entered)
+        self._sieve.settled += result.settled
         scored = zip(
             block.first.tolist(), block.second.tolist(), result.scores.tolist(), strict=True
         )

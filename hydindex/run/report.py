@@ -41,22 +41,27 @@ class FileCounts:
 
 @dataclass
 class PairCounts:
-    """Pairs that a run dealt with.
-
-    All `candidates` are `scored`; `levels` tells for how many of them each level of MS-SSIM had to
-    be computed, and `settled` how many lay so near to the threshold that the library had the last
-    word. `queued` are those that wait for the next run to post them.
-    """
+    """Pairs that a run dealt with; `queued` are those that wait for the next run to post them."""
 
     candidates: int = 0
     scored: int = 0
-    settled: int = 0
     matched: int = 0
     posted: int = 0
     known: int = 0
     refused: int = 0
     queued: int = 0
+
+
+@dataclass
+class SieveCounts:
+    """How the candidates were scored.
+
+    `levels` tells for how many pairs each level of MS-SSIM had to be computed, and `settled` how
+    many lay so near to the threshold that the library had the last word.
+    """
+
     levels: dict[str, int] = field(default_factory=dict)
+    settled: int = 0
 
     def count_levels(self, levels: Sequence[int], entered: Sequence[int]) -> None:
         """Add how many pairs each level was computed for."""
@@ -86,6 +91,7 @@ class Report:
 
     files: FileCounts = field(default_factory=FileCounts)
     pairs: PairCounts = field(default_factory=PairCounts)
+    sieve: SieveCounts = field(default_factory=SieveCounts)
     seconds: StageSeconds = field(default_factory=StageSeconds)
     not_fetched: int = 0
 
@@ -97,7 +103,12 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Give the parts of the report that `--json` prints and the index keeps."""
         seconds = {stage: round(value, 3) for stage, value in asdict(self.seconds).items()}
-        return {"files": asdict(self.files), "pairs": asdict(self.pairs), "seconds": seconds}
+        return {
+            "files": asdict(self.files),
+            "pairs": asdict(self.pairs),
+            "sieve": asdict(self.sieve),
+            "seconds": seconds,
+        }
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:

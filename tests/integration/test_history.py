@@ -217,7 +217,7 @@ class History(RuleBasedStateMachine):
 def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
     """Which pairs are candidates under a config, and whether they match: each pair by itself."""
     from hydindex import config as config_file
-    from hydindex.match.similarity import central_part, similarity_of
+    from hydindex.match import reference
     from hydindex.model import Prepared
     from hydindex.prepare.thumbnail import Preparation, prepare
 
@@ -229,14 +229,13 @@ def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
         outcome = prepare(file.thumbnail, Preparation.of(settings))
         assert isinstance(outcome, Prepared)
         ready[file.hash] = outcome
-    size_px = settings.preprocessing.scored_size_px
+    similarity = reference.ms_ssim if settings.preprocessing.use_ms_ssim else reference.ssim
     verdicts: dict[Pair, bool] = {}
     for a, b in combinations(FILES, 2):
         if not _are_candidates(a, b, ready[a.hash], ready[b.hash], settings.ahash.hamming_max):
             continue
-        one, two = (central_part(ready[file.hash].array, size_px) for file in (a, b))
-        score = similarity_of(settings)(one, two[None])[0]
-        verdicts[frozenset((a.hash, b.hash))] = bool(score >= settings.similarity_threshold)
+        score = similarity(ready[a.hash].picture, ready[b.hash].picture)
+        verdicts[frozenset((a.hash, b.hash))] = score >= settings.similarity_threshold
     return verdicts
 
 

@@ -202,7 +202,7 @@ def test_a_damaged_array_is_mended_by_the_named_remedy(
 ) -> None:
     client = serve(library[:30])
     home.update()
-    home.sql("UPDATE prepared_array SET pixels = x'00'")
+    home.sql("UPDATE prepared_picture SET pixels = x'00'")
     client.add(library[30:])
     failed = home.run("update", "--json")
     assert failed.exit_code == 4

@@ -46,10 +46,11 @@ def test_json_has_just_the_promised_keys(
     assert {key: set(value) for key, value in result.items() if isinstance(value, dict)} == {
         "files": {"found", "new", "gone", "returned", "unusable", "indexed"},
         "pairs": {"candidates", "scored", "matched", "posted", "known", "refused", "queued"},
+        "sieve": {"levels", "settled"},
         "seconds": {"search", "fetch", "prepare", "compare", "post", "total"},
     }
-    assert {**result, "files": 0, "pairs": 0, "seconds": 0} == {
-        "command": "update", "exit_code": 0, "dry_run": False, "files": 0, "pairs": 0, "seconds": 0
+    assert {key for key, value in result.items() if not isinstance(value, dict)} == {
+        "command", "exit_code", "dry_run"
     }  # fmt: skip
 
 

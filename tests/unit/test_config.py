@@ -403,7 +403,7 @@ OTHER_VALUES: dict[str, tuple[Any, str]] = {
     "preprocessing.preBlurSigma": (0.7, PREPARATION),
     "preprocessing.histEq": (True, PREPARATION),
     "preprocessing.useMSSSIM": (False, COMPARISON),
-    "preprocessing.centerFrac": (0.8, COMPARISON),
+    "preprocessing.centerFrac": (0.8, PREPARATION),
     "preprocessing.trimStrength": (0.2, PREPARATION),
     "preprocessing.minKeepFrac": (0.5, PREPARATION),
     "similarity_threshold": (0.7, COMPARISON),
@@ -416,6 +416,8 @@ OTHER_VALUES: dict[str, tuple[Any, str]] = {
     "timeouts.post": (5, NOTHING),
     "network.max_connections": (2, NOTHING),
     "network.backoff_factor": (1.0, NOTHING),
+    "compare.device": ("cpu", NOTHING),
+    "compare.scheduler": ("tcp://127.0.0.1:8786", NOTHING),
     "index.path": ("other.db", NOTHING),
     "ssim_parallel.workers": (3, NOTHING),
 }
@@ -443,9 +445,9 @@ def test_a_change_is_shown_with_its_old_and_new_value() -> None:
 
 
 def test_one_changed_key_in_the_preparation_is_enough_to_prepare_again(tmp_path: Path) -> None:
-    both = {"preprocessing": {"histEq": True, "centerFrac": 0.8}}
+    both = {"preprocessing": {"histEq": True, "useMSSSIM": False}}
     found = changes(recipe_of(Config()), recipe_of(loaded(tmp_path, both)))
-    assert {change.key for change in found} == {"preprocessing.histEq", "preprocessing.centerFrac"}
+    assert {change.key for change in found} == {"preprocessing.histEq", "preprocessing.useMSSSIM"}
     assert needs_preparation(found)
 
 

@@ -1,25 +1,18 @@
-"""Candidates, buckets, meetings and scores agree with their plain definitions."""
+"""Candidates, neighbourhoods and meetings agree with their plain definitions."""
 
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_msssim
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from skimage.metrics import structural_similarity
 
 from hydindex.config import Config
-from hydindex.match.buckets import duration_buckets
 from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.match.similarity import Similarity, central_part, ms_ssim, similarity_of, ssim
+from hydindex.match.neighbours import neighbourhoods
 from hydindex.match.stays import met_before
 from hydindex.model import NOT_COMPARED, Comparables
 
@@ -68,13 +61,16 @@ def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRul
 
 
 def found_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
-    first, second = find_candidates(
-        comparables(joining, first_id=len(members) + 1), comparables(members), rules
+    found = list(
+        find_candidates(
+            comparables(joining, first_id=len(members)), comparables(members, first_id=0), rules
+        )
     )
-    assert np.all(np.diff(first) >= 0)
+    assert sorted(file_id for file_id, _ in found) == list(
+        range(len(members), len(members) + len(joining))
+    )
     return Counter(
-        frozenset((len(members) + a, b))
-        for a, b in zip(first.tolist(), second.tolist(), strict=True)
+        frozenset((file_id, rival)) for file_id, rivals in found for rival in rivals.ids.tolist()
     )
 
 
@@ -109,7 +105,7 @@ def test_candidates_are_those_of_a_plain_loop_each_once(
     assert found == plain_candidates(joining, members, rules)
 
 
-def test_candidates_of_more_files_than_fit_into_one_block_are_complete() -> None:
+def test_candidates_of_many_files_are_complete() -> None:
     rng = np.random.default_rng(3)
     rows = list(
         zip(
@@ -152,7 +148,7 @@ def test_a_filter_that_is_switched_off_stops_no_pair() -> None:
     assert found_candidates([(1.0, UNKNOWN, 0)], [(1.0, 3.0, 2**64 - 1)], rules).total() == 1
 
 
-# Buckets
+# Neighbourhoods
 
 TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) | st.floats(
     0, 86_400_000
@@ -161,7 +157,7 @@ TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) |
 
 @st.composite
 def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
-    """Durations next to multiples of the tolerance, and of what the narrowest bucket may be."""
+    """Durations next to multiples of the tolerance."""
     tolerance_ms = draw(TOLERANCES_MS)
     edges = st.builds(
         lambda width, count, offset: max(0.0, width * count + offset),
@@ -176,36 +172,38 @@ def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
 
 @given(tolerances_and_durations())
 @settings(deadline=None, max_examples=300)
-def test_every_file_is_in_one_bucket_and_every_partner_within_its_reach(
+def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
     drawn: tuple[float, list[float]],
 ) -> None:
     tolerance_ms, durations_ms = drawn
     files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
-    buckets = list(duration_buckets(files, tolerance_ms))
-    assert sorted(i for bucket in buckets for i in bucket.files.ids.tolist()) == files.ids.tolist()
-    for bucket in buckets:
-        for own_ms in bucket.files.duration_ms.tolist():
-            for other_ms in durations_ms:
+    found = list(neighbourhoods(files, tolerance_ms))
+    assert sorted(i for each in found for i in each.joining.ids.tolist()) == files.ids.tolist()
+    for each in found:
+        own_ids = set(each.joining.ids.tolist())
+        for own_ms in each.joining.duration_ms.tolist():
+            for other_id, other_ms in zip(files.ids.tolist(), durations_ms, strict=True):
                 if abs(own_ms - other_ms) <= tolerance_ms:
-                    assert bucket.reach_from_ms <= other_ms <= bucket.reach_to_ms
+                    assert each.from_ms <= other_ms <= each.to_ms
+                    assert other_id in own_ids
 
 
-@given(tolerances_and_durations())
-@settings(deadline=None)
-def test_a_bucket_reaches_no_further_than_it_must(drawn: tuple[float, list[float]]) -> None:
-    tolerance_ms, durations_ms = drawn
-    files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
-    for bucket in duration_buckets(files, tolerance_ms):
-        span_ms = bucket.reach_to_ms - bucket.reach_from_ms
-        assert math.isnan(span_ms) or span_ms <= 3 * max(tolerance_ms, 1000.0) + 3
+def test_files_far_apart_make_neighbourhoods_of_their_own() -> None:
+    """So that a night with few new files reads little of a large index."""
+    files = comparables([(90_000.0, 1.0, 0), (2000.0, 1.0, 0), (2500.0, 1.0, 0), (30_000.0, 1, 0)])
+    found = [
+        (each.joining.ids.tolist(), each.to_ms - each.from_ms)
+        for each in neighbourhoods(files, 1000.0)
+    ]
+    assert [ids for ids, _ in found] == [[2, 3], [4], [1]]
+    assert sum(span_ms for _, span_ms in found) < 7000
 
 
-def test_files_without_a_duration_share_a_bucket_without_bounds() -> None:
+def test_files_without_a_duration_share_a_neighbourhood_without_bounds() -> None:
     files = comparables([(UNKNOWN, 1.0, 0), (2000.0, 1.0, 0), (UNKNOWN, 2.0, 0)])
-    known, unknown = duration_buckets(files, 1000.0)
-    assert (known.files.ids.tolist(), unknown.files.ids.tolist()) == ([2], [1, 3])
-    assert math.isnan(unknown.reach_from_ms)
-    assert math.isnan(unknown.reach_to_ms)
+    known, unknown = neighbourhoods(files, 1000.0)
+    assert (known.joining.ids.tolist(), unknown.joining.ids.tolist()) == ([2], [1, 3])
+    assert (known.has_duration, unknown.has_duration) == (True, False)
 
 
 # Who has met whom
@@ -238,87 +236,3 @@ def test_two_files_have_met_if_they_were_in_the_set_together(
         since.update(dict.fromkeys(joining, next_step))
         next_step += 1
         together.update(map(frozenset, itertools.combinations(since, 2)))
-
-
-# Similarity
-
-SingleScore = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
-GREY, COLOUR = (176, 190), (176, 190, 3)
-
-
-def library_ms_ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    def tensor(picture: NDArray[np.uint8]) -> torch.Tensor:
-        channels_first = np.atleast_3d(picture).transpose(2, 0, 1)[None]
-        return torch.from_numpy(channels_first.astype(np.float32) / 255)
-
-    return float(pytorch_msssim.ms_ssim(tensor(one), tensor(other), data_range=1))
-
-
-def library_ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    axis = 2 if one.ndim == 3 else None
-    return float(structural_similarity(one, other, data_range=255, channel_axis=axis))
-
-
-def alike(shape: tuple[int, ...], count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture, and others that resemble it less and less."""
-    rng = np.random.default_rng(11)
-    smooth = (6.0, 6.0, 0.0)[: len(shape)]
-    soft = gaussian_filter(rng.normal(128, 600, shape), smooth)
-    others = [soft + rng.normal(0, 1 + 12 * step, shape) for step in range(count)]
-    stack = np.array(others).reshape(count, *shape)
-    return np.clip(soft, 0, 255).astype(np.uint8), np.clip(stack, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("similarity", "single"), [(ms_ssim, library_ms_ssim), (ssim, library_ssim)]
-)
-@pytest.mark.parametrize("shape", [GREY, COLOUR])
-@pytest.mark.parametrize("count", [1, 7, 9])
-def test_scores_are_those_that_the_library_gives_singly(
-    similarity: Similarity, single: SingleScore, shape: tuple[int, ...], count: int
-) -> None:
-    one, others = alike(shape, count)
-    scores = similarity(one, others)
-    expected = [single(one, other) for other in others]
-    assert scores.shape == (count,)
-    assert scores.dtype == np.float64
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
-    assert np.all(np.diff(scores) < 0)
-
-
-@pytest.mark.parametrize("similarity", [ms_ssim, ssim])
-@pytest.mark.parametrize("shape", [GREY, COLOUR])
-def test_an_identical_picture_scores_one(similarity: Similarity, shape: tuple[int, ...]) -> None:
-    one, others = alike(shape, 3)
-    scores = similarity(one, np.concatenate([others, one[None]]))
-    assert scores[3] == pytest.approx(1.0, abs=1e-6)
-    assert np.all(scores[:3] < 1.0 - 1e-4)
-
-
-@pytest.mark.parametrize(
-    ("use_ms_ssim", "single"), [(True, library_ms_ssim), (False, library_ssim)]
-)
-def test_the_config_chooses_the_similarity(use_ms_ssim: bool, single: SingleScore) -> None:
-    preprocessing = {"useMSSSIM": use_ms_ssim}
-    similarity = similarity_of(Config.model_validate({"preprocessing": preprocessing}))
-    one, others = alike(GREY, 2)
-    assert similarity(one, others)[1] == pytest.approx(single(one, others[1]), abs=1e-6)
-
-
-@given(
-    sizes_px=st.tuples(*[st.tuples(st.integers(1, 16), st.integers(1, 16)).map(sorted)] * 2),
-    colour=st.booleans(),
-)
-def test_the_central_part_has_the_size_asked_for_and_lies_in_the_middle(
-    sizes_px: tuple[list[int], list[int]], colour: bool
-) -> None:
-    (part_width, width), (part_height, height) = sizes_px
-    picture = np.arange(height * width).reshape(height, width).astype(np.uint8)
-    if colour:
-        picture = np.dstack([picture] * 3)
-    part = central_part(picture, (part_width, part_height))
-    assert part.shape == (part_height, part_width, *picture.shape[2:])
-    top, left = divmod(int(part.flat[0]), width)
-    np.testing.assert_array_equal(part, picture[top : top + part_height, left : left + part_width])
-    assert abs(top - (height - part_height - top)) <= 1
-    assert abs(left - (width - part_width - left)) <= 1

@@ -25,6 +25,7 @@ from hydindex.prepare.thumbnail import Preparation, prepare, trim_box
 RESIZED_ONLY = Preparation(
     hash_resize_px=(64, 64),
     size_px=(96, 64),
+    scored_size_px=(96, 64),
     grey=True,
     blur_sigma_px=0.0,
     equalize=False,
@@ -253,7 +254,8 @@ def test_a_letterboxed_copy_is_prepared_like_its_original() -> None:
 def test_an_array_has_the_shape_that_was_asked_for(
     source_px: tuple[int, int], filters: dict[str, Any], size_px: tuple[int, int], grey: bool
 ) -> None:
-    preparation = replace(RESIZED_ONLY, size_px=size_px, grey=grey, trim_strength=0.15, **filters)
+    whole = replace(RESIZED_ONLY, size_px=size_px, scored_size_px=size_px)
+    preparation = replace(whole, grey=grey, trim_strength=0.15, **filters)
     array = prepared(scene(*source_px), preparation).picture
     width_px, height_px = size_px
     assert array.shape == preparation.shape
@@ -309,6 +311,7 @@ def test_the_settings_are_those_of_the_config() -> None:
     assert Preparation.of(Config.model_validate_json(json.dumps(values))) == Preparation(
         hash_resize_px=(32, 16),
         size_px=(200, 180),
+        scored_size_px=(180, 162),
         grey=False,
         blur_sigma_px=1.5,
         equalize=True,
@@ -361,6 +364,28 @@ SIXTEEN_BIT = Image.fromarray(np.linspace(0, 65_535, 96 * 64).reshape(64, 96).as
 def test_any_kind_of_picture_can_be_prepared(file: bytes, grey: bool) -> None:
     preparation = replace(Preparation.of(Config()), grey=grey)
     assert prepared(file, preparation).picture.shape == preparation.shape
+
+
+# The central part
+
+
+@given(
+    sizes_px=st.tuples(*[st.tuples(st.integers(8, 40), st.integers(8, 40)).map(sorted)] * 2),
+    grey=st.booleans(),
+)
+@settings(deadline=None)
+def test_the_central_part_has_the_size_asked_for_and_lies_in_the_middle(
+    sizes_px: tuple[list[int], list[int]], grey: bool
+) -> None:
+    (part_width, width), (part_height, height) = sizes_px
+    whole = replace(
+        RESIZED_ONLY, size_px=(width, height), scored_size_px=(width, height), grey=grey
+    )
+    picture = prepared(scene(), whole).picture
+    part = prepared(scene(), replace(whole, scored_size_px=(part_width, part_height))).picture
+    top, left = (height - part_height) // 2, (width - part_width) // 2
+    np.testing.assert_array_equal(part, picture[top : top + part_height, left : left + part_width])
+    assert part.shape[:2] == (part_height, part_width)
 
 
 # What is no picture

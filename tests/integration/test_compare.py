@@ -1,0 +1,111 @@
+"""How a run goes about comparing: in steps, side by side with fetching, and reading little."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from conftest import Home, rows
+
+from hydindex.demo.faults import DROP_BEFORE_WORK
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.library import generate_library
+from hydindex.demo.standin import StandIn
+from hydindex.run import compare
+
+Serve = Callable[..., StandIn]
+FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
+LARGE_ENOUGH_FOR_MS_SSIM = {"fixedResize": [184, 184], "useMSSSIM": True}
+
+
+def same_length(files: list[HydrusFile]) -> list[HydrusFile]:
+    """A hot bucket: every file is a neighbour of every other."""
+    return [replace(file, duration_ms=10_000) for file in files]
+
+
+@pytest.mark.parametrize("metric", ["MS-SSIM", "SSIM"])
+@pytest.mark.parametrize(("files_a_step", "pairs_a_step"), [(1, 1000), (3, 1000), (256, 7)])
+def test_the_size_of_a_step_changes_no_result(
+    home: Home,
+    serve: Serve,
+    library: list[HydrusFile],
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    files_a_step: int,
+    pairs_a_step: int,
+) -> None:
+    """One file has more candidates than a step holds, or a step holds few files."""
+    client = serve(same_length(library[:24]))
+    if metric == "MS-SSIM":
+        home.configure(preprocessing=LARGE_ENOUGH_FOR_MS_SSIM)
+    home.configure(filters=FILTERS_OFF)
+    at_once = home.update()["pairs"]
+    whole = home.sql("SELECT low_id, high_id, score FROM pair ORDER BY 1, 2")
+
+    home.index.unlink()
+    monkeypatch.setattr(compare, "_FILES_A_STEP", files_a_step)
+    monkeypatch.setattr(compare, "_PAIRS_A_STEP", pairs_a_step)
+    in_steps = home.update()["pairs"]
+    assert (in_steps["scored"], in_steps["matched"]) == (24 * 23 / 2, at_once["matched"])
+    parts = home.sql("SELECT low_id, high_id, score FROM pair ORDER BY 1, 2")
+    assert [row[:2] for row in parts] == [row[:2] for row in whole]
+    assert [row[2] for row in parts] == pytest.approx([row[2] for row in whole], abs=1e-5)
+    assert len(rows(client)) == at_once["matched"] > 0
+
+
+def test_files_are_compared_while_others_are_still_being_fetched(home: Home, serve: Serve) -> None:
+    """Hydrus goes away before the last of 330 files: what came early is compared already."""
+    client = serve(generate_library(seed=5, pictures=330))
+    client.faults = lambda _, path, nth: (
+        DROP_BEFORE_WORK
+        if (path == "/get_files/thumbnail" and nth > 300) or (path == "/api_version" and nth > 1)
+        else None
+    )
+    assert home.run("update").exit_code == 3
+    ((saved, compared),) = home.sql("SELECT count(*), count(compared_since) FROM file")
+    assert compared == 256 <= saved < 330
+    client.faults = lambda *_: None
+    assert home.update()["files"]["indexed"] == 330
+    assert len(rows(client)) == len(set(rows(client))) > 0
+
+
+def test_hopeless_pairs_never_touch_the_full_pictures(home: Home, serve: Serve) -> None:
+    """All full pictures are damaged, and nobody notices: the coarse ones are enough."""
+    files = [file for file in generate_library(seed=9, pictures=40) if "copy:original" in file.tags]
+    client = serve(same_length(files[:11]))
+    home.configure(
+        filters=FILTERS_OFF, preprocessing=LARGE_ENOUGH_FOR_MS_SSIM, similarity_threshold=0.97
+    )
+    home.update()
+    home.sql("UPDATE prepared_picture SET pixels = x'00'")
+    client.add(same_length(files[11:12]))
+    result = home.update()
+    assert result["pairs"]["scored"] == 11
+    assert result["sieve"]["levels"]["5"] == 11
+    assert set(result["sieve"]["levels"]) == {"5", "4"}
+
+
+def test_the_report_tells_how_many_pairs_each_level_let_through(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    serve(library)
+    home.configure(preprocessing=LARGE_ENOUGH_FOR_MS_SSIM, filters=FILTERS_OFF)
+    result = home.update()
+    entered = [result["sieve"]["levels"][level] for level in "54321"]
+    assert entered == sorted(entered, reverse=True)
+    assert result["pairs"]["candidates"] == entered[0] > entered[-1] >= result["pairs"]["matched"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_a_matter_of_the_config(
+    home: Home, serve: Serve, library: list[HydrusFile], device: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        pytest.skip(f"{device} is there")
+    client = serve(library)
+    home.configure(compare={"device": device})
+    outcome = home.run("update", "--json")
+    assert outcome.exit_code == 2
+    assert f"compare.device is {device}" in outcome.json["error"]["message"]
+    home.configure(compare={"device": "auto"})
+    assert home.update()["pairs"]["posted"] == len(client.potentials) > 0
