@@ -18,10 +18,10 @@ def run() -> None:
         main()
     except SystemExit as ended:
         logging.shutdown()
-        with suppress(BrokenPipeError):  # `hydindex stats | head`
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(ended.code if isinstance(ended.code, int) else 1)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BrokenPipeError):  # `hydindex stats | head`
+                stream.flush()
+        os._exit(int(ended.code or 0))
 
 
 if __name__ == "__main__":

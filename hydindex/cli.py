@@ -44,7 +44,7 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
 ]
 Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Log every pair's score, and tracebacks of errors.")
+    bool, typer.Option("-v", "--verbose", help="Log the scores of pairs, and tracebacks of errors.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 

@@ -1,5 +1,6 @@
 """How pictures are packed: for the index, and for the way to another machine."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -17,9 +18,10 @@ def pack(prepared: Prepared) -> Packed:
 
     That one is too small to gain from compression.
     """
+    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
     return Packed(
         average_hash=prepared.average_hash,
-        pixels=zstandard.compress(prepared.picture.tobytes(), _COMPRESSION_LEVEL),
+        pixels=compressor.compress(prepared.picture.tobytes()),
         sums=prepared.coarse.astype(_COARSE_TYPE).tobytes(),
     )
 
@@ -31,6 +33,9 @@ def unpack_picture(pixels: bytes, shape: tuple[int, ...]) -> Picture:
         ValueError: these bytes are no picture of this shape.
     """
     try:
+        # A single damaged bit can claim terabytes: ask before making room for them.
+        if zstandard.frame_content_size(pixels) != math.prod(shape):
+            raise ValueError("the packed picture has another size")
         return np.frombuffer(zstandard.decompress(pixels), np.uint8).reshape(shape)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None

@@ -1,5 +1,6 @@
 """Brings an index to the present schema with Alembic, after copying it aside."""
 
+import logging
 import sqlite3
 from contextlib import closing
 from importlib.resources import as_file, files
@@ -12,6 +13,8 @@ from hydindex.clock import file_timestamp
 from hydindex.errors import IndexOutdated, IndexTooNew
 from hydindex.index.database import unusable
 from hydindex.index.schema import REVISION
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS_PACKAGE: Final = "hydindex.migrations"
 
@@ -53,11 +56,18 @@ def upgrade(
         raise _too_new(path, revision)
 
     copy = None if revision is None else _copy_aside(path, revision)
-    if migrations is not None:
-        _run_migrations(engine, migrations, target)
-    else:
-        with as_file(files(MIGRATIONS_PACKAGE)) as packaged:
-            _run_migrations(engine, packaged, target)
+    if copy is not None:
+        log.info("bringing the index from schema %s to %s; a copy is at %s", revision, target, copy)
+    try:
+        if migrations is not None:
+            _run_migrations(engine, migrations, target)
+        else:
+            with as_file(files(MIGRATIONS_PACKAGE)) as packaged:
+                _run_migrations(engine, packaged, target)
+    except BaseException:
+        if copy is not None:  # the index is as it was: every failed try would leave one more copy
+            copy.unlink()
+        raise
     return copy
 
 

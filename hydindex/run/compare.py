@@ -96,9 +96,12 @@ class Comparer:
     ) -> None:
         self._held.close()
 
-    def warm_up(self) -> None:
-        """Start what takes long to start, because there will be something to compare soon."""
-        self._scorer().executor.submit(import_module, "hydindex.match.ms_ssim")
+    def get_ready(self) -> None:
+        """Load torch, because there will be something to compare soon.
+
+        Beside the threads that fetch and prepare it would take twice as long, and slow them down.
+        """
+        import_module("hydindex.match.ms_ssim")
 
     def compare_waiting(self, progress: Progress) -> None:
         """Let every file that waits join the compared set, and queue the pairs that match.

@@ -44,7 +44,7 @@ def update(
     changed = _note_changes(found, index, report)
     with Comparer(index, config, report) as comparer:
         if changed.new:
-            comparer.warm_up()
+            comparer.get_ready()
         take_in(
             changed.new + changed.recheck,
             index,

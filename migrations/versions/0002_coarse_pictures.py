@@ -5,6 +5,7 @@ Revises: 0001
 """
 
 import json
+import math
 
 import numpy as np
 import zstandard
@@ -73,23 +74,33 @@ def _convert_pictures(connection: Connection, recipe: dict) -> None:
     top, left = (height - cut_height) // 2, (width - cut_width) // 2
 
     rows = text(
-        "SELECT file_id, pixels FROM prepared_array JOIN file ON file.id = file_id "
+        "SELECT file.id, pixels FROM file LEFT JOIN prepared_array ON file_id = file.id "
         "WHERE state = 'prepared'"
     )
     put_picture = text("INSERT INTO prepared_picture VALUES (:file_id, :pixels)")
     put_coarse = text("INSERT INTO coarse_picture VALUES (:file_id, :sums)")
+    drop_array = text("DELETE FROM prepared_array WHERE file_id = :file_id")
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
     for file_id, packed in connection.execute(rows):
+        # The next ones take up its space, so that the index does not grow to twice its size.
+        connection.execute(drop_array, {"file_id": file_id})
         try:
-            pixels = np.frombuffer(zstandard.decompress(packed), np.uint8)
-            picture = pixels.reshape(height, width, channels)
-        except (zstandard.ZstdError, ValueError):  # it was damaged: make it again
+            picture = _unpacked(packed or b"", (height, width, channels))
+        except (zstandard.ZstdError, ValueError):  # it is missing or damaged: make it again
             _prepare_again(connection, file_id)
             continue
         part = picture[top : top + cut_height, left : left + cut_width]
-        cut = zstandard.compress(part.tobytes(), 3)
+        cut = compressor.compress(part.tobytes())
         sums = _coarse(part).astype("<u2").tobytes()
         connection.execute(put_picture, {"file_id": file_id, "pixels": cut})
         connection.execute(put_coarse, {"file_id": file_id, "sums": sums})
+
+
+def _unpacked(packed: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    # A damaged frame may claim to hold more than fits into memory.
+    if zstandard.frame_content_size(packed) != math.prod(shape):
+        raise ValueError
+    return np.frombuffer(zstandard.decompress(packed), np.uint8).reshape(shape)
 
 
 def _coarse(picture: np.ndarray) -> np.ndarray:

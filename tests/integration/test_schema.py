@@ -19,7 +19,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy import ColumnElement, Engine, event, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -31,18 +31,19 @@ from hydindex.errors import (
     IndexUnusable,
 )
 from hydindex.index import schema
+from hydindex.index.comparisons import ComparisonStore
 from hydindex.index.database import open_database
 from hydindex.index.index import Index, open_for_reading, open_for_writing
 from hydindex.index.migrate import MIGRATIONS_PACKAGE, upgrade
-from hydindex.model import ComparableFile, Prepared, RemoteFile, Thumbnail
+from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail, hex_hashes
 
 DOORS = [open_for_reading, open_for_writing]
 
 
 def save_file(index: Index, name: str = "a") -> None:
     remote = RemoteFile(1, name * 64, 1000, "video/mp4", 480, 270, 8000.0, 96)
-    prepared = Prepared(average_hash=2**63, array=np.zeros((256, 256), np.uint8))
-    index.files.save([ComparableFile(Thumbnail(remote, b"picture"), prepared)])
+    packed = Packed(average_hash=2**63, pixels=b"pixels", sums=b"sums")
+    index.files.save([ComparableFile(Thumbnail(remote, b"picture"), packed)])
 
 
 @pytest.fixture
@@ -148,6 +149,7 @@ def test_an_index_that_is_not_there_cannot_be_read_and_is_not_made(path: Path) -
 
 # Upgrades
 
+NEWER = "9999"
 ADD_NOTE = 'op.execute("ALTER TABLE file ADD COLUMN note TEXT")'
 
 
@@ -157,9 +159,9 @@ def migrations_with(folder: Path, *upgrade_lines: str) -> Path:
     with as_file(files(MIGRATIONS_PACKAGE)) as shipped:
         shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
     body = "\n    ".join(upgrade_lines)
-    (copy / "versions" / "0002_newer.py").write_text(
+    (copy / "versions" / f"{NEWER}_newer.py").write_text(
         "from alembic import op\n"
-        'revision = "0002"\n'
+        f'revision = "{NEWER}"\n'
         f'down_revision = "{schema.REVISION}"\n'
         f"def upgrade() -> None:\n    {body}\n",
         encoding="utf-8",
@@ -175,13 +177,13 @@ def test_an_older_index_is_copied_aside_and_upgraded(path: Path, tmp_path: Path)
     migrations = migrations_with(tmp_path / "newer", ADD_NOTE)
     with open_for_writing(path) as index, opened(path) as engine:
         save_file(index)  # waits in the write-ahead log, and must be copied all the same
-        copy = upgrade(engine, path, migrations=migrations, target="0002")
-        assert upgrade(engine, path, migrations=migrations, target="0002") is None
+        copy = upgrade(engine, path, migrations=migrations, target=NEWER)
+        assert upgrade(engine, path, migrations=migrations, target=NEWER) is None
 
     assert copy is not None
     assert neighbours(path) == sorted([copy.name, "newer"])
     assert revision(copy) == schema.REVISION
-    assert revision(path) == "0002"
+    assert revision(path) == NEWER
     assert columns(path) == columns(copy) | {"note"}
     for each in (path, copy):
         assert query(each, "SELECT hex(sha256) FROM file") == [("A" * 64,)]
@@ -191,7 +193,7 @@ def test_an_older_index_is_copied_aside_and_upgraded(path: Path, tmp_path: Path)
 def test_the_copy_of_an_older_index_is_an_index(index_file: Path, tmp_path: Path) -> None:
     migrations = migrations_with(tmp_path / "newer", ADD_NOTE)
     with opened(index_file) as engine:
-        copy = upgrade(engine, index_file, migrations=migrations, target="0002")
+        copy = upgrade(engine, index_file, migrations=migrations, target=NEWER)
     assert copy is not None
     with open_for_writing(copy) as index:
         assert index.summary().waiting_files == 1
@@ -209,11 +211,11 @@ def test_a_migration_that_fails_leaves_the_index_as_it_was(
         tmp_path / "newer", ADD_NOTE, 'op.execute("DELETE FROM thumbnail")', trouble
     )
     with opened(index_file) as engine, pytest.raises(error):
-        upgrade(engine, index_file, migrations=migrations, target="0002")
+        upgrade(engine, index_file, migrations=migrations, target=NEWER)
     assert revision(index_file) == schema.REVISION
     assert columns(index_file) == before
     with open_for_writing(index_file) as index:
-        assert [file.sha256 for file in index.files.indexed()] == ["a" * 64]
+        assert hex_hashes(index.files.indexed().sha256) == ["a" * 64]
         assert index.files.unprepared_count() == 0
 
 
@@ -231,9 +233,9 @@ def test_a_newer_index_is_left_alone(
 ) -> None:
     with opened(index_file) as engine:
         newer = migrations_with(tmp_path / "newer", ADD_NOTE)
-        upgrade(engine, index_file, migrations=newer, target="0002")
+        upgrade(engine, index_file, migrations=newer, target=NEWER)
     before, beside = index_file.read_bytes(), neighbours(index_file)
-    with pytest.raises(IndexTooNew, match="0002"), door(index_file):
+    with pytest.raises(IndexTooNew, match=NEWER), door(index_file):
         pass
     assert index_file.read_bytes() == before
     assert neighbours(index_file) == beside
@@ -243,7 +245,7 @@ def test_a_newer_index_is_left_alone(
 
 
 def make_newer(path: Path) -> None:
-    set_revision(path, "9999")
+    set_revision(path, NEWER)
 
 
 def make_foreign(path: Path) -> None:
@@ -353,7 +355,8 @@ ACCEPTED = [
     insert_pair(1, 2),
     insert_pair(1, 3, state="refused", reason="'no'"),
     "INSERT INTO thumbnail VALUES (1, 'picture')",
-    "INSERT INTO prepared_array VALUES (1, 'pixels')",
+    "INSERT INTO prepared_picture VALUES (1, 'pixels')",
+    "INSERT INTO coarse_picture VALUES (1, 'sums')",
     "INSERT INTO compared_stay VALUES (1, 1, 2)",
     "INSERT INTO index_state VALUES (1, '{}', 1)",
 ]
@@ -395,8 +398,17 @@ REFUSED = {
     "a reason for a pair not refused": (insert_pair(2, 3, reason="'no'"), "ck_pair_reason"),
     "the loss of a file of a pair": ("DELETE FROM file WHERE id = 2", "FOREIGN KEY"),
     "a thumbnail of an unknown file": ("INSERT INTO thumbnail VALUES (77, 'x')", "FOREIGN KEY"),
-    "an array of an unknown file": ("INSERT INTO prepared_array VALUES (77, 'x')", "FOREIGN KEY"),
+    "a picture of an unknown file": (
+        "INSERT INTO prepared_picture VALUES (77, 'x')",
+        "FOREIGN KEY",
+    ),
+    "a coarse picture of an unknown file": (
+        "INSERT INTO coarse_picture VALUES (77, 'x')",
+        "FOREIGN KEY",
+    ),
     "a second thumbnail of a file": ("INSERT INTO thumbnail VALUES (1, 'x')", "UNIQUE"),
+    "a second picture of a file": ("INSERT INTO prepared_picture VALUES (1, 'x')", "UNIQUE"),
+    "a second coarse picture of a file": ("INSERT INTO coarse_picture VALUES (1, 'x')", "UNIQUE"),
     "a stay that ends before it began": (
         "INSERT INTO compared_stay VALUES (2, 4, 4)",
         "ck_compared_stay_order",
@@ -496,6 +508,8 @@ def test_a_writer_that_ends_frees_the_index(index_file: Path) -> None:
         (schema.IS_COMPARED & schema.file.c.duration_ms.between(1, 2), "ix_file_compared"),
         (schema.IS_UNCOMPARED, "ix_file_uncompared"),
         (schema.IS_UNPREPARED, "ix_file_unprepared"),
+        (schema.IS_UNUSABLE & (schema.file.c.checked_at <= "now"), "ix_file_unusable"),
+        (schema.IS_GONE, "ix_file_gone"),
     ],
 )
 def test_a_night_looks_up_what_waits_and_scans_no_table(
@@ -509,3 +523,15 @@ def test_a_night_looks_up_what_waits_and_scans_no_table(
     with closing(sqlite3.connect(path)) as connection:
         (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
     assert index in plan[3]
+
+
+def test_neighbours_in_duration_are_found_without_touching_a_row_of_a_file(path: Path) -> None:
+    asked: list[tuple[str, Any]] = []
+    with opened(path) as engine:
+        upgrade(engine, path)
+        event.listen(engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        ComparisonStore(engine).compared_between(1.0, 2.0)
+    statement, parameters = asked[-1]
+    with closing(sqlite3.connect(path)) as connection:
+        (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    assert "COVERING INDEX ix_file_compared" in plan[3]

@@ -12,6 +12,7 @@ import pytest
 from hydindex.index.schema import REVISION
 
 CHECKOUT = Path(__file__).parents[2]
+INDEX_0001 = CHECKOUT / "tests" / "data" / "index_0001.db"
 # What a release is built from, and what might slip into it.
 SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
 BYSTANDERS = ["tests", "benchmarks", "docs"]
@@ -72,7 +73,8 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
         f"hydindex/{path.relative_to(CHECKOUT).as_posix()}"
         for path in (CHECKOUT / "migrations").rglob("*.py")
     }
-    assert "hydindex/migrations/versions/0001_first_schema.py" in migrations
+    revisions = [int(path.name[:4]) for path in (CHECKOUT / "migrations").rglob("[0-9]*.py")]
+    assert sorted(revisions) == list(range(1, int(REVISION) + 1))
     others = {"hydindex/py.typed", "hydindex/migrations/script.py.mako"}
     assert contents(wheel) == modules | migrations | others
 
@@ -82,7 +84,7 @@ def test_the_licence_travels_along(wheel: Path) -> None:
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
 
 
-MAKE_AN_INDEX = """
+OPEN_AN_INDEX = """
 import sqlite3
 import sys
 from contextlib import closing
@@ -109,12 +111,29 @@ def test_an_installed_hydindex_makes_an_index_with_migrations_of_its_own(
     installed: Path, tmp_path: Path
 ) -> None:
     # Isolated (-I): neither the folder it runs in nor PYTHONPATH leads to the checkout.
-    printed = run(["-I", "-c", MAKE_AN_INDEX, installed, tmp_path / "hydindex.db"], tmp_path)
+    printed = run(["-I", "-c", OPEN_AN_INDEX, installed, tmp_path / "hydindex.db"], tmp_path)
     assert printed.strip() == REVISION
 
 
+def test_an_installed_hydindex_brings_an_older_index_up_to_date(
+    installed: Path, tmp_path: Path
+) -> None:
+    index_file = shutil.copy(INDEX_0001, tmp_path / "hydindex.db")
+    printed = run(["-I", "-c", OPEN_AN_INDEX, installed, index_file], tmp_path)
+    assert printed.strip() == REVISION
+    assert len(list(tmp_path.glob("*.schema-0001.*.bak"))) == 1
+
+
+START_THE_COMMAND = """
+import sys
+from importlib.metadata import distributions
+target = sys.argv.pop(1)
+sys.path.insert(0, target)
+(hydindex,) = distributions(name="hydindex", path=[target])
+(command,) = hydindex.entry_points.select(group="console_scripts", name="hydindex")
+command.load()()
+"""
+
+
 def test_an_installed_hydindex_has_its_command(installed: Path, tmp_path: Path) -> None:
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hydindex.cli import main; main()"
-    assert "update" in run(["-I", "-c", start, installed, "--help"], tmp_path)
-    metadata = next(installed.glob("hydindex-*.dist-info")) / "entry_points.txt"
-    assert "hydindex = hydindex.cli:main" in metadata.read_text(encoding="utf-8")
+    assert "update" in run(["-I", "-c", START_THE_COMMAND, installed, "--help"], tmp_path)
