@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from hydindex.errors import IndexUnusable
 
 BUSY_TIMEOUT_MS: Final = 5_000
+PAGE_CACHE_KB: Final = 32 << 10
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Engine:
@@ -28,6 +29,9 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # By default 2 MB: the inner pages of a million files' trees would be read again and again.
+        # Memory-mapping gained nothing beyond that, and would turn a read error into a crash.
+        cursor.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         else:

@@ -8,7 +8,7 @@ pictures of what is left. While blocks are being scored, the next steps are made
 import logging
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -84,6 +84,7 @@ class Comparer:
         self._shape = Preparation.of(config).shape
         self._held = ExitStack()
         self._scoring: Scoring | None = None
+        self._running: deque[Future[BlockScores]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -199,7 +200,13 @@ class Comparer:
             threshold=self._threshold,
             device=self._config.compare.device,
         )
-        return _Block(first, second, file_ids, self._scorer().executor.submit(score_block, block))
+        scoring = self._scorer()
+        # A file may have a hundred thousand rivals: their pictures must not all wait in memory.
+        while len(self._running) >= scoring.blocks_ahead:
+            wait([self._running.popleft()])
+        scores = scoring.executor.submit(score_block, block)
+        self._running.append(scores)
+        return _Block(first, second, file_ids, scores)
 
     def _record(self, step: _Step, blocks: list[_Block]) -> Iterator[int]:
         matches = [match for block in blocks for match in self._matches(block)]
