@@ -11,9 +11,10 @@ from hydindex.index.index import Index
 from hydindex.match.candidates import CandidateRules, find_candidates
 from hydindex.model import NOT_COMPARED, FoundFile, hex_hashes
 from hydindex.recipe import RecipeChange, needs_preparation, recipe_of
-from hydindex.run.compare import Comparer
+from hydindex.run.compare import compare_waiting
 from hydindex.run.intake import prepare_stored, take_in
 from hydindex.run.report import Progress, Report
+from hydindex.run.score import Scorer
 from hydindex.run.search import search_library
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,8 @@ def rebuild(
                 report.not_fetched,
             )
     prepare_stored(index, config, report, progress)
-    with Comparer(index, config, report) as comparer:
-        comparer.compare_waiting(progress)
+    with Scorer(index.files, config, report.sieve) as scorer:
+        compare_waiting(index, config, scorer, report, progress)
     report.files.indexed, report.files.unusable = index.files.present_counts()
     report.files.found = report.files.indexed + report.files.unusable
     report.pairs.queued = len(index.outbox.sendable())

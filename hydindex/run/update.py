@@ -6,11 +6,12 @@ from hydindex.config import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
 from hydindex.model import FoundFiles
-from hydindex.run.compare import Comparer
+from hydindex.run.compare import compare_waiting
 from hydindex.run.diff import LibraryDiff, diff
 from hydindex.run.intake import prepare_stored, take_in
 from hydindex.run.posting import Poster, refusal_hint
 from hydindex.run.report import Progress, Report, unseen
+from hydindex.run.score import Scorer
 from hydindex.run.search import search_library
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,9 @@ def update(
 
     found = search_library(client, config, report)
     changed = _note_changes(found, index, report)
-    with Comparer(index, config, report) as comparer:
+    with Scorer(index.files, config, report.sieve) as scorer:
         if changed.new:
-            comparer.get_ready()
+            scorer.get_ready()
         take_in(
             changed.new + changed.recheck,
             index,
@@ -52,10 +53,10 @@ def update(
             config,
             report,
             progress,
-            meanwhile=lambda: comparer.compare_waiting(unseen),
+            meanwhile=lambda: compare_waiting(index, config, scorer, report, unseen),
         )
         prepare_stored(index, config, report, progress)
-        comparer.compare_waiting(progress)
+        compare_waiting(index, config, scorer, report, progress)
     with report.timed("post"):
         poster.post_waiting(progress, dry_run=dry_run)
 

@@ -1,0 +1,192 @@
+"""Scores pairs of indexed files in two sieves, and gives those that match.
+
+The first works here, on the coarse pictures of MS-SSIM, and drops most pairs. What is left is
+scored in blocks, on the full pictures, in other threads or on other machines.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydindex.config import Config
+from hydindex.errors import ConfigError
+from hydindex.index.files import FileStore, no_sound_picture
+from hydindex.match.blocks import (
+    BlockScores,
+    DamagedPictureError,
+    NoSuchDeviceError,
+    PairBlock,
+    block_rows,
+    score_block,
+)
+from hydindex.match.standing import Standing
+from hydindex.model import FilePair, ScoredPair
+from hydindex.prepare.thumbnail import Preparation
+from hydindex.pyramid import coarse_shape
+from hydindex.run.executors import Scoring, scoring_executor
+from hydindex.run.report import SieveCounts
+
+log = logging.getLogger(__name__)
+
+# What the first sieve holds in memory at a time; a file may have a hundred thousand rivals.
+_PAIRS_SIFTED_AT_ONCE: Final = 8192
+
+FileIds = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBlock:
+    """A block on its way: its pairs by the ids of their files, and its scores to come."""
+
+    first: FileIds
+    second: FileIds
+    file_ids: FileIds
+    scores: Future[BlockScores]
+
+
+class Scorer:
+    """Scores pairs for one run; a context, because it may hold threads or a cluster."""
+
+    def __init__(self, files: FileStore, config: Config, counts: SieveCounts) -> None:
+        self._files = files
+        self._config = config
+        self._counts = counts
+        self._threshold = config.similarity_threshold
+        self._in_levels = config.preprocessing.use_ms_ssim
+        self._shape = Preparation.of(config).shape
+        self._held = ExitStack()
+        self._scoring: Scoring | None = None
+        self._running: deque[Future[BlockScores]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    @property
+    def blocks_ahead(self) -> int:
+        """How many blocks should be on their way, so that nobody waits for work."""
+        return self._executor().blocks_ahead
+
+    def get_ready(self) -> None:
+        """Load torch, because there will be something to score soon.
+
+        Beside the threads that fetch and prepare it would take twice as long, and slow them down.
+        """
+        import_module("hydindex.match.ms_ssim")
+
+    def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
+        """Drop the pairs that the coarse levels rule out, and begin to score the rest."""
+        return [
+            block
+            for start in range(0, len(first), _PAIRS_SIFTED_AT_ONCE)
+            for block in self._submit_part(
+                first[start : start + _PAIRS_SIFTED_AT_ONCE],
+                second[start : start + _PAIRS_SIFTED_AT_ONCE],
+            )
+        ]
+
+    def matches(self, block: PendingBlock) -> list[ScoredPair]:
+        """Wait for the scores of a block, and give its pairs that match.
+
+        Raises:
+            IndexUnusable: the picture of one of its files is damaged.
+            ConfigError: `compare.device` names a device that is not there.
+        """
+        try:
+            result = block.scores.result()
+        except DamagedPictureError as error:
+            raise no_sound_picture(int(block.file_ids[error.args[0]])) from None
+        except NoSuchDeviceError as error:
+            raise ConfigError(
+                f"compare.device is {error}, and torch finds no such device here",
+                "Put auto into compare.device, or install a torch that supports it.",
+            ) from None
+        if self._in_levels:
+            from hydindex.match.ms_ssim import FINE_LEVELS
+
+            self._counts.count_levels(FINE_LEVELS, result.entered)
+        self._counts.settled += result.settled
+        self._log_scores(block, result)
+        (rows,) = np.nonzero(result.scores >= self._threshold)
+        return [
+            ScoredPair(FilePair.of(int(block.first[row]), int(block.second[row])), float(score))
+            for row, score in zip(rows, result.scores[rows], strict=True)
+        ]
+
+    def _submit_part(self, first: FileIds, second: FileIds) -> Iterator[PendingBlock]:
+        standing = None
+        if self._in_levels:
+            standing = self._coarse_standing(first, second)
+            (rows,) = np.nonzero(standing.may_match(self._threshold))
+            first, second, standing = first[rows], second[rows], standing[rows]
+        for rows_of_block in block_rows(first, second, int(np.prod(self._shape))):
+            yield self._submit_block(
+                first[rows_of_block], second[rows_of_block], standing and standing[rows_of_block]
+            )
+
+    def _coarse_standing(self, first: FileIds, second: FileIds) -> Standing:
+        from hydindex.match.ms_ssim import COARSE_LEVELS, coarse_levels
+
+        file_ids, first_at, second_at = _positions(first, second)
+        pictures = self._files.coarse_pictures(file_ids, coarse_shape(self._shape))
+        standing = coarse_levels(pictures, first_at, second_at, self._threshold)
+        self._counts.count_levels(COARSE_LEVELS, standing.entered)
+        return standing
+
+    def _submit_block(
+        self, first: FileIds, second: FileIds, standing: Standing | None
+    ) -> PendingBlock:
+        # Beyond this, pictures would only wait in memory.
+        while len(self._running) >= self.blocks_ahead:
+            wait([self._running.popleft()])
+        file_ids, first_at, second_at = _positions(first, second)
+        block = PairBlock(
+            packed=self._files.packed_pictures(file_ids),
+            shape=self._shape,
+            first=first_at,
+            second=second_at,
+            standing=standing,
+            threshold=self._threshold,
+            device=self._config.compare.device,
+        )
+        scores = self._executor().executor.submit(score_block, block)
+        self._running.append(scores)
+        return PendingBlock(first, second, file_ids, scores)
+
+    def _executor(self) -> Scoring:
+        if self._scoring is None:
+            self._scoring = self._held.enter_context(scoring_executor(self._config))
+        return self._scoring
+
+    def _log_scores(self, block: PendingBlock, result: BlockScores) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
+        for first, second, score in zip(block.first, block.second, result.scores, strict=True):
+            a, b = self._files.hashes((int(first), int(second)))
+            log.debug(
+                "score %s%.4f: %s %s", "" if score >= self._threshold else "at most ", score, a, b
+            )
+
+
+def _positions(
+    first: FileIds, second: FileIds
+) -> tuple[FileIds, NDArray[np.intp], NDArray[np.intp]]:
+    """Give the files of some pairs, each once, and each pair by the positions of its files."""
+    file_ids, positions = np.unique(np.concatenate((first, second)), return_inverse=True)
+    return file_ids, positions[: len(first)], positions[len(first) :]
