@@ -82,14 +82,10 @@ def score_block(block: PairBlock) -> BlockScores:
     Raises:
         DamagedPictureError, NoSuchDeviceError: it cannot be done.
     """
-    import torch  # takes seconds to import: only who scores pays for it
-
+    # torch takes seconds to import: only who scores pays for it.
     from hydindex.match.ms_ssim import fine_levels
     from hydindex.match.ssim import ssim
 
-    # Blocks are scored side by side. torch's own threads would wait for each other at every step,
-    # and where another program keeps one core busy they were 30 times as slow.
-    torch.set_num_threads(1)
     device = _device(block.device)
     pictures = np.stack([_unpacked(block, position) for position in range(len(block.packed))])
     first, second, threshold = block.first, block.second, block.threshold

@@ -41,7 +41,7 @@ import torch.nn.functional as F  # noqa: N812 - so it is called everywhere
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.match.planes import Pairs, combined, scratch
+from hydindex.match.planes import Pairs, combined, scratch, stay_on_one_core
 from hydindex.match.standing import Standing
 from hydindex.model import CoarsePicture, Picture
 from hydindex.pyramid import COARSE_LEVEL, Sums, channels_first, halve, pixels_per_sum
@@ -122,6 +122,7 @@ def _factors(
     sums: Sums, level: int, first: NDArray[np.intp], second: NDArray[np.intp], device: str
 ) -> NDArray[np.float32]:
     """Compute the mean of `cs` (at level 5 of `ssim`) of pairs at one level, (pairs, channels)."""
+    stay_on_one_core()
     pairs = Pairs.of(sums, first, second, device, torch.float32)
     planes = pairs.planes.div_(255 * pixels_per_sum(level))
 

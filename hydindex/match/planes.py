@@ -19,6 +19,16 @@ _PIXELS_AT_ONCE: Final = 1 << 18
 _GATHERED_PX: Final = 5_000
 
 
+def stay_on_one_core() -> None:
+    """Let torch work in the calling thread alone, whichever that is.
+
+    Pairs are scored in threads of our own, beside others that fetch and prepare. torch's own
+    threads would wait for each other at every step; where another program kept one core busy, they
+    were 30 times as slow.
+    """
+    torch.set_num_threads(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """The planes that some pairs of files need, and which of them each pair combines.

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.match.planes import Pairs, combined, scratch
+from hydindex.match.planes import Pairs, combined, scratch, stay_on_one_core
 from hydindex.match.standing import Standing
 from hydindex.model import Picture
 from hydindex.pyramid import channels_first
@@ -33,6 +33,7 @@ def ssim(
     pictures: Picture, first: NDArray[np.intp], second: NDArray[np.intp], device: str = "cpu"
 ) -> Standing:
     """Score pairs of prepared thumbnails, stacked along a first axis; pairs by their positions."""
+    stay_on_one_core()
     pairs = Pairs.of(channels_first(pictures), first, second, device, torch.int32)
     count, height, width = pairs.planes.shape
     windows = (count, height - _WINDOW_PX + 1, width - _WINDOW_PX + 1)
