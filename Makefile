@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/hydindex demo
@@ -21,6 +21,17 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# How many files the generated libraries have; one of a million takes 30 GB of disk.
+FILES ?= 10000 100000
+# A labelled library of real thumbnails: a folder with files.json and thumbs/.
+CORPUS ?=
+
+bench: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/first_run.py $(CORPUS)
+	$(BIN)/python benchmarks/scoring.py $(CORPUS)
+	$(BIN)/python benchmarks/scale.py --files $(FILES) --plot docs/images/scale.png
 
 # A run that was cut short leaves no .installed behind, so that the next one begins anew.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from hydindex.config import Config
 from hydindex.errors import ConfigError
+
+_ANSWER_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,20 @@ def _dask(address: str) -> Iterator[Scoring]:
             "Install hydindex[dask], or take compare.scheduler out of the config.",
         ) from None
     try:
-        client = Client(address, timeout=30, set_as_default=False)
+        client = Client(address, timeout=_ANSWER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"No Dask scheduler answers at {address}: {error}",
             "Start it (dask scheduler), or take compare.scheduler out of the config.",
         ) from None
     with client:
-        cores = sum(client.nthreads().values())
-        # A block whose worker dies is done again elsewhere by Dask itself.
-        yield Scoring(client.get_executor(pure=False), blocks_ahead=2 * max(cores, 1))
+        try:
+            client.wait_for_workers(1, timeout=_ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            raise ConfigError(
+                f"The Dask scheduler at {address} has no workers",
+                f"Start some (dask worker {address}), on machines where hydindex is installed.",
+            ) from None
+        threads = sum(client.nthreads().values())
+        # A block is done again, elsewhere, if its worker dies: Dask itself sees to that.
+        yield Scoring(client.get_executor(pure=False), blocks_ahead=2 * threads)
