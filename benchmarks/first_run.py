@@ -4,56 +4,90 @@
 
 PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`); without
 it, the demo's generated library is served. Prints, for a first run, a night with nothing new and a
-night with 20 new files: seconds by stage, pairs scored, requests, thumbnails fetched; then bytes
-per file, and precision and recall of what was posted.
+night with 20 new files: seconds of the whole process and by stage, pairs scored, requests,
+thumbnails fetched; how long pytorch-msssim takes for the pairs of the first run, one by one; then
+bytes per file, and precision and recall of what was posted.
 """
 
-import json
-import subprocess
+import os
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+from measured import run_measured, write_config
+from one_by_one import CandidatePairs
+from table import print_table
+
+from hydindex import config as config_file
 from hydindex.demo.files import HydrusFile, load_folder, true_pairs
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
+from hydindex.index.index import open_for_reading
 
-SHIPPED_CONFIG = Path(__file__).parents[1] / "hydrus_config.json"
-HELD_BACK = 20
-STAGES = ("search", "fetch", "prepare", "compare", "post", "total")
-COLUMNS = (*STAGES, "scored", "requests", "thumbnails")
+HELD_BACK: Final = 20
+WARM_UP_PAIRS: Final = 100
+STAGES: Final = ("search", "fetch", "prepare", "compare", "post")
 
 
 def main() -> None:
     files = load_folder(Path(sys.argv[1]), tags=()) if len(sys.argv) > 1 else generate_library()
     with tempfile.TemporaryDirectory() as folder, StandIn(files[:-HELD_BACK]) as client:
         home = Path(folder)
-        config = json.loads(SHIPPED_CONFIG.read_text(encoding="utf-8"))
-        config |= {"api_port": client.port, "api_key": client.FULL_KEY}
-        config["tags"] = ["system:filetype is video"]
-        (home / "hydrus_config.json").write_text(json.dumps(config), encoding="utf-8")
+        config = write_config(home, client.port, client.FULL_KEY, tags=["system:filetype is video"])
 
-        print(f"{'':18}" + "".join(f"{column:>11}" for column in COLUMNS))
-        measure("first run", home, client)
-        measure("nothing new", home, client)
+        first = measure(home, client)
+        one_by_one_s = score_one_by_one(config)
+        quiet = measure(home, client)
         client.add(files[-HELD_BACK:])
-        measure(f"{HELD_BACK} new files", home, client)
+        later = measure(home, client)
+        print_table(
+            "Whole runs, and by stage, in seconds.",
+            ("", "whole run", *STAGES, "pairs scored", "requests", "thumbnails"),
+            [
+                ["first run", *first],
+                ["nothing new", *quiet],
+                [f"{HELD_BACK} new files", *later],
+            ],
+        )
+        print(
+            f"\none by one: {one_by_one_s:.1f} s for pytorch-msssim alone to score the pairs of "
+            f"the first run, {one_by_one_s / first[0]:.1f} times as long as all of that run"
+        )
         bytes_per_file = (home / "hydindex.db").stat().st_size / len(files)
-        print(f"\n{len(files)} files, {bytes_per_file / 1024:.1f} KB of index a file")
+        print(f"{len(files)} files, {bytes_per_file / 1e3:.1f} KB of index a file")
         show_accuracy(files, client)
 
 
-def measure(label: str, home: Path, client: StandIn) -> None:
-    """Run one update and print its row."""
+def measure(home: Path, client: StandIn) -> list[float]:
+    """Run one update and give its figures, the seconds of the whole process first."""
     client.clear_log()
-    command = [sys.executable, "-m", "hydindex", "update", "--json"]
-    ended = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True)
-    report: dict[str, Any] = json.loads(ended.stdout)
+    report, cost = run_measured(home, "update")
     thumbnails = sum("file_id" in request.query for request in client.requests)
-    figures = [f"{report['seconds'][stage]:.2f}" for stage in STAGES]
-    figures += [str(report["pairs"]["scored"]), str(len(client.requests)), str(thumbnails)]
-    print(f"{label:18}" + "".join(f"{figure:>11}" for figure in figures))
+    seconds = [float(report["seconds"][stage]) for stage in STAGES]
+    return [cost.wall_s, *seconds, report["pairs"]["scored"], len(client.requests), thumbnails]
+
+
+def score_one_by_one(config_path: Path) -> float:
+    """Score the candidates of all files in the index as the library offers it; give the seconds.
+
+    The pictures lie unpacked in memory, and torch is loaded. On all cores torch is faster, or far
+    slower where another program keeps one of them busy: the better of both counts.
+    """
+    import torch
+
+    config = config_file.load(config_path)
+    with open_for_reading(config_file.index_path(config, config_path)) as index:
+        candidates = CandidatePairs.of(index, config)
+    candidates.first(WARM_UP_PAIRS).scores(config)
+    seconds = []
+    for threads in {1, os.cpu_count() or 1}:
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        candidates.scores(config)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def show_accuracy(files: list[HydrusFile], client: StandIn) -> None:

@@ -1,0 +1,79 @@
+"""Draws how time and memory of a night grow with the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from scale import Library
+
+# At this size a README shows the picture as it is, two image pixels to one of a fine screen.
+_SIZE_INCHES: Final = (8.0, 3.2)
+_DOTS_PER_INCH: Final = 200
+_NEW, _QUIET, _INK, _GRID = "#0b6bcb", "#c2571a", "#24292f", "#d8dee4"
+
+
+def draw_growth(path: Path, libraries: list[Library]) -> None:
+    """Draw both curves, of a night with new files and of a quiet one, side by side."""
+    libraries = sorted(libraries, key=lambda library: library.files)
+    new_files = libraries[0].with_new_files.report["files"]["new"]
+    nights = (
+        (f"{new_files} new files", _NEW, [each.with_new_files.cost for each in libraries]),
+        ("nothing new", _QUIET, [each.with_nothing_new.cost for each in libraries]),
+    )
+    counts = [library.files for library in libraries]
+    mpl.rc("font", size=9)
+    mpl.rc("text", color=_INK)
+    mpl.rc("axes", labelcolor=_INK, edgecolor=_GRID)
+    mpl.rc("xtick", color=_INK)
+    mpl.rc("ytick", color=_INK)
+    figure = Figure(_SIZE_INCHES, layout="constrained", facecolor="white")
+    time, memory = figure.subplots(1, 2)
+    for label, colour, costs in nights:
+        _draw_line(time, counts, [cost.wall_s for cost in costs], label, colour)
+        _draw_line(memory, counts, [cost.peak_bytes / 1e6 for cost in costs], label, colour)
+    _finish(time, counts, "Time of a night", "s")
+    _finish(memory, counts, "Peak memory", "MB")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+
+
+def _draw_line(axes: Axes, counts: list[int], values: list[float], label: str, colour: str) -> None:
+    axes.plot(counts, values, color=colour, marker="o", markersize=4, linewidth=1.8)
+    for count, value in zip(counts, values, strict=True):
+        axes.annotate(
+            f"{value:.1f}" if value < 10 else f"{value:.0f}",
+            (count, value),
+            xytext=(1, 6),  # to the left, where a rising line is not
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=colour,
+        )
+    axes.annotate(
+        label,
+        (counts[-1], values[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def _finish(axes: Axes, counts: list[int], title: str, unit: str) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("files in the library")
+    axes.set_title(f"{title}, {unit}", loc="left", fontsize=10, fontweight="bold")
+    axes.margins(x=0.08, y=0.15)
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
