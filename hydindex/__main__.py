@@ -19,8 +19,9 @@ def run() -> None:
     except SystemExit as ended:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(BrokenPipeError):  # `hydindex stats | head`
-                stream.flush()
+            with suppress(OSError):  # such as a broken pipe: `hydindex stats | head`
+                if stream is not None:
+                    stream.flush()
         os._exit(int(ended.code or 0))
 
 

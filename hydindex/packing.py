@@ -41,6 +41,11 @@ def unpack_picture(pixels: bytes, shape: tuple[int, ...]) -> Picture:
         raise ValueError(str(error)) from None
 
 
+def coarse_size_bytes(shape: tuple[int, ...]) -> int:
+    """Tell how many bytes a coarse picture of this shape takes."""
+    return math.prod(shape) * _COARSE_TYPE.itemsize
+
+
 def unpack_coarse(sums: bytes, shape: tuple[int, ...]) -> CoarsePicture:
     """Get the coarse picture back, or several at once from their bytes joined together.
 

@@ -11,7 +11,7 @@ _ROWS_AT_ONCE: Final = 20_000
 
 
 def columns(result: CursorResult[Any], dtypes: Sequence[DTypeLike]) -> list[NDArray[Any]]:
-    """Give every column of a result as an array of its dtype; nulls become NaN."""
+    """Give every column of a result as an array of its dtype; a null float becomes NaN."""
     parts: list[list[NDArray[Any]]] = [[np.empty(0, dtype)] for dtype in dtypes]
     # Straight from the driver: rows of SQLAlchemy's own would take twice as long.
     while rows := result.cursor.fetchmany(_ROWS_AT_ONCE):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -65,12 +66,12 @@ class ComparisonStore:
         """Load the compared set's files that have no duration, such as still images."""
         return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
 
-    def earlier_stays(self, ids: Iterable[int]) -> dict[int, list[tuple[int, int]]]:
+    def earlier_stays(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier stays of those files that have ever left the compared set.
 
         File id -> the step at which it joined, and the step by which it had left, for each stay.
         """
-        asked = func.json_each(json.dumps(list(ids))).table_valued("value")
+        asked = func.json_each(json.dumps(ids.tolist())).table_valued("value")
         query = select(
             compared_stay.c.file_id, compared_stay.c.first_step, compared_stay.c.end_step
         ).join_from(asked, compared_stay, compared_stay.c.file_id == asked.c.value)

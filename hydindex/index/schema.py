@@ -38,7 +38,7 @@ metadata = MetaData(
 # One row a file that has been judged: its thumbnail is stored, or known not to exist.
 #   unusable  no picture to compare; the reason says why
 #   fetched   its thumbnail waits to be prepared (again)
-#   prepared  average hash and array are made by the index's recipe
+#   prepared  average hash and pictures are made by the index's recipe
 # `compared_since` is the step (see `index_state`) at which the file joined the compared set, in
 # which every pair that the candidate rules allow has been scored; null while outside of it.
 file = Table(

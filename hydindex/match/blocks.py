@@ -19,7 +19,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # Scoring takes some twelve times as much memory as the pictures; and what belongs to one file is
 # computed once a block, so larger blocks share more.
-_PICTURE_BYTES: Final = 4 << 20
+_PICTURE_BYTES: Final = 6 << 20
 _PAIRS: Final = 4096
 
 
@@ -67,11 +67,12 @@ def block_rows(
     """Divide pairs, given by their files, into blocks of a bounded number of files and pairs."""
     most_files = max(2, _PICTURE_BYTES // picture_bytes)
     start, files = 0, set[int]()
-    for row, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        if len(files.union(pair)) > most_files or row - start == _PAIRS:
+    for row, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        joined = (a not in files) + (b not in files)
+        if len(files) + joined > most_files or row - start == _PAIRS:
             yield slice(start, row)
             start, files = row, set()
-        files.update(pair)
+        files.update((a, b))
     if start < len(first):
         yield slice(start, len(first))
 

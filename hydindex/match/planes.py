@@ -54,8 +54,10 @@ class Pairs:
         used, positions = np.unique(np.concatenate((first, second)), return_inverse=True)
         _, channels, height, width = sums.shape
         planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
-        for plane, file in zip(planes, used.tolist(), strict=True):
-            plane.copy_(torch.from_numpy(np.require(sums[file], requirements=["C", "W"])))
+        files_at_once = max(1, _PIXELS_AT_ONCE // (channels * height * width))
+        for start in range(0, len(used), files_at_once):
+            part = slice(start, start + files_at_once)
+            planes[part] = torch.from_numpy(sums[used[part]])
         plane_of = positions[:, None] * channels + np.arange(channels)
         left, right = plane_of[: len(first)].ravel(), plane_of[len(first) :].ravel()
         return cls(planes.flatten(0, 1), left, right)

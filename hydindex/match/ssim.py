@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hydindex.match.planes import Pairs, combined, scratch, stay_on_one_core
-from hydindex.match.standing import Standing
+from hydindex.match.standing import MARGIN, Standing
 from hydindex.model import Picture
 from hydindex.pyramid import channels_first
 
@@ -57,7 +57,8 @@ def ssim(
         structures_agree = (2 * covariances + _C2) / (both_variances + _C2)
         scores[part] = (means_agree * structures_agree).mean(dim=(1, 2))
     channel_scores = scores.view(len(first), -1).cpu().numpy()
-    return Standing(channel_scores, np.zeros(len(first), np.bool_), (len(first),))
+    near_zero = np.abs(channel_scores.mean(axis=1)) <= MARGIN  # and so perhaps on its other side
+    return Standing(channel_scores, near_zero, (len(first),))
 
 
 def _window_sums(planes: Tensor) -> Tensor:

@@ -45,6 +45,6 @@ class Standing:
     def in_doubt(self, threshold: float) -> NDArray[np.bool_]:
         """Tell which pairs, having been through all levels, the library has to settle."""
         scores = self.scores
-        # No score is below 0, so at a threshold of 0 all pairs match without a doubt.
+        # At a threshold of 0 all pairs match, but for SSIM below zero: near there it is floored.
         near = (np.abs(scores - threshold) <= MARGIN) & (threshold > 0)
         return near | (self.floored & self.may_match(threshold))

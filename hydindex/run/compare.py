@@ -17,8 +17,7 @@ from hydindex.model import Comparables
 from hydindex.run.report import Progress, Report
 from hydindex.run.score import PendingBlock, Scorer
 
-# What joins the compared set in one transaction, and so what an interruption costs at most. A
-# single file may have more candidates than that.
+# What joins the compared set in one transaction. A single file may have more candidates than that.
 _FILES_A_STEP: Final = 256
 _PAIRS_A_STEP: Final = 8192
 
@@ -70,14 +69,12 @@ def _new_candidates(
             members = comparisons.compared_between(each.from_ms, each.to_ms)
         else:
             members = comparisons.compared_without_duration()
-        returned = comparisons.earlier_stays(each.joining.ids.tolist())
+        stays = comparisons.earlier_stays(each.joining.ids)
+        if stays:  # some return, and may have met any of their neighbours before
+            stays |= comparisons.earlier_stays(members.ids)
         for file_id, rivals in find_candidates(each.joining, members, rules):
-            rival_ids = rivals.ids
-            if file_id in returned:
-                stays = comparisons.earlier_stays([file_id, *rival_ids.tolist()])
-                met = met_before(file_id, rival_ids, rivals.compared_since, stays)
-                rival_ids = rival_ids[~met]
-            yield file_id, rival_ids
+            met = met_before(file_id, rivals.ids, rivals.compared_since, stays)
+            yield file_id, rivals.ids[~met]
 
 
 def _steps(candidates: Iterator[tuple[int, NDArray[np.int64]]]) -> Iterator[_Step]:
@@ -95,7 +92,7 @@ def _steps(candidates: Iterator[tuple[int, NDArray[np.int64]]]) -> Iterator[_Ste
 
 
 def _join(steps: Iterator[_Step], index: Index, scorer: Scorer, report: Report) -> Iterator[int]:
-    """Score steps, some way ahead, and record them one by one, in order."""
+    """Score steps, some way ahead, and record each as soon as it and those before it are done."""
 
     def record(step: _Step, blocks: list[PendingBlock]) -> list[int]:
         matches = [match for block in blocks for match in scorer.matches(block)]
@@ -108,7 +105,7 @@ def _join(steps: Iterator[_Step], index: Index, scorer: Scorer, report: Report) 
     for step in steps:
         report.pairs.candidates += len(step.first)
         on_their_way.append((step, scorer.submit(step.first, step.second)))
-        while sum(len(blocks) for _, blocks in on_their_way) > scorer.blocks_ahead:
+        while on_their_way and all(block.scores.done() for block in on_their_way[0][1]):
             yield from record(*on_their_way.popleft())
     while on_their_way:
         yield from record(*on_their_way.popleft())

@@ -29,10 +29,10 @@ from hydindex.run.report import Progress, Report
 
 log = logging.getLogger(__name__)
 
-# What an interruption costs at most; each time the disk is waited for.
+# Each time the disk is waited for.
 SAVED_AT_ONCE: Final = 32
 # Files fetched and prepared ahead of being saved, so that Hydrus is kept busy while others are
-# compared; some 70 KB each.
+# compared; some 40 KB each. An interruption costs these.
 AHEAD: Final = 256
 
 Outcome = ComparableFile | Unusable | NotFetched
@@ -51,7 +51,7 @@ def take_in(
 ) -> None:
     """Fetch files, prepare their thumbnails and save both, a few at a time as they come.
 
-    Whatever ends this early, what has come is saved, and the next run goes on from there.
+    Whatever ends this early, what has been taken is saved, and the next run goes on from there.
     Files that are indexed already are replaced; but a picture that the index holds (`pictured`, by
     SHA-256) is never given up for none: Hydrus may have mislaid its thumbnails.
 

@@ -60,13 +60,13 @@ class SieveCounts:
     many lay so near to the threshold that the library had the last word.
     """
 
-    levels: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
     settled: int = 0
 
     def count_levels(self, levels: Sequence[int], entered: Sequence[int]) -> None:
         """Add how many pairs each level was computed for."""
         for level, count in zip(levels, entered, strict=True):
-            self.levels[str(level)] = self.levels.get(str(level), 0) + count
+            self.levels[str(level)] += count
 
 
 @dataclass

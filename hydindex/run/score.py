@@ -5,6 +5,7 @@ scored in blocks, on the full pictures, in other threads or on other machines.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
@@ -30,6 +31,7 @@ from hydindex.match.blocks import (
 )
 from hydindex.match.standing import Standing
 from hydindex.model import FilePair, ScoredPair
+from hydindex.packing import coarse_size_bytes
 from hydindex.prepare.thumbnail import Preparation
 from hydindex.pyramid import coarse_shape
 from hydindex.run.executors import Scoring, scoring_executor
@@ -37,8 +39,10 @@ from hydindex.run.report import SieveCounts
 
 log = logging.getLogger(__name__)
 
-# What the first sieve holds in memory at a time; a file may have a hundred thousand rivals.
-_PAIRS_SIFTED_AT_ONCE: Final = 8192
+# Coarse pictures in memory at a time; a file may have a hundred thousand rivals. As shipped, this
+# is enough for 10,000 pairs.
+_COARSE_BYTES: Final = 16 << 20
+_FEWEST_SIFTED_AT_ONCE: Final = 256
 
 FileIds = NDArray[np.int64]
 
@@ -78,11 +82,6 @@ class Scorer:
     ) -> None:
         self._held.close()
 
-    @property
-    def blocks_ahead(self) -> int:
-        """How many blocks should be on their way, so that nobody waits for work."""
-        return self._executor().blocks_ahead
-
     def get_ready(self) -> None:
         """Load torch, because there will be something to score soon.
 
@@ -92,14 +91,10 @@ class Scorer:
 
     def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
         """Drop the pairs that the coarse levels rule out, and begin to score the rest."""
-        return [
-            block
-            for start in range(0, len(first), _PAIRS_SIFTED_AT_ONCE)
-            for block in self._submit_part(
-                first[start : start + _PAIRS_SIFTED_AT_ONCE],
-                second[start : start + _PAIRS_SIFTED_AT_ONCE],
-            )
-        ]
+        coarse_bytes = coarse_size_bytes(coarse_shape(self._shape))
+        at_once = max(_FEWEST_SIFTED_AT_ONCE, _COARSE_BYTES // coarse_bytes)
+        parts = [slice(start, start + at_once) for start in range(0, len(first), at_once)]
+        return [block for part in parts for block in self._submit_part(first[part], second[part])]
 
     def matches(self, block: PendingBlock) -> list[ScoredPair]:
         """Wait for the scores of a block, and give its pairs that match.
@@ -135,9 +130,9 @@ class Scorer:
             standing = self._coarse_standing(first, second)
             (rows,) = np.nonzero(standing.may_match(self._threshold))
             first, second, standing = first[rows], second[rows], standing[rows]
-        for rows_of_block in block_rows(first, second, int(np.prod(self._shape))):
+        for part in block_rows(first, second, math.prod(self._shape)):
             yield self._submit_block(
-                first[rows_of_block], second[rows_of_block], standing and standing[rows_of_block]
+                first[part], second[part], None if standing is None else standing[part]
             )
 
     def _coarse_standing(self, first: FileIds, second: FileIds) -> Standing:
@@ -152,8 +147,9 @@ class Scorer:
     def _submit_block(
         self, first: FileIds, second: FileIds, standing: Standing | None
     ) -> PendingBlock:
-        # Beyond this, pictures would only wait in memory.
-        while len(self._running) >= self.blocks_ahead:
+        scoring = self._executor()
+        # With more of them on their way, pictures would only wait in memory.
+        while len(self._running) >= scoring.blocks_ahead:
             wait([self._running.popleft()])
         file_ids, first_at, second_at = _positions(first, second)
         block = PairBlock(
@@ -165,7 +161,7 @@ class Scorer:
             threshold=self._threshold,
             device=self._config.compare.device,
         )
-        scores = self._executor().executor.submit(score_block, block)
+        scores = scoring.executor.submit(score_block, block)
         self._running.append(scores)
         return PendingBlock(first, second, file_ids, scores)
 
@@ -179,9 +175,8 @@ class Scorer:
             return
         for first, second, score in zip(block.first, block.second, result.scores, strict=True):
             a, b = self._files.hashes((int(first), int(second)))
-            log.debug(
-                "score %s%.4f: %s %s", "" if score >= self._threshold else "at most ", score, a, b
-            )
+            left_early = self._in_levels and score < self._threshold
+            log.debug("score %s%.4f: %s %s", "at most " if left_early else "", score, a, b)
 
 
 def _positions(

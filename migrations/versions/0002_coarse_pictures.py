@@ -82,7 +82,7 @@ def _convert_pictures(connection: Connection, recipe: dict) -> None:
     drop_array = text("DELETE FROM prepared_array WHERE file_id = :file_id")
     compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
     for file_id, packed in connection.execute(rows):
-        # The next ones take up its space, so that the index does not grow to twice its size.
+        # The next ones take up its space, so that the index itself hardly grows.
         connection.execute(drop_array, {"file_id": file_id})
         try:
             picture = _unpacked(packed or b"", (height, width, channels))

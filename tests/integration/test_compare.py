@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from conftest import Home, rows
@@ -11,6 +12,7 @@ from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
 from hydindex.run import compare
+from hydindex.run.score import Scorer
 
 Serve = Callable[..., StandIn]
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
@@ -81,7 +83,34 @@ def test_hopeless_pairs_never_touch_the_full_pictures(home: Home, serve: Serve) 
     result = home.update()
     assert result["pairs"]["scored"] == 11
     assert result["sieve"]["levels"]["5"] == 11
-    assert set(result["sieve"]["levels"]) == {"5", "4"}
+    assert [result["sieve"]["levels"][level] for level in "321"] == [0, 0, 0]
+
+
+def test_what_is_compared_is_kept_though_nothing_was_alike(
+    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C as the last of 40 files is about to join, of which none has a single candidate."""
+    serve([replace(file, duration_ms=10_000 * at) for at, file in enumerate(library)])
+    monkeypatch.setattr(compare, "_FILES_A_STEP", 1)
+    joined = Scorer.submit
+
+    def interrupted_at_the_end(self: Scorer, *pairs: Any) -> Any:
+        if home.sql("SELECT count(compared_since) FROM file") == [(39,)]:
+            raise KeyboardInterrupt
+        return joined(self, *pairs)
+
+    monkeypatch.setattr(Scorer, "submit", interrupted_at_the_end)
+    assert home.run("update").exit_code == 130
+    assert home.sql("SELECT count(compared_since) FROM file") == [(39,)]
+
+
+def test_a_cluster_is_not_asked_for_where_nothing_has_to_be_scored(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    serve([replace(file, duration_ms=10_000 * at) for at, file in enumerate(library[:5])])
+    home.configure(compare={"scheduler": "tcp://127.0.0.1:9"})
+    assert home.update()["files"]["indexed"] == 5
+    assert home.sql("SELECT count(compared_since) FROM file") == [(5,)]
 
 
 def test_the_report_tells_how_many_pairs_each_level_let_through(

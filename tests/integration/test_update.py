@@ -49,6 +49,7 @@ def test_json_has_just_the_promised_keys(
         "sieve": {"levels", "settled"},
         "seconds": {"search", "fetch", "prepare", "compare", "post", "total"},
     }
+    assert set(result["sieve"]["levels"]) == set("54321")
     assert {key for key, value in result.items() if not isinstance(value, dict)} == {
         "command", "exit_code", "dry_run"
     }  # fmt: skip

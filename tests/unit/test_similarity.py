@@ -25,6 +25,7 @@ from hydindex.match import reference
 from hydindex.match.blocks import (
     BlockScores,
     DamagedPictureError,
+    Device,
     NoSuchDeviceError,
     PairBlock,
     block_rows,
@@ -59,7 +60,11 @@ METRICS = {"MS-SSIM": library_ms_ssim, "SSIM": library_ssim}
 
 
 def scores_of(
-    pictures: Pictures, pairs: list[tuple[int, int]], metric: str, threshold: float
+    pictures: Pictures,
+    pairs: list[tuple[int, int]],
+    metric: str,
+    threshold: float,
+    device: Device = "cpu",
 ) -> BlockScores:
     """Score pairs the way a run does: coarse levels first, then a block of what is left.
 
@@ -83,7 +88,7 @@ def scores_of(
         second=second[rows],
         standing=standing,
         threshold=threshold,
-        device="cpu",
+        device=device,
     )
     scored = score_block(block)
     bounds[rows] = scored.scores
@@ -333,7 +338,7 @@ def test_blocks_hold_every_pair_once_and_a_bounded_number_of_files(
     first, second = (
         np.array(side, np.int64) for side in (zip(*pairs, strict=True) if pairs else ([], []))
     )
-    picture_bytes = (4 << 20) // files
+    picture_bytes = (6 << 20) // files
     rows = list(block_rows(first, second, picture_bytes))
     covered = [row for each in rows for row in range(each.start, each.stop)]
     assert covered == list(range(len(pairs)))
@@ -342,7 +347,7 @@ def test_blocks_hold_every_pair_once_and_a_bounded_number_of_files(
         assert each.stop > each.start
 
 
-def one_pair(packed: list[bytes], device: str = "cpu") -> PairBlock:
+def one_pair(packed: list[bytes], device: Device = "cpu") -> PairBlock:
     return PairBlock(
         packed=packed,
         shape=(170, 170),
@@ -350,7 +355,7 @@ def one_pair(packed: list[bytes], device: str = "cpu") -> PairBlock:
         second=np.array([1]),
         standing=Standing.of_unseen(1, channels=1),
         threshold=0.5,
-        device=device,  # type: ignore[arg-type]
+        device=device,
     )
 
 
@@ -363,7 +368,7 @@ def test_a_damaged_picture_is_named() -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_named(device: str) -> None:
+def test_a_device_that_is_not_there_is_named(device: Device) -> None:
     module = torch.cuda if device == "cuda" else torch.backends.mps
     if module.is_available():
         pytest.skip(f"{device} is there")
@@ -373,17 +378,14 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_every_device_decides_the_same(device: str, metric: str) -> None:
+def test_every_device_decides_the_same(device: Device, metric: str) -> None:
     module = torch.cuda if device == "cuda" else torch.backends.mps
     if not module.is_available():
         pytest.skip(f"torch finds no {device} here")
     pictures, pairs, expected = adversarial_scores(metric, (161, 200), False)
-    first, second = np.array(pairs, np.intp).T
-    packed = [pack(Prepared(0, picture, coarse_picture(picture))).pixels for picture in pictures]
-    unseen = Standing.of_unseen(len(pairs), channels=1) if metric == "MS-SSIM" else None
     for threshold in (0.3, 0.9):
-        block = PairBlock(packed, pictures[0].shape, first, second, unseen, threshold, device)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(score_block(block).scores >= threshold, expected >= threshold)
+        scored = scores_of(pictures, pairs, metric, threshold, device)
+        np.testing.assert_array_equal(scored.scores >= threshold, expected >= threshold)
 
 
 # The judge
