@@ -104,6 +104,13 @@ class IndexUnusable(HydindexError):
     exit_code = ExitCode.INDEX
 
 
+class ClusterLost(HydindexError):
+    """The Dask cluster went away, or one of its workers after the other died, in mid-work."""
+
+    kind = "cluster"
+    exit_code = ExitCode.HYDRUS
+
+
 class Interrupted(HydindexError):
     """The user pressed Ctrl-C."""
 
