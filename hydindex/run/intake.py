@@ -115,6 +115,7 @@ def _fetched(
 ) -> Iterator[Iterator[Outcome]]:
     """Fetch and prepare files in threads, while the caller does something else."""
     source = ThumbnailSource(client)
+    cores = os.cpu_count() or 1
     preparation = Preparation.of(config)
 
     def fetch_one(described: RemoteFile | NotFetched) -> Callable[[], Outcome]:
@@ -125,7 +126,7 @@ def _fetched(
         return preparing.submit(prepare_one, fetched).result
 
     def prepare_one(fetched: Thumbnail) -> Outcome:
-        with report.timed("prepare"):
+        with report.timed("prepare", threads=cores):
             packed = _prepare_and_pack(fetched.picture, preparation)
         if isinstance(packed, Packed):
             return ComparableFile(fetched, packed)
@@ -136,7 +137,7 @@ def _fetched(
         for start in range(0, len(files), FILES_PER_REQUEST)
     )
     fetching = ThreadPoolExecutor(config.thumbnails_in_flight, thread_name_prefix="fetch")
-    preparing = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="prepare")
+    preparing = ThreadPoolExecutor(cores, thread_name_prefix="prepare")
     try:
         described = map_ahead(source.describe, batches, fetching, ahead=2)
         each = (file for batch in described for file in batch)

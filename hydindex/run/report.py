@@ -74,7 +74,8 @@ class StageSeconds:
     """How long each stage took.
 
     Files are fetched and prepared in the background while others are compared: `fetch` is how long
-    the run had to wait for them, and `prepare` is added up over the threads that prepare.
+    the run had to wait for them, and `prepare` the time of the threads that prepare, divided by
+    their number.
     """
 
     search: float = 0.0
@@ -111,13 +112,13 @@ class Report:
         }
 
     @contextmanager
-    def timed(self, stage: Stage) -> Iterator[None]:
-        """Add the time that a block takes to a stage."""
+    def timed(self, stage: Stage, *, threads: int = 1) -> Iterator[None]:
+        """Add the time that a block takes to a stage, or this thread's share of many."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            spent = time.perf_counter() - started
+            spent = (time.perf_counter() - started) / threads
             with _adding:
                 setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
 

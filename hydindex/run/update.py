@@ -45,7 +45,8 @@ def update(
     changed = _note_changes(found, index, report)
     with Scorer(index.files, config, report.sieve) as scorer:
         if changed.new:
-            scorer.get_ready()
+            with report.timed("compare"):
+                scorer.get_ready()
         take_in(
             changed.new + changed.recheck,
             index,
