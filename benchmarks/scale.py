@@ -212,7 +212,8 @@ def _show(libraries: list[Library]) -> None:
     print_table(
         f"A night with {NEW_FILES} new files, and one with nothing new. Memory is the peak; read "
         "is what the process\nread from files (page cache and Python's modules included, the "
-        "network not). Stages in seconds;\nprepare is the time of its threads divided by their number, and compare includes loading torch.",
+        "network not). Stages in seconds;\nprepare is the time of its threads, divided by their "
+        "number; compare includes loading torch.",
         ("files", "new", "seconds", "CPU s", "MB memory", "MB read", *STAGES, "requests"),
         [
             _night_row(night, library.files)
