@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from hydindex.config import Config
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
-from hydindex.model import Packed, Prepared
-from hydindex.packing import pack
-from hydindex.prepare.thumbnail import Preparation, prepare
+from hydindex.model import Packed
+from hydindex.prepare.thumbnail import Preparation
+from hydindex.run.intake import prepare_and_pack
 
 SEED: Final = 20_001
 NEW_FILES: Final = 200
@@ -269,10 +269,10 @@ def _pictures_of(seed: int) -> list[tuple[HydrusFile, Packed]]:
     preparation = Preparation.of(Config())  # as shipped
     made = []
     for file in generate_library(SEED + seed, _PICTURES_A_TASK):
-        prepared = prepare(file.thumbnail, preparation)
-        if not isinstance(prepared, Prepared):
-            raise TypeError(prepared)
-        made.append((file, pack(prepared)))
+        packed = prepare_and_pack(file.thumbnail, preparation)
+        if not isinstance(packed, Packed):
+            raise TypeError(packed)
+        made.append((file, packed))
     return made
 
 

@@ -34,11 +34,11 @@ from hydindex import config as config_file
 from hydindex.config import Config
 from hydindex.demo.files import HydrusFile, load_folder
 from hydindex.index.index import Index, open_for_writing
-from hydindex.model import ComparableFile, Packed, Prepared, RemoteFile, Thumbnail
-from hydindex.packing import pack
-from hydindex.prepare.thumbnail import Preparation, prepare
+from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail
+from hydindex.prepare.thumbnail import Preparation
 from hydindex.recipe import recipe_of
 from hydindex.run.compare import compare_waiting
+from hydindex.run.intake import prepare_and_pack
 from hydindex.run.report import Report, SieveCounts, unseen
 from hydindex.run.score import Scorer
 
@@ -177,15 +177,10 @@ def _comparable(file: HydrusFile, config: Config) -> ComparableFile:
         duration_ms=file.duration_ms,
         num_frames=file.num_frames,
     )
-    packed = _prepared_and_packed(file.thumbnail, Preparation.of(config))
+    packed = prepare_and_pack(file.thumbnail, Preparation.of(config))
+    if not isinstance(packed, Packed):
+        raise TypeError(packed)
     return ComparableFile(Thumbnail(remote, file.thumbnail), packed)
-
-
-def _prepared_and_packed(encoded: bytes, preparation: Preparation) -> Packed:
-    prepared = prepare(encoded, preparation)
-    if not isinstance(prepared, Prepared):
-        raise TypeError(prepared)
-    return pack(prepared)
 
 
 def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:
@@ -200,7 +195,7 @@ def _show_preparing(corpus: Path, threads: Sequence[int], repeats: int) -> None:
 
     def prepare_all(count: int) -> None:
         with ThreadPoolExecutor(count) as executor:
-            list(executor.map(lambda each: _prepared_and_packed(each, preparation), thumbnails))
+            list(executor.map(lambda each: prepare_and_pack(each, preparation), thumbnails))
 
     prepare_all(1)
     seconds: dict[int, list[float]] = {count: [] for count in threads}

@@ -28,6 +28,7 @@ API_KEY_VARIABLE = "HYDINDEX_API_KEY"
 MS_SSIM_SIDE_PX = 160
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -133,7 +134,7 @@ class Network(Section):
 class Compare(Section):
     """Where pairs are scored."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     scheduler: str | None = None
 
     @field_validator("scheduler")

@@ -3,17 +3,19 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from hydindex import cli
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
+from hydindex.index.database import open_database
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -128,6 +130,16 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
     yield start
     for client in running:
         client.__exit__(None, None, None)
+
+
+@contextmanager
+def opened(index: Path) -> Iterator[Engine]:
+    """Open an index file as hydindex does, past its locks and stores."""
+    engine = open_database(index)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def rows(client: StandIn) -> list[frozenset[str]]:

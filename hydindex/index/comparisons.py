@@ -6,7 +6,6 @@ when it returns; its earlier stays are kept. Two files have been compared if and
 their stays overlap: so a file that returns meets just those that joined while it was away.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex import clock
-from hydindex.index.columns import columns
+from hydindex.index.queries import columns, listed
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_UNCOMPARED,
@@ -71,7 +70,7 @@ class ComparisonStore:
 
         File id -> the step at which it joined, and the step by which it had left, for each stay.
         """
-        asked = func.json_each(json.dumps(ids.tolist())).table_valued("value")
+        asked = listed(ids)
         query = select(
             compared_stay.c.file_id, compared_stay.c.first_step, compared_stay.c.end_step
         ).join_from(asked, compared_stay, compared_stay.c.file_id == asked.c.value)

@@ -1,6 +1,5 @@
 """The files in the index: who is there, what Hydrus says of them, and their pictures."""
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
-    func,
     select,
     update,
 )
@@ -23,7 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex import clock
 from hydindex.errors import IndexUnusable
 from hydindex.index import comparisons
-from hydindex.index.columns import columns
+from hydindex.index.queries import columns, count_files, listed
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_GONE,
@@ -110,15 +108,13 @@ class FileStore:
 
     def pictured_count(self) -> int:
         """Count the files whose thumbnail is stored, gone ones too."""
-        query = select(func.count()).select_from(file).where(file.c.state != "unusable")
         with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+            return count_files(connection, file.c.state != "unusable")
 
     def unprepared_count(self) -> int:
         """Count the files whose stored thumbnail waits to be prepared."""
-        query = select(func.count()).select_from(file).where(IS_UNPREPARED)
         with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+            return count_files(connection, IS_UNPREPARED)
 
     def unprepared(self, limit: int) -> list[tuple[int, bytes]]:
         """List up to `limit` files whose stored thumbnail waits to be prepared."""
@@ -167,8 +163,7 @@ class FileStore:
         self, ids: NDArray[np.int64], file_id: Column[int], value: Column[bytes]
     ) -> list[bytes]:
         """Look up one value for each of many files, in the order of their ids."""
-        # As JSON, because SQLite limits the number of parameters.
-        asked = func.json_each(json.dumps(ids.tolist())).table_valued("value")
+        asked = listed(ids)
         query = select(file_id, value).join_from(asked, file_id.table, file_id == asked.c.value)
         with self._engine.connect() as connection:
             # Straight from the driver: rows of SQLAlchemy's own would take twice as long.
@@ -186,14 +181,12 @@ class FileStore:
 
     def present_counts(self) -> tuple[int, int]:
         """Count the files that Hydrus holds: those that can be compared, and the unusable ones."""
-        # One by one, because each of these conditions has an index that holds just its files.
-        conditions = (IS_COMPARED, IS_UNCOMPARED, IS_UNUSABLE & file.c.gone_at.is_(None))
         with self._engine.connect() as connection:
-            compared, waiting, unusable = (
-                connection.execute(select(func.count()).select_from(file).where(each)).scalar_one()
-                for each in conditions
+            # Two counts, because each of these conditions has an index that holds just its files.
+            comparable = count_files(connection, IS_COMPARED) + count_files(
+                connection, IS_UNCOMPARED
             )
-        return compared + waiting, unusable
+            return comparable, count_files(connection, IS_UNUSABLE & file.c.gone_at.is_(None))
 
 
 def no_sound_picture(file_id: int) -> IndexUnusable:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
+from hydindex.index.queries import count_files
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_GONE,
@@ -35,8 +36,6 @@ class Summary:
 def summarize(engine: Engine) -> Summary:
     """Count what the index holds."""
     present = file.c.gone_at.is_(None)
-    # One by one, because each of these conditions has an index that holds just its files.
-    conditions = (IS_COMPARED, IS_UNCOMPARED, IS_UNPREPARED & present, IS_GONE)
     unusable = (
         select(file.c.unusable_reason, func.count())
         .where(present, IS_UNUSABLE)
@@ -55,14 +54,11 @@ def summarize(engine: Engine) -> Summary:
         return {str(name): int(count) for name, count in connection.execute(query)}
 
     with engine.connect() as connection:
-        compared, uncompared, unprepared, gone = (
-            connection.execute(select(func.count()).select_from(file).where(each)).scalar_one()
-            for each in conditions
-        )
+        unprepared = count_files(connection, IS_UNPREPARED & present)
         return Summary(
-            comparable_files=compared,
-            waiting_files=uncompared + unprepared,
-            gone_files=gone,
+            comparable_files=count_files(connection, IS_COMPARED),
+            waiting_files=count_files(connection, IS_UNCOMPARED) + unprepared,
+            gone_files=count_files(connection, IS_GONE),
             unusable_reasons=counted(unusable),
             pair_states=counted(states),
             refusal_reasons=counted(refusals),

@@ -6,16 +6,15 @@ any machine.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.config import Device
 from hydindex.match import reference
 from hydindex.match.standing import Standing
 from hydindex.packing import unpack_picture
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # Scoring takes some twelve times as much memory as the pictures; and what belongs to one file is
 # computed once a block, so larger blocks share more.

@@ -45,9 +45,9 @@ def find_candidates(
     joins = np.arange(len(files)) < len(joining)
     order = np.argsort(files.duration_ms, kind="stable")  # NaN comes last
     files, joins = files[order], joins[order]
-    starts, ends = windows(files.duration_ms, rules.duration_tolerance_ms)
-    for position in np.nonzero(joins)[0].tolist():
-        window = slice(int(starts[position]), int(ends[position]))
+    (positions,) = np.nonzero(joins)
+    reached = windows(files.duration_ms[joins], files.duration_ms, rules.duration_tolerance_ms)
+    for position, window in zip(positions.tolist(), reached, strict=True):
         near = files[window]
         # A joining file meets every member, and of its fellows those that stand before it.
         passed = ~joins[window]

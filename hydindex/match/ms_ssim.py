@@ -66,16 +66,15 @@ def coarse_levels(
     first: NDArray[np.intp],
     second: NDArray[np.intp],
     threshold: float,
-    device: str = "cpu",
 ) -> Standing:
-    """Take pairs through levels 5 and 4.
+    """Take pairs through levels 5 and 4: so little work that no GPU is worth asking.
 
     `coarse` are coarse pictures, (files, channels, height, width); `first` and `second` give each
     pair by the positions of its files.
     """
     levels: list[tuple[int, Sums]] = [(5, halve(coarse)), (COARSE_LEVEL, coarse)]
     start = Standing.of_unseen(len(first), channels=coarse.shape[1])
-    return _descend(levels, first, second, start, threshold, device)
+    return _descend(levels, first, second, start, threshold, "cpu")
 
 
 def fine_levels(

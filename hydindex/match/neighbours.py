@@ -50,10 +50,10 @@ def neighbourhoods(joining: Comparables, tolerance_ms: float) -> Iterator[Neighb
 
 
 def windows(
-    durations_ms: NDArray[np.float64], tolerance_ms: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give for each of the sorted durations (NaN last) where its partners begin and end."""
+    joining_ms: NDArray[np.float64], durations_ms: NDArray[np.float64], tolerance_ms: float
+) -> list[slice]:
+    """Give for each joining file where in the sorted durations (NaN last) its partners can be."""
     reach_ms = tolerance_ms + _MARGIN_MS
-    starts = np.searchsorted(durations_ms, durations_ms - reach_ms, side="left")
-    ends = np.searchsorted(durations_ms, durations_ms + reach_ms, side="right")
-    return starts, ends
+    starts = np.searchsorted(durations_ms, joining_ms - reach_ms, side="left")
+    ends = np.searchsorted(durations_ms, joining_ms + reach_ms, side="right")
+    return list(map(slice, starts.tolist(), ends.tolist()))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hydindex.match.positions import files_of_pairs
 from hydindex.pyramid import Sums
 
 # What is worked on at a time should stay within a core's own cache.
@@ -51,15 +52,17 @@ class Pairs:
         dtype: torch.dtype,
     ) -> Self:
         """Bring to the device what these pairs need of `sums`, and nothing else."""
-        used, positions = np.unique(np.concatenate((first, second)), return_inverse=True)
+        used, first_at, second_at = files_of_pairs(first, second)
         _, channels, height, width = sums.shape
         planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
         files_at_once = max(1, _PIXELS_AT_ONCE // (channels * height * width))
         for start in range(0, len(used), files_at_once):
             part = slice(start, start + files_at_once)
             planes[part] = torch.from_numpy(sums[used[part]])
-        plane_of = positions[:, None] * channels + np.arange(channels)
-        left, right = plane_of[: len(first)].ravel(), plane_of[len(first) :].ravel()
+        left, right = (
+            (positions[:, None] * channels + np.arange(channels)).ravel()
+            for positions in (first_at, second_at)
+        )
         return cls(planes.flatten(0, 1), left, right)
 
     def plane_parts(self) -> Iterator[slice]:

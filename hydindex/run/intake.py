@@ -91,7 +91,7 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
     def prepared_files() -> Iterator[int]:
         while batch := index.files.unprepared(AHEAD):
             ids, pictures = zip(*batch, strict=True)
-            outcomes = threads.map(_prepare_and_pack, pictures, repeat(preparation))
+            outcomes = threads.map(prepare_and_pack, pictures, repeat(preparation))
             index.files.save_prepared(zip(ids, outcomes, strict=True))
             yield from ids
 
@@ -103,7 +103,7 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
             pass
 
 
-def _prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | str:
+def prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | str:
     """Prepare a thumbnail for the index, or say why that cannot be."""
     prepared = prepare(encoded, preparation)
     return pack(prepared) if isinstance(prepared, Prepared) else prepared
@@ -127,7 +127,7 @@ def _fetched(
 
     def prepare_one(fetched: Thumbnail) -> Outcome:
         with report.timed("prepare", threads=cores):
-            packed = _prepare_and_pack(fetched.picture, preparation)
+            packed = prepare_and_pack(fetched.picture, preparation)
         if isinstance(packed, Packed):
             return ComparableFile(fetched, packed)
         return Unusable(fetched.file, packed)

@@ -12,8 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from hydindex.match.blocks import (
     block_rows,
     score_block,
 )
+from hydindex.match.positions import files_of_pairs
 from hydindex.match.standing import Standing
 from hydindex.model import FilePair, ScoredPair
 from hydindex.packing import coarse_size_bytes
@@ -57,30 +57,20 @@ class PendingBlock:
     scores: Future[BlockScores]
 
 
-class Scorer:
+class Scorer(ExitStack):
     """Scores pairs for one run; a context, because it may hold threads or a cluster."""
 
     def __init__(self, files: FileStore, config: Config, counts: SieveCounts) -> None:
+        super().__init__()
         self._files = files
         self._config = config
         self._counts = counts
         self._threshold = config.similarity_threshold
         self._in_levels = config.preprocessing.use_ms_ssim
         self._shape = Preparation.of(config).shape
-        self._held = ExitStack()
+        self._coarse_shape = coarse_shape(self._shape)
         self._scoring: Scoring | None = None
         self._running: deque[Future[BlockScores]] = deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._held.close()
 
     def get_ready(self) -> None:
         """Load torch, because there will be something to score soon.
@@ -91,8 +81,8 @@ class Scorer:
 
     def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
         """Drop the pairs that the coarse levels rule out, and begin to score the rest."""
-        coarse_bytes = coarse_size_bytes(coarse_shape(self._shape))
-        at_once = max(_FEWEST_SIFTED_AT_ONCE, _COARSE_BYTES // coarse_bytes)
+        fitting = _COARSE_BYTES // coarse_size_bytes(self._coarse_shape)
+        at_once = max(_FEWEST_SIFTED_AT_ONCE, fitting)
         parts = [slice(start, start + at_once) for start in range(0, len(first), at_once)]
         return [block for part in parts for block in self._submit_part(first[part], second[part])]
 
@@ -138,8 +128,8 @@ class Scorer:
     def _coarse_standing(self, first: FileIds, second: FileIds) -> Standing:
         from hydindex.match.ms_ssim import COARSE_LEVELS, coarse_levels
 
-        file_ids, first_at, second_at = _positions(first, second)
-        pictures = self._files.coarse_pictures(file_ids, coarse_shape(self._shape))
+        file_ids, first_at, second_at = files_of_pairs(first, second)
+        pictures = self._files.coarse_pictures(file_ids, self._coarse_shape)
         standing = coarse_levels(pictures, first_at, second_at, self._threshold)
         self._counts.count_levels(COARSE_LEVELS, standing.entered)
         return standing
@@ -148,10 +138,10 @@ class Scorer:
         self, first: FileIds, second: FileIds, standing: Standing | None
     ) -> PendingBlock:
         scoring = self._executor()
-        # With more of them on their way, pictures would only wait in memory.
-        while len(self._running) >= scoring.blocks_ahead:
+        ahead = scoring.blocks_ahead  # with more on their way, pictures would only wait in memory
+        while len(self._running) >= ahead:
             wait([self._running.popleft()])
-        file_ids, first_at, second_at = _positions(first, second)
+        file_ids, first_at, second_at = files_of_pairs(first, second)
         block = PairBlock(
             packed=self._files.packed_pictures(file_ids),
             shape=self._shape,
@@ -167,7 +157,7 @@ class Scorer:
 
     def _executor(self) -> Scoring:
         if self._scoring is None:
-            self._scoring = self._held.enter_context(scoring_executor(self._config))
+            self._scoring = self.enter_context(scoring_executor(self._config))
         return self._scoring
 
     def _log_scores(self, block: PendingBlock, result: BlockScores) -> None:
@@ -177,11 +167,3 @@ class Scorer:
             a, b = self._files.hashes((int(first), int(second)))
             left_early = self._in_levels and score < self._threshold
             log.debug("score %s%.4f: %s %s", "at most " if left_early else "", score, a, b)
-
-
-def _positions(
-    first: FileIds, second: FileIds
-) -> tuple[FileIds, NDArray[np.intp], NDArray[np.intp]]:
-    """Give the files of some pairs, each once, and each pair by the positions of its files."""
-    file_ids, positions = np.unique(np.concatenate((first, second)), return_inverse=True)
-    return file_ids, positions[: len(first)], positions[len(first) :]

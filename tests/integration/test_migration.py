@@ -17,23 +17,21 @@ Then it was vacuumed.
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zstandard
-from conftest import Home, count, rows
-from sqlalchemy import Engine
+from conftest import Home, count, opened, rows
 
 from hydindex import clock
 from hydindex.config import Config
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
-from hydindex.index.database import open_database
 from hydindex.index.index import open_for_writing
 from hydindex.index.migrate import upgrade
 from hydindex.index.schema import REVISION
@@ -334,15 +332,6 @@ RECIPES = {
     "nothing cut off": {"centerFrac": 1.0},
     "a small part": {"fixedResize": [61, 33], "centerFrac": 0.5, "useMSSSIM": False},
 }
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Engine]:
-    engine = open_database(path)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def write_index_0001(path: Path, config: Config, thumbnails: list[bytes]) -> None:

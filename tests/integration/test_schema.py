@@ -19,7 +19,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnElement, Engine, event, select
+from conftest import opened
+from sqlalchemy import ColumnElement, event, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -32,7 +33,6 @@ from hydindex.errors import (
 )
 from hydindex.index import schema
 from hydindex.index.comparisons import ComparisonStore
-from hydindex.index.database import open_database
 from hydindex.index.index import Index, open_for_reading, open_for_writing
 from hydindex.index.migrate import MIGRATIONS_PACKAGE, upgrade
 from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail, hex_hashes
@@ -58,15 +58,6 @@ def index_file(path: Path) -> Path:
     with open_for_writing(path) as index:
         save_file(index)
     return path
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Engine]:
-    engine = open_database(path)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def query(path: Path, sql: str) -> list[Any]:

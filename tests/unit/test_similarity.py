@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
-from hydindex.config import Config
+from hydindex.config import Config, Device
 from hydindex.match import reference
 from hydindex.match.blocks import (
     BlockScores,
     DamagedPictureError,
-    Device,
     NoSuchDeviceError,
     PairBlock,
     block_rows,
