@@ -29,11 +29,12 @@ class Request:
 class ClientApi:
     """Answers requests out of a client's memory; one at a time, which is the caller's business."""
 
-    def __init__(self, state: ClientState, hydrus_version: int) -> None:
-        api_version = 94 if hydrus_version < _FIRST_VERSION_WITH_API_95 else 95
-        self._json = JsonReplies(api_version, hydrus_version)
+    def __init__(self, state: ClientState) -> None:
+        version = state.hydrus_version
+        api_version = 94 if version < _FIRST_VERSION_WITH_API_95 else 95
+        self._json = JsonReplies(api_version, version)
         self._state = state
-        self.server_name = f"client api/{api_version} ({hydrus_version})"
+        self.server_name = f"client api/{api_version} ({version})"
 
     def answer(self, request: Request) -> Reply:
         """Carry a request out, or tell why not."""

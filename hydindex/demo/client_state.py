@@ -33,13 +33,12 @@ class ClientState:
     """The memory of one client; a file's `file_id` counts from 1 in the order of import.
 
     `posted_rows` holds, in order, the two hashes of every potential that was posted, kept or not.
+    `hydrus_version` may change: a client that was updated remembers what it did before.
     """
 
     def __init__(self, hydrus_version: int) -> None:
-        takes_all = hydrus_version != _VERSION_WITHOUT_VIDEO_POTENTIALS
-        self.relationships = Relationships(
-            (lambda _king: True) if takes_all else self._has_perceptual_hash
-        )
+        self.hydrus_version = hydrus_version
+        self.relationships = Relationships(self._takes_potentials)
         self.posted_rows: list[tuple[str, str]] = []
         self._files: dict[str, HydrusFile] = {}
         self._places: dict[str, Place] = {}
@@ -120,6 +119,10 @@ class ClientState:
         """
         on_disk = self.visible_in(services.LOCAL_STORAGE)
         return frozenset(pair for pair in self.relationships.potentials if all(map(on_disk, pair)))
+
+    def _takes_potentials(self, king: str) -> bool:
+        takes_all = self.hydrus_version != _VERSION_WITHOUT_VIDEO_POTENTIALS
+        return takes_all or self._has_perceptual_hash(king)
 
     def _has_perceptual_hash(self, file_hash: str) -> bool:
         file = self._files.get(file_hash)

@@ -4,7 +4,8 @@ import socket
 import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from ssl import SSLContext
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +26,18 @@ class HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, port: int, server_name: str, respond: Callable[[Request], Reply | None]
+        self,
+        port: int,
+        server_name: str,
+        respond: Callable[[Request], Reply | None],
+        tls: SSLContext | None = None,
     ) -> None:
         super().__init__((LOOPBACK, port), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.name_in_header = server_name
         self.respond = respond
+        self.stopping = Event()
         self._connections: set[socket.socket] = set()
         self._thread = Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True)
 
@@ -39,6 +47,7 @@ class HttpServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Stop listening, and hang up on those who hold a connection open."""
+        self.stopping.set()
         self.shutdown()
         self._thread.join()
         for connection in list(self._connections):
@@ -75,6 +84,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._respond()
 
+    def finish(self) -> None:
+        """Let go of the connection, also where the other side hung up in mid-reply."""
+        try:
+            super().finish()
+        finally:
+            self.rfile.close()
+
     def _respond(self) -> None:
         target = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -85,12 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             _hang_up(self.connection)
             return
+        self.server.stopping.wait(reply.silence_s)
         self.send_response(reply.status)
         if reply.content_type is not None:
             self.send_header("Content-Type", reply.content_type)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
+        if "Content-Length" not in reply.headers:
+            self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)
 

@@ -8,12 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply; with an empty body it carries no content type."""
+    """An HTTP reply, sent after `silence_s`; with an empty body it carries no content type.
+
+    A `Content-Length` among the headers, right or wrong, takes the place of the true one.
+    """
 
     status: int = 200
     body: bytes = b""
     content_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    silence_s: float = 0.0
 
 
 class Refusal(Exception):

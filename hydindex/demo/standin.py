@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ssl import SSLContext
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -34,29 +35,36 @@ class StandIn:
     It keeps its memory, log and port when the block is left, and may be entered again: a
     client that was shut down and started.
 
-    `faults` is asked about every request and may put a `Fault` in its way (see
-    `hydindex.demo.faults`). One limit is its own: a request line over 64 KiB is answered 414,
-    where Hydrus takes up to 2 MB.
+    With `tls` it speaks https. `faults` is asked about every request and may put a `Fault` in its
+    way (see `hydindex.demo.faults`). One limit is its own: a request line over 64 KiB is answered
+    414, where Hydrus takes up to 2 MB.
     """
 
     FULL_KEY = access.FULL_KEY
     SEARCH_ONLY_KEY = access.SEARCH_ONLY_KEY
     SEARCH_AND_RELATIONSHIPS_KEY = access.SEARCH_AND_RELATIONSHIPS_KEY
 
-    def __init__(self, files: Iterable[HydrusFile] = (), *, hydrus_version: int = 681) -> None:
-        self.url = f"http://{LOOPBACK}"
+    def __init__(
+        self,
+        files: Iterable[HydrusFile] = (),
+        *,
+        hydrus_version: int = 681,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}"
         self.port = 0
         self.faults: FaultHook = lambda _method, _path, _nth: None
         self._state = ClientState(hydrus_version)
-        self._api = ClientApi(self._state, hydrus_version)
+        self._api = ClientApi(self._state)
         self._lock = Lock()
         self._log: list[LoggedRequest] = []
         self._arrived: Counter[tuple[str, str]] = Counter()
+        self._tls = tls
         self._server: HttpServer | None = None
         self.add(files)
 
     def __enter__(self) -> Self:
-        self._server = HttpServer(self.port, self._api.server_name, self._respond)
+        self._server = HttpServer(self.port, self._api.server_name, self._respond, self._tls)
         self._server.start()
         self.port = self._server.server_port
         return self
@@ -70,6 +78,14 @@ class StandIn:
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+    def become(self, hydrus_version: int) -> None:
+        """Be another version of Hydrus from the next request on, with the same memory."""
+        with self._lock:
+            self._state.hydrus_version = hydrus_version
+            self._api = ClientApi(self._state)
+            if self._server is not None:
+                self._server.name_in_header = self._api.server_name
 
     def add(self, files: Iterable[HydrusFile]) -> None:
         """Import files, which get the next file ids."""
