@@ -131,6 +131,20 @@ class Network(Section):
     backoff_factor: float = Field(0.5, ge=0.0, le=60.0)
 
 
+class Tls(Section):
+    """How an https address proves that it is the client."""
+
+    verify: bool = True
+    ca_bundle: Annotated[str, StringConstraints(min_length=1)] | None = None
+    server_name: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _verifies_what_it_names(self) -> "Tls":
+        if not self.verify and (self.ca_bundle or self.server_name):
+            raise ValueError("ca_bundle and server_name have no effect while verify is false")
+        return self
+
+
 class Compare(Section):
     """Where pairs are scored."""
 
@@ -145,10 +159,11 @@ class Compare(Section):
         return value
 
 
-class IndexLocation(Section):
-    """Where the index lies; relative paths count from the folder of the config."""
+class IndexFile(Section):
+    """Where the index lies, and what it may give up."""
 
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
+    forget_gone_days: int | None = Field(None, ge=1, le=36_500)
 
     @field_validator("path")
     @classmethod
@@ -178,13 +193,15 @@ class Config(Section):
     post: Post = Post()
     timeouts: Timeouts = Timeouts()
     network: Network = Network()
+    tls: Tls = Tls()
     compare: Compare = Compare()
-    index: IndexLocation = IndexLocation()
+    index: IndexFile = IndexFile()
     ssim_parallel: Any = None
 
     @field_validator("api_url")
     @classmethod
     def _is_an_http_address(cls, value: str) -> str:
+        value = value.strip()
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError('must be an address like "http://127.0.0.1"')
@@ -194,9 +211,9 @@ class Config(Section):
             parts.hostname.encode("idna")
         except UnicodeError:
             raise ValueError(f"has no valid host name: {parts.hostname}") from None
-        if parts.username or parts.query or parts.fragment:
+        if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"[\s;,]", value):
             raise ValueError("must be just scheme and host")
-        return value.rstrip("/")
+        return parts._replace(scheme=parts.scheme.lower()).geturl().rstrip("/")
 
     @property
     def base_url(self) -> str:
@@ -282,11 +299,37 @@ def load(path: Path) -> Config:
 
 def index_path(config: Config, config_path: Path) -> Path:
     """Where the index lies: `index.path`, or hydindex.db beside the config."""
+    # By its own name, because the lock is beside it.
+    return _beside(config_path, config.index.path or "hydindex.db", "index.path").resolve()
+
+
+def trusted_certificates(config: Config, config_path: Path) -> bool | str:
+    """Which certificates an https address may have: those of a file, any sound one, or any at all.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds none.
+    """
+    if config.tls.ca_bundle is None:
+        return config.tls.verify
+    import ssl
+
+    path = _beside(config_path, config.tls.ca_bundle, "tls.ca_bundle")
     try:
-        name = Path(config.index.path or "hydindex.db").expanduser()
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:  # among them ssl.SSLError
+        raise ConfigError(
+            f"tls.ca_bundle names no file of certificates: {path}: {error}",
+            "Name one (PEM), such as client.crt in Hydrus's database folder.",
+        ) from None
+    return str(path)
+
+
+def _beside(config_path: Path, name: str, key: str) -> Path:
+    """Find a file that the config names; a relative path counts from the config's folder."""
+    try:
+        return config_path.absolute().parent / Path(name).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"index.path: {error}", "Name a folder that exists.") from None
-    return config_path.absolute().parent / name
+        raise ConfigError(f"{key}: {error}", "Name a folder that exists.") from None
 
 
 def _parse_json(text: str, path: Path) -> dict[str, Any]:
@@ -294,7 +337,7 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
         seen = dict(items)
         if len(seen) < len(items):
             names = [name for name, _ in items]
-            repeated = next(name for name in names if names.count(name) > 1)
+            repeated = _unless_a_key(next(name for name in names if names.count(name) > 1))
             raise ConfigError(f'The config {path} sets "{repeated}" twice', "Keep one of the two.")
         return seen
 
@@ -323,11 +366,16 @@ def _describe(problem: Mapping[str, Any]) -> str:
     names = [str(part) for part in place if isinstance(part, int) or part in _ALL_KEY_PARTS]
     name = ".".join(names)
     if problem["type"] == "extra_forbidden":
-        unknown = ".".join(str(part) for part in place)
+        unknown = _unless_a_key(".".join(str(part) for part in place))
         close = difflib.get_close_matches(unknown, _ALL_KEYS, n=1, cutoff=0.0)
         return f'unknown key "{unknown}"; the nearest known one is "{close[0]}"'
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def _unless_a_key(name: str) -> str:
+    """Give a name as it is to be shown: perhaps an access key was pasted in the wrong place."""
+    return re.sub("[0-9a-fA-F]{64}", "[64 hexadecimal digits]", name)
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

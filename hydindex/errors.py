@@ -98,10 +98,23 @@ class IndexTooNew(HydindexError):
 
 
 class IndexUnusable(HydindexError):
-    """SQLite cannot read or write the index: damaged, read-only, or the disk is full."""
+    """SQLite cannot read or write the index: read-only, no room on the disk, no index at all."""
 
     kind = "index_unusable"
     exit_code = ExitCode.INDEX
+
+
+class IndexDamaged(IndexUnusable):
+    """The index holds what SQLite cannot have written."""
+
+    kind = "index_damaged"
+
+    def __init__(self, path: object, cause: str) -> None:
+        super().__init__(
+            f"The index {path} is damaged: {cause}",
+            "Run hydindex repair: it saves what can be saved, the record of posted pairs first. "
+            "Do not delete the index: pairs that Hydrus already knows might be posted again.",
+        )
 
 
 class ClusterLost(HydindexError):
@@ -112,13 +125,16 @@ class ClusterLost(HydindexError):
 
 
 class Interrupted(HydindexError):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C, or the system asked the process to end."""
 
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
-    def __init__(self) -> None:
-        super().__init__("Stopped", "What was done is kept; the next run goes on from there.")
+    def __init__(self, done: str = "") -> None:
+        super().__init__(
+            f"Stopped: {done}" if done else "Stopped",
+            "What was done is kept; the next run goes on from there.",
+        )
 
 
 class UnexpectedError(HydindexError):

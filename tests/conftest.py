@@ -3,19 +3,17 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from hydindex import cli
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
-from hydindex.index.database import open_database
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
@@ -59,6 +57,7 @@ class Home:
             if isinstance(value, dict):
                 value = {**self._values.get(key, {}), **value}
             self._values[key] = value
+        self.config.touch(mode=0o600)
         self.config.write_text(json.dumps(self._values), encoding="utf-8")
 
     def replace_config(self, values: dict[str, Any], client: StandIn) -> None:
@@ -88,10 +87,23 @@ class Home:
         assert outcome.json["exit_code"] == expect
         return outcome.json
 
+    def forget(self) -> None:
+        """Remove the index and its copies."""
+        for path in self.folder.glob("hydindex.db*"):
+            path.unlink()
+
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Look into the index, or change it behind hydindex's back."""
         with closing(sqlite3.connect(self.index)) as connection, connection:
             return connection.execute(statement).fetchall()
+
+    def scores(self) -> dict[tuple[str, str], float]:
+        """Give the scores of the pairs of the index, by the files' hashes in order."""
+        rows = self.sql(
+            "SELECT hex(low.sha256), hex(high.sha256), score FROM pair "
+            "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
+        )
+        return {(min(a, b), max(a, b)): score for a, b, score in rows}
 
     def pairs(self, *states: str) -> set[frozenset[str]]:
         """Give the pairs of the index that are in these states, by the files' hashes."""
@@ -132,16 +144,6 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
         client.__exit__(None, None, None)
 
 
-@contextmanager
-def opened(index: Path) -> Iterator[Engine]:
-    """Open an index file as hydindex does, past its locks and stores."""
-    engine = open_database(index)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
 def rows(client: StandIn) -> list[frozenset[str]]:
     """Every pair that a client was ever sent, repetitions included."""
     return [frozenset(row) for row in client.posted_rows]
@@ -152,10 +154,10 @@ def count(client: StandIn, path: str) -> int:
     return sum(request.path.endswith(path) for request in client.requests)
 
 
-def fetched(client: StandIn) -> set[str]:
-    """The file ids whose thumbnails were asked for since the log was last cleared."""
+def fetched(client: StandIn, *, since: int = 0) -> set[str]:
+    """The file ids whose thumbnails were asked for, since a request or the last clearing."""
     return {
         request.query["file_id"]
-        for request in client.requests
+        for request in client.requests[since:]
         if request.path.endswith("/thumbnail") and "file_id" in request.query
     }

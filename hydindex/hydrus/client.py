@@ -1,19 +1,22 @@
 """Speaks Hydrus's Client API. Nothing of `requests` leaves this module, its errors neither."""
 
 import json
+import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 from tenacity import (
+    RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
+    sleep_using_event,
     wait_exponential,
     wait_random,
 )
@@ -24,6 +27,7 @@ from hydindex.errors import (
     HydrusRejected,
     HydrusUnreachable,
 )
+from hydindex.hydrus.patience import Patience
 from hydindex.hydrus.replies import (
     AccessKey,
     ApiVersion,
@@ -43,6 +47,13 @@ FILES_PER_REQUEST: Final = 256
 PERMISSIONS: Final = {3: "search for and fetch files", 8: "edit file relationships"}
 READ_ATTEMPTS: Final = 4
 LONGEST_BACKOFF_S: Final = 30.0
+# A client that listens takes up a connection at once, however busy it is.
+CONNECT_TIMEOUT_S: Final = 10.0
+LONGEST_ERROR_TEXT: Final = 300
+# A search that finds a million files is answered with 76 MB.
+_LARGEST_ANSWER_BYTES: Final = 1 << 30
+_LARGEST_THUMBNAIL_BYTES: Final = 64 << 20
+_CHUNK_BYTES: Final = 1 << 20
 
 # The one file domain in which no relationship is hidden, by the key that it has in every client.
 # In the default domain a pair cannot be seen while the king of either group lies in the trash, and
@@ -56,8 +67,13 @@ _IMPOSSIBLE_SHA256: Final = "0" * 64
 class HydrusClient:
     """One Hydrus client, spoken to with one access key. Safe to use from several threads.
 
-    Reads are tried again with growing, jittered pauses. A write is sent once: whether to send it
-    again is for the caller to decide, who has read back what became of it.
+    Reads are tried again with growing, jittered pauses, while the patience of the run lasts. A
+    write is sent once: whether to send it again is for the caller to decide, who has read back
+    what became of it. No redirect is followed, and nothing that is said holds the key.
+
+    `verify` is whether to check the certificate of an https address, or the path of a file (PEM)
+    with those to trust; `server_name` is the name that it is made out to, where that is not the
+    host of the address.
 
     Every method may raise HydrusUnreachable (no answer, or a 5xx), HydrusAccessDenied (the key),
     HydrusRejected (400, 404) and HydrusBadReply (an answer that no Hydrus client gives).
@@ -73,21 +89,35 @@ class HydrusClient:
         post_timeout_s: float = 60.0,
         connections: int = 8,
         backoff_s: float = 0.5,
+        verify: bool | str = True,
+        server_name: str | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._base_url = base_url
+        self._access_key = access_key
+        self._verify = verify
+        self._patience = patience or Patience()
+        self._closed = threading.Event()
         self._api_timeout_s = api_timeout_s
         self._thumbnail_timeout_s = thumbnail_timeout_s
         self._post_timeout_s = post_timeout_s
-        self._session = requests.Session()
-        # A client on this machine is never behind a proxy, which would be handed the key.
-        self._session.trust_env = not _is_loopback(urlsplit(base_url).hostname or "")
+        if verify is False:
+            # Whoever switched that off has been told; urllib3 would tell again at every request.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self._session = _Session()
+        # No proxy is handed the key, and no certificates count but those of the config, whatever
+        # the environment says.
+        self._session.trust_env = False
+        self._session.headers["Accept-Encoding"] = "identity"
         self._session.headers["Hydrus-Client-API-Access-Key"] = access_key
-        adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=connections, pool_block=True))
+        secure = _TlsAdapter(server_name, pool_maxsize=connections, pool_block=True)
+        self._session.mount("https://", secure)
         self._retrying = Retrying(
-            stop=stop_after_attempt(READ_ATTEMPTS),
+            stop=self._is_to_stop,
             wait=wait_exponential(backoff_s, LONGEST_BACKOFF_S) + wait_random(0, backoff_s),
+            sleep=sleep_using_event(self._closed),
+            before_sleep=self._count_pause,
             retry=retry_if_exception_type(HydrusUnreachable),
             reraise=True,
         )
@@ -101,6 +131,7 @@ class HydrusClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._closed.set()  # wakes the threads that pause before they try again
         self._session.close()
 
     def version(self) -> int:
@@ -116,11 +147,11 @@ class HydrusClient:
         try:
             key = self._read(AccessKey, "/verify_access_key")
         except HydrusRejected as error:  # a key that is not hexadecimal is a 400
-            raise _denied(error.message) from None
+            raise self._denied(error.message) from None
         missing = PERMISSIONS.keys() - key.basic_permissions
         if missing and not key.permits_everything:
             names = ", ".join(f"'{PERMISSIONS[number]}' ({number})" for number in sorted(missing))
-            raise _denied(f"The access key '{key.name}' lacks the permission {names}")
+            raise self._denied(f"The access key '{key.name}' lacks the permission {names}")
 
     def search(self, tags: Sequence[str | Sequence[str]]) -> FoundFiles:
         """Find the files that carry all tags; an inner list is an OR group. The trash is left out.
@@ -171,6 +202,8 @@ class HydrusClient:
             }
             path = "/manage_file_relationships/get_file_relationships"
             found |= self._read(Relationships, path, query).file_relationships
+        if not found.keys() >= set(ordered):
+            raise self._bad_reply("it leaves out the relationships of some files")
         return Relationships(file_relationships=found)
 
     def post_potentials(self, pairs: Iterable[tuple[str, str]], *, merge: bool) -> None:
@@ -200,20 +233,50 @@ class HydrusClient:
         )
 
     def _thumbnail(self, query: Mapping[str, str]) -> bytes:
-        return self._retrying(
-            self._request, "GET", "/get_files/thumbnail", self._thumbnail_timeout_s, query
+        answer = self._get(
+            "/get_files/thumbnail", self._thumbnail_timeout_s, query, _LARGEST_THUMBNAIL_BYTES
         )
+        if not answer.content_type.startswith("image/"):
+            raise self._bad_reply(f"a thumbnail that is {answer.content_type or 'of no type'}")
+        return answer.content
 
     def _read(
         self, kind: type[ReplyT], path: str, query: Mapping[str, str] | None = None
     ) -> ReplyT:
-        content = self._retrying(self._request, "GET", path, self._api_timeout_s, query)
+        answer = self._get(path, self._api_timeout_s, query)
         try:
-            return kind.model_validate_json(content)
+            return kind.model_validate_json(answer.content)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise self._bad_reply(f"{first['msg']} ({path} {place})".strip()) from None
+
+    def _get(
+        self,
+        path: str,
+        timeout_s: float,
+        query: Mapping[str, str] | None,
+        largest_bytes: int = _LARGEST_ANSWER_BYTES,
+    ) -> "_Answer":
+        return self._retrying(self._try_to_get, path, timeout_s, query, largest_bytes)
+
+    def _try_to_get(
+        self, path: str, timeout_s: float, query: Mapping[str, str] | None, largest_bytes: int
+    ) -> "_Answer":
+        if self._patience.is_at_an_end:
+            raise self._unreachable("it failed so often that this run gives up")
+        if self._closed.is_set():
+            raise self._unreachable("the run is over")
+        with self._patience.tried():
+            return self._request("GET", path, timeout_s, query, largest_bytes=largest_bytes)
+
+    def _is_to_stop(self, state: RetryCallState) -> bool:
+        tried_enough = state.attempt_number >= READ_ATTEMPTS
+        return tried_enough or self._closed.is_set() or not self._patience.allows_retries
+
+    def _count_pause(self, state: RetryCallState) -> None:
+        if state.next_action is not None:
+            self._patience.lose(state.next_action.sleep)
 
     def _request(
         self,
@@ -222,63 +285,117 @@ class HydrusClient:
         timeout_s: float,
         query: Mapping[str, str] | None = None,
         body: Any = None,
-    ) -> bytes:
+        largest_bytes: int = _LARGEST_ANSWER_BYTES,
+    ) -> "_Answer":
         try:
-            response = self._session.request(
+            # The block gives the connection back, also where the body turns out to be unreadable.
+            with self._session.request(
                 method,
                 self._base_url + path,
                 params=query,
                 json=body,
-                timeout=timeout_s,
-                allow_redirects=False,  # the key must not follow to another host
-            )
+                timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+                verify=self._verify,
+                stream=True,
+            ) as response:
+                content = self._body(response, largest_bytes)
         except requests.exceptions.SSLError as error:
-            raise self._bad_reply(f"it has no encryption that can be trusted ({error})") from None
+            distrust = _distrust(error)
+            if distrust is None:  # it was cut off while the encryption was agreed on
+                raise self._unreachable(_cause(error, timeout_s)) from None
+            raise self._untrusted(distrust) from None
         except requests.RequestException as error:
             raise self._unreachable(_cause(error, timeout_s)) from None
         if response.status_code == 200:
-            return response.content
-        text = f"{_error_text(response)} ({response.status_code} at {path})"
+            return _Answer(content, response.headers.get("Content-Type", ""))
+        text = f"{_error_text(response, content)} ({response.status_code} at {path})"
         if response.status_code in (401, 403, 419):
-            raise _denied(f"Hydrus refuses: {text}")
+            raise self._denied(f"Hydrus refuses: {text}")
         if response.status_code >= 500:
             raise self._unreachable(text)
         if response.status_code in (400, 404):
-            raise HydrusRejected(f"Hydrus rejects a request: {text}", "See Hydrus's own log.")
+            raise HydrusRejected(
+                f"Hydrus rejects a request: {self._clean(text)}", "See Hydrus's own log."
+            )
+        if "Location" in response.headers:
+            raise self._bad_reply(f"a redirect at {path}, which hydindex does not follow")
         raise self._bad_reply(f"status {response.status_code} at {path}")
+
+    def _body(self, response: requests.Response, largest_bytes: int) -> bytes:
+        """Read what comes, up to a limit: a few bytes may unpack to more than the memory holds."""
+        content = bytearray()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > largest_bytes:
+                raise self._bad_reply(f"an answer of more than {largest_bytes >> 20} MB")
+        return bytes(content)
+
+    def _clean(self, text: str) -> str:
+        """Make of what others say a line that can be shown: never the key."""
+        without_key = re.sub(re.escape(self._access_key), "[the access key]", text, flags=re.I)
+        first_line = without_key.strip().partition("\n")[0]
+        shown = first_line[:LONGEST_ERROR_TEXT]
+        return "".join(each if each.isprintable() else "?" for each in shown)
+
+    def _denied(self, what: str) -> HydrusAccessDenied:
+        return HydrusAccessDenied(
+            self._clean(what),
+            "In Hydrus: services > review services > client api; the key needs 'search for and "
+            "fetch files' and 'edit file relationships', and belongs into api_key.",
+        )
 
     def _unreachable(self, cause: str) -> HydrusUnreachable:
         return HydrusUnreachable(
-            f"Hydrus did not answer at {self._base_url}: {cause}",
+            f"Hydrus did not answer at {self._base_url}: {self._clean(cause)}",
             "Is the client running, and its Client API switched on (services > manage services > "
             "client api)? Do api_url and api_port name it?",
         )
 
+    def _untrusted(self, what: str) -> HydrusBadReply:
+        return HydrusBadReply(
+            f"The encryption of {self._base_url} cannot be trusted: {what}",
+            "Hydrus's own certificate is self-signed and made out to localhost: put the path of "
+            "its client.crt into tls.ca_bundle, and localhost into tls.server_name. If the Client "
+            "API does not use https, begin api_url with http.",
+        )
+
     def _bad_reply(self, what: str) -> HydrusBadReply:
         return HydrusBadReply(
-            f"What answers at {self._base_url} is not a Hydrus client as hydindex knows it: {what}",
+            f"What answers at {self._base_url} is not a Hydrus client as hydindex knows it: "
+            f"{self._clean(what)}",
             "Do api_url (http or https?) and api_port name the Client API, and nothing else?",
         )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came with status 200."""
+
+    content: bytes
+    content_type: str
 
 
-def _denied(message: str) -> HydrusAccessDenied:
-    return HydrusAccessDenied(
-        message,
-        "In Hydrus: services > review services > client api; the key needs 'search for and fetch "
-        "files' and 'edit file relationships', and belongs into api_key.",
-    )
+class _Session(requests.Session):
+    """Follows no redirect: the key must not get to another host. Nor does it read whereto."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Say that there is none."""
+
+
+class _TlsAdapter(HTTPAdapter):
+    """Connects; a certificate may be made out to another name than the host of the address."""
+
+    def __init__(self, server_name: str | None, **settings: Any) -> None:
+        self._server_name = server_name
+        super().__init__(**settings)
+
+    def init_poolmanager(self, *sizes: Any, **settings: Any) -> None:
+        super().init_poolmanager(*sizes, **settings, assert_hostname=self._server_name)
 
 
 def _cause(error: requests.RequestException, timeout_s: float) -> str:
     """Say in a few words why no answer came; `requests` itself says it in lines of nested names."""
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"no answer within {timeout_s:g} s"
     if "refused" in str(error):
         return "connection refused"
@@ -287,9 +404,21 @@ def _cause(error: requests.RequestException, timeout_s: float) -> str:
     return type(error).__name__
 
 
-def _error_text(response: requests.Response) -> str:
+def _error_text(response: requests.Response, content: bytes) -> str:
     """Read Hydrus's own words out of an error reply, where it has any."""
     try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(content)["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return response.reason or "no reason given"
+
+
+def _distrust(error: requests.exceptions.SSLError) -> str | None:
+    """Say why an encryption is not to be trusted; None where it only was cut off."""
+    text = str(error)
+    if found := re.search("certificate verify failed: ([^()]+)", text):
+        return found[1].strip()
+    if "doesn't match" in text:
+        return "its certificate is made out to another name"
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        return "it does not speak https at all"
+    return None

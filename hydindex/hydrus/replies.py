@@ -51,7 +51,7 @@ class SearchResult(Reply):
 class Metadata(Reply):
     """/get_files/file_metadata: the rows are checked one by one, so that a bad one costs itself."""
 
-    metadata: list[dict[str, Any]]
+    metadata: list[Any]
 
     def files(self) -> list[RemoteFile]:
         """Give every row that describes a file; a row that makes no sense is left out."""
@@ -115,9 +115,7 @@ class Relationships(Reply):
 
     def related(self, a: str, b: str) -> bool:
         """Whether Hydrus relates two files in any way, directly or through their groups."""
-        one, two = self.file_relationships.get(a), self.file_relationships.get(b)
-        if one is None or two is None:
-            return False
+        one, two = self.file_relationships[a], self.file_relationships[b]
         return (
             one.king == two.king
             or not one.partners.isdisjoint((b, two.king))
@@ -125,7 +123,7 @@ class Relationships(Reply):
         )
 
 
-def _valid_rows(rows: Iterable[dict[str, Any]]) -> Iterable[MetadataRow]:
+def _valid_rows(rows: Iterable[Any]) -> Iterable[MetadataRow]:
     for row in rows:
         try:
             yield MetadataRow.model_validate(row)

@@ -5,7 +5,12 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from hydindex.errors import HydrusAccessDenied, HydrusRejected, HydrusUnreachable
+from hydindex.errors import (
+    HydrusAccessDenied,
+    HydrusBadReply,
+    HydrusRejected,
+    HydrusUnreachable,
+)
 from hydindex.hydrus.client import HydrusClient
 from hydindex.model import FoundFile, NotFetched, RemoteFile, Thumbnail, Unusable
 
@@ -46,21 +51,25 @@ class ThumbnailSource:
                 return [NotFetched(files[0], error.message)]
             middle = len(files) // 2
             return self.describe(files[:middle]) + self.describe(files[middle:])
-        return [
-            found.get(file.sha256) or NotFetched(file, "Hydrus gave no usable metadata for it")
-            for file in files
-        ]
+        return [_described(file, found.get(file.sha256)) for file in files]
 
     def thumbnail(self, file: RemoteFile) -> Thumbnail | Unusable | NotFetched:
         """Fetch the thumbnail of a file, and tell it from a placeholder."""
         try:
             picture = self._client.thumbnail(file.hydrus_id)
-        except (HydrusRejected, HydrusUnreachable) as error:
+        except (HydrusRejected, HydrusUnreachable, HydrusBadReply) as error:
             self._client.version()  # raises where the whole client is gone: no file is to blame
             return NotFetched(file.found(), error.message)
         if _digest(picture) in self._placeholders:
             return Unusable(file, "Hydrus has no thumbnail for it and served a placeholder")
         return Thumbnail(file, picture)
+
+
+def _described(file: FoundFile, row: RemoteFile | None) -> RemoteFile | NotFetched:
+    # By another id, another file's thumbnail would be fetched for this one.
+    if row is None or row.hydrus_id != file.hydrus_id:
+        return NotFetched(file, "Hydrus gave no usable metadata for it")
+    return row
 
 
 def _placeholder_of(client: HydrusClient) -> set[str]:

@@ -1,0 +1,228 @@
+"""The access key: it opens a library, and is written nowhere but in the config."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from conftest import Home, Outcome
+
+from hydindex.config import PLACEHOLDER_KEY, load
+from hydindex.demo.faults import Fault, refuse
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.replies import Refusal, Reply
+from hydindex.demo.standin import StandIn
+from hydindex.exposure import exposures
+
+Serve = Callable[..., StandIn]
+
+KEY = StandIn.SEARCH_AND_RELATIONSHIPS_KEY
+TRACES = [KEY.encode(), KEY.upper().encode(), bytes.fromhex(KEY), KEY[:16].encode()]
+
+# What a careless proxy answers: the request it did not like, headers included.
+ECHO = f"Bad header: Hydrus-Client-API-Access-Key: {KEY}"
+TROUBLES = {
+    "none": lambda *_: None,
+    "the key is refused": lambda *_: refuse(403),
+    "an error that quotes the key": lambda *_: Fault(
+        carried_out=False, instead=Refusal(400, "BadRequest", ECHO)
+    ),
+    "a page that quotes the key": lambda *_: Fault(
+        carried_out=False, instead=Reply(200, f"<p>{ECHO}".encode(), "text/html")
+    ),
+    "a server error that quotes the key": lambda *_: Fault(
+        carried_out=False, instead=Reply(500, json.dumps({"error": ECHO}).encode())
+    ),
+    "a redirect": lambda *_: Fault(
+        carried_out=False,
+        instead=Reply(302, headers={"Location": f"http://127.0.0.1:1/?key={KEY}"}),
+    ),
+    "dropped": lambda *_: Fault(carried_out=False, instead=None),
+    "thumbnails that quote the key": lambda _method, path, _nth: (
+        Fault(carried_out=False, instead=Reply(200, ECHO.encode(), "image/jpeg"))
+        if path.endswith("thumbnail")
+        else None
+    ),
+    "a type of thumbnail that quotes the key": lambda _method, path, _nth: (
+        Fault(carried_out=False, instead=Reply(200, b"", f"text/{KEY}"))
+        if path.endswith("thumbnail")
+        else None
+    ),
+    "a key by the name of the key": lambda _method, path, _nth: (
+        Fault(
+            carried_out=False,
+            instead=Reply(200, json.dumps({"name": KEY, "basic_permissions": []}).encode()),
+        )
+        if path.endswith("verify_access_key")
+        else None
+    ),
+    "relationships of the key": lambda _method, path, _nth: (
+        Fault(
+            carried_out=False,
+            instead=Reply(200, json.dumps({"file_relationships": {KEY.upper(): 0}}).encode()),
+        )
+        if path.endswith("get_file_relationships")
+        else None
+    ),
+}
+
+
+def traces_in(*contents: bytes) -> list[bytes]:
+    return [trace for trace in TRACES for content in contents if trace in content]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_the_key_stands_in_no_output_and_no_file_but_the_config(
+    home: Home, serve: Serve, library: list[HydrusFile], trouble: Callable[..., Fault | None]
+) -> None:
+    client = serve(library)
+    home.update("--dry-run")
+    client.faults = trouble
+    home.run("update", "-v", "--json")
+    home.configure(preprocessing={"preBlurSigma": 0.9})
+    ended: list[Outcome] = [
+        home.run("update", "-v"),
+        home.run("rebuild", "-v", "--refetch"),
+        home.run("rebuild", "-v"),
+        home.run("update", "-v"),
+        home.run("stats", "--json"),
+        home.run("stats"),
+        home.run("export-posted"),
+        home.run("repair"),
+    ]
+    printed = [text.encode() for outcome in ended for text in (outcome.out, outcome.err)]
+    files = [each for each in home.folder.iterdir() if each != home.config]
+    assert {each.suffix for each in files} >= {".db", ".bak"}
+    stored = [each.read_bytes() for each in files]
+    assert traces_in(*printed, *stored) == []
+
+
+@pytest.mark.parametrize("broken", ["{0}\n", "Key {0}", "{0}\u00e9", '{0}", "api_port": "'])
+def test_a_key_that_is_no_key_is_not_repeated(home: Home, serve: Serve, broken: str) -> None:
+    serve([])
+    for text in (
+        json.dumps({"api_key": broken.format(KEY)}),
+        '{"api_key": "' + broken.format(KEY) + '"',
+        json.dumps({"api_key": [broken.format(KEY)]}),
+    ):
+        home.config.write_text(text, encoding="utf-8")
+        outcome = home.run("update", "-v", "--json")
+        assert outcome.exit_code in (2, 3)
+        assert traces_in(outcome.out.encode(), outcome.err.encode()) == []
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[HTTPServer, list[str]]]:
+    """Another host, and the keys that it was sent."""
+    seen: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(str(self.headers.get("Hydrus-Client-API-Access-Key")))
+            self.send_error(404)
+
+        do_POST = do_GET  # noqa: N815 - so http.server names it
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server, seen
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(
+    home: Home,
+    serve: Serve,
+    library: list[HydrusFile],
+    elsewhere: tuple[HTTPServer, list[str]],
+    status: int,
+) -> None:
+    server, seen = elsewhere
+    to = Reply(status, headers={"Location": f"http://127.0.0.1:{server.server_port}/api_version"})
+    client = serve(library)
+    for path in ("/api_version", "/thumbnail", "/set_file_relationships"):
+        client.faults = lambda _method, asked, _nth, path=path: (
+            Fault(carried_out=False, instead=to) if asked.endswith(path) else None
+        )
+        outcome = home.run("update", "--json")
+        assert outcome.exit_code == 3
+        assert outcome.json["error"]["kind"] == "hydrus_bad_reply"
+        assert "redirect" in outcome.json["error"]["message"]
+    assert seen == []
+
+
+# Who may see it
+
+
+def exposed(path: Path, **values: object) -> str:
+    path.write_text(json.dumps({"api_key": KEY, **values}), encoding="utf-8")
+    return "\n".join(exposures(load(path), path))
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "hydrus_config.json"
+    path.touch(mode=0o600)
+    return path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such permissions here")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
+def test_a_config_with_a_key_that_others_can_read_is_told(
+    config_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_path.chmod(mode)
+    can_be_read = bool(mode & 0o044)
+    assert ("chmod 600" in exposed(config_path)) == can_be_read
+    assert exposed(config_path, api_key=PLACEHOLDER_KEY) == ""
+    # Which key is used is one question, which stands in the file another.
+    monkeypatch.setenv("HYDINDEX_API_KEY", KEY)
+    assert ("chmod 600" in exposed(config_path)) == can_be_read
+    assert exposed(config_path, api_key=PLACEHOLDER_KEY) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "is_told"),
+    [
+        ("http://127.0.0.1", False),
+        ("http://localhost", False),
+        ("http://[::1]", False),
+        ("http://10.1.2.3", False),
+        ("http://192.168.0.7", False),
+        ("http://172.20.0.2", False),
+        ("http://[fd00::7]", False),
+        ("http://169.254.1.1", False),
+        ("http://100.64.0.9", False),
+        ("http://8.8.8.8", True),
+        ("http://[2600::1]", True),
+        ("https://8.8.8.8", False),
+        ("http://no-such-host.invalid", False),
+    ],
+)
+def test_a_key_that_would_cross_the_internet_unencrypted_is_told(
+    config_path: Path, address: str, is_told: bool
+) -> None:
+    assert ("unencrypted" in exposed(config_path, api_url=address)) == is_told
+
+
+def test_a_certificate_that_is_not_looked_at_is_told(config_path: Path) -> None:
+    unverified = {"verify": False}
+    assert "tls.ca_bundle" in exposed(config_path, api_url="https://10.0.0.1", tls=unverified)
+    assert exposed(config_path, api_url="http://10.0.0.1", tls=unverified) == ""
+
+
+def test_a_run_says_who_may_see_the_key_and_goes_on(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    serve(library)
+    home.config.chmod(0o644)
+    outcome = home.run("update", "--quiet")
+    assert outcome.exit_code == 0
+    assert re.search(r"WARNING .*chmod 600", outcome.err)

@@ -1,0 +1,325 @@
+"""Whatever answers a request: `HydrusClient` gives what it promises, or raises a HydindexError."""
+
+import gc
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hydindex.demo.faults import Fault
+from hydindex.demo.replies import Reply
+from hydindex.demo.standin import StandIn
+from hydindex.errors import HydindexError, HydrusBadReply
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.replies import Relationships
+from hydindex.model import FoundFile, FoundFiles, RemoteFile, hex_hashes
+
+A, B = "a1" * 32, "b2" * 32
+VERSIONS = {"version": 94, "hydrus_version": 681}
+
+
+def _relatives(king: str, *potentials: str) -> dict[str, Any]:
+    kinds = {"0": list(potentials), "8": [], "1": [A], "3": []}
+    return {"is_king": True, "king": king, "king_is_on_file_domain": True, **kinds}
+
+
+def _row(file_id: int, sha256: str) -> dict[str, Any]:
+    size = {"size": 62_563, "width": 270, "height": 480, "duration": 8580, "num_frames": 103}
+    return {"file_id": file_id, "hash": sha256, "mime": "video/mp4", **size}
+
+
+# Each method: how it is called, and a valid answer.
+METHODS: dict[str, tuple[Callable[[HydrusClient], Any], Any]] = {
+    "version": (HydrusClient.version, VERSIONS),
+    "require_permissions": (
+        HydrusClient.require_permissions,
+        {"name": "k", "permits_everything": False, "basic_permissions": [3, 8], **VERSIONS},
+    ),
+    "search": (
+        lambda client: client.search(["system:filetype is video"]),
+        {"file_ids": [1, 2], "hashes": [A, B], **VERSIONS},
+    ),
+    "metadata": (
+        lambda client: client.metadata([FoundFile(1, A), FoundFile(2, B)]),
+        {"metadata": [_row(1, A), _row(2, B)], **VERSIONS},
+    ),
+    "relationships": (
+        lambda client: client.relationships([A, B]),
+        {"file_relationships": {A: _relatives(A, B), B: _relatives(B, A)}, **VERSIONS},
+    ),
+    "thumbnail": (lambda client: client.thumbnail(1), {}),
+    "placeholder": (HydrusClient.placeholder, {}),
+    "post_potentials": (lambda client: client.post_potentials([(A, B)], merge=True), {}),
+}
+
+
+def check_value(method: str, value: Any) -> None:
+    """What a method gives is of the type, and within the limits, that it promises."""
+    if method == "version":
+        assert type(value) is int
+    elif method == "search":
+        assert isinstance(value, FoundFiles)
+        assert len(value.hydrus_ids) == len(value.sha256) == len(set(value.sha256.tolist()))
+        assert all(len(each) == 64 for each in hex_hashes(value.sha256))
+    elif method == "metadata":
+        assert all(name == row.sha256 for name, row in value.items())
+        for row in value.values():
+            check_row(row)
+    elif method == "relationships":
+        assert isinstance(value, Relationships)
+        assert type(value.related(A, B)) is bool
+    elif method in ("thumbnail", "placeholder"):
+        assert type(value) is bytes
+    else:
+        assert value is None
+
+
+def check_row(row: RemoteFile) -> None:
+    assert type(row.hydrus_id) is int
+    assert len(bytes.fromhex(row.sha256)) == 32
+    assert row.mime is None or row.mime.encode() is not None
+    for count in (row.size_bytes, row.width_px, row.height_px, row.num_frames):
+        assert count is None or (type(count) is int and 0 <= count < 2**63)
+    assert row.duration_ms is None or (math.isfinite(row.duration_ms) and row.duration_ms >= 0)
+
+
+def check_message(error: HydindexError, key: str) -> None:
+    """One paragraph that can be read, printed and stored, and that does not hold the key."""
+    for text in (error.message, error.remedy):
+        assert 0 < len(text) <= 1000
+        assert text.isprintable(), text
+        text.encode()
+        assert key not in text
+
+
+# Random answers
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=20) | st.just("\ud800")
+ODD_NUMBERS = st.sampled_from(
+    [2**31, 2**63, -(2**63) - 1, 2**64, 10**400, 1e308, -0.0, math.nan, math.inf, -math.inf]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | ODD_NUMBERS
+    | TEXTS
+    | st.sampled_from([A, B, A.upper(), A[:-1], A + "\n", "0" * 64, "video/mp4", ""])
+)
+KEYS = TEXTS | st.sampled_from([A, B, "0", "king", "hash", "file_id", "error", "duration"])
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=8
+)
+
+Place = tuple[str | int, ...]
+
+
+def places(value: Any, here: Place = ()) -> Iterator[Place]:
+    """Every place in a reply, at every depth."""
+    yield here
+    steps = value if isinstance(value, dict) else range(len(value) if type(value) is list else 0)
+    for step in steps:
+        yield from places(value[step], (*here, step))
+
+
+def changed(reply: Any, place: Place, change: Callable[[Any, str | int], None]) -> Any:
+    """A copy of a reply with something done to one place: to a step into what holds it."""
+    holder = {"reply": deepcopy(reply)}
+    inner: Any = holder
+    steps: Place = ("reply", *place)
+    for step in steps[:-1]:
+        inner = inner[step]
+    change(inner, steps[-1])
+    return holder.get("reply")
+
+
+@st.composite
+def mutated_values(draw: st.DrawFn, valid: Any) -> Any:
+    """A valid reply of which some values are replaced or left out."""
+    reply = valid
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.sampled_from(list(places(reply))))
+        if draw(st.booleans()):
+            value = draw(VALUES)
+            reply = changed(reply, place, lambda inner, step, new=value: _put(inner, step, new))
+        else:
+            reply = changed(reply, place, lambda inner, step: inner.pop(step))
+    return reply
+
+
+def _put(inner: Any, step: str | int, value: Any) -> None:
+    inner[step] = value
+
+
+@st.composite
+def mutated_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Some bytes changed, something of its own spliced in, and the end cut off."""
+    damaged = bytearray(whole)
+    places_in_it = st.integers(0, max(0, len(damaged) - 1))
+    for at, value in draw(st.lists(st.tuples(places_in_it, st.integers(0, 255)), max_size=4)):
+        damaged[at : at + 1] = bytes([value])
+    start, end, to = [*sorted(draw(places_in_it) for _ in range(2)), draw(places_in_it)]
+    if draw(st.booleans()):
+        damaged[to:to] = damaged[start:end]
+    return bytes(damaged[: draw(places_in_it)] if draw(st.booleans()) else damaged)
+
+
+def deep(depth: int, inner: bytes, kind: int) -> bytes:
+    """JSON within JSON within JSON."""
+    opening, closing = [(b"[", b"]"), (b'{"a":', b"}"), (b'{"error":', b"}"), (b"[", b"")][kind]
+    return opening * depth + inner + closing * depth
+
+
+def bodies(valid: Any) -> st.SearchStrategy[bytes]:
+    """Answers of every kind to a request that has this valid one."""
+    as_bytes = json.dumps(valid).encode()
+    mutated = mutated_values(valid).map(lambda value: json.dumps(value).encode())
+    return st.one_of(
+        mutated,
+        mutated.flatmap(mutated_bytes),
+        mutated_bytes(as_bytes),
+        VALUES.map(lambda value: json.dumps(value).encode()),
+        st.binary(max_size=200),
+        st.builds(deep, st.integers(1, 100_000), st.just(as_bytes), st.integers(0, 3)),
+    )
+
+
+REFUSALS = st.sampled_from(
+    [201, 204, 206, 301, 302, 304, 307, 400, 401, 403, 404, 409, 418, 419, 429, 500, 502, 503, 599]
+)
+ERRORS = st.builds(lambda text: json.dumps({"error": text}).encode(), TEXTS | VALUES)
+LOCATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Location": st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30)
+        | st.sampled_from(["/", "//", "http://[", "http://a:b", "http://\xff", "x:" * 20])
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StandIn]:
+    with StandIn() as server:
+        yield server
+
+
+def check_answer(
+    server: StandIn, method: str, body: bytes, status: int = 200, headers: Mapping[str, str] = {}
+) -> HydindexError | None:
+    """Let a client be answered so; give the error that it raises, if any."""
+    # Headers as many proxies send them, not as Hydrus does.
+    reply = Reply(status, body, "application/json", {**headers, "Connection": "close"})
+    server.faults = lambda *_: Fault(carried_out=False, instead=reply)
+    server.clear_log()
+    ask, _ = METHODS[method]
+    with HydrusClient(f"{server.url}:{server.port}", server.FULL_KEY, backoff_s=0.0) as client:
+        try:
+            value = ask(client)
+        except HydindexError as error:
+            check_message(error, server.FULL_KEY)
+            return error
+        except Exception as error:
+            other = repr(error)
+        else:
+            check_value(method, value)
+            return None
+    gc.collect()  # what such an error has left open
+    raise AssertionError(other)
+
+
+FUZZED = settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(data=st.data())
+@FUZZED
+def test_any_answer_gives_a_value_or_an_error(
+    server: StandIn, method: str, data: st.DataObject
+) -> None:
+    _, valid = METHODS[method]
+    check_answer(server, method, data.draw(bodies(valid)))
+
+
+@given(
+    method=st.sampled_from(list(METHODS)),
+    body=bodies(VERSIONS) | ERRORS,
+    status=REFUSALS,
+    headers=LOCATIONS,
+)
+@settings(FUZZED, max_examples=300)
+def test_any_refusal_gives_a_readable_error(
+    server: StandIn, method: str, body: bytes, status: int, headers: dict[str, str]
+) -> None:
+    assert check_answer(server, method, body, status, headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        pytest.param(302, b"", {"Location": "\xe9"}, id="redirect that is not UTF-8"),
+        pytest.param(302, b"", {"Location": "http://["}, id="redirect to no address"),
+        pytest.param(400, b"[" * 100_000, {}, id="deep JSON"),
+        pytest.param(400, b'{"error": "Traceback:\\n  File"}', {}, id="several lines"),
+        pytest.param(400, b'{"error": "' + b"a " * 100_000 + b'"}', {}, id="endless text"),
+        pytest.param(400, b'{"error": "\\ud800"}', {}, id="lone surrogate"),
+    ],
+)
+def test_an_odd_refusal_gives_a_readable_error(
+    server: StandIn, status: int, body: bytes, headers: dict[str, str]
+) -> None:
+    assert check_answer(server, "version", body, status, headers)
+
+
+def test_a_body_that_cannot_be_unpacked_holds_no_connection(server: StandIn) -> None:
+    """Else the next request waits for a connection, and for ever."""
+    body = b"not gzip" * 100_000
+    reply = Reply(200, body, "application/json", {"Content-Encoding": "gzip"})
+    server.faults = lambda *_: Fault(carried_out=False, instead=reply)
+    address = f"{server.url}:{server.port}"
+    client = HydrusClient(address, server.FULL_KEY, backoff_s=0.0, connections=1)
+
+    def ask() -> None:
+        with client, suppress(HydindexError):
+            client.version()
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(3.0)
+    gc.collect()
+    assert not asking.is_alive()
+
+
+WRONG = [None, True, -7, 0.5, 2**63, math.nan, math.inf, "", "7", [], [None], {}, {"a": 1}]
+
+
+@pytest.mark.parametrize("method", [name for name, (_, valid) in METHODS.items() if valid])
+def test_any_wrong_value_in_any_place_gives_a_value_or_an_error(
+    server: StandIn, method: str
+) -> None:
+    _, valid = METHODS[method]
+    assert check_answer(server, method, json.dumps(valid).encode()) is None
+    errors = 0
+    for place in places(valid):
+        for wrong in WRONG:
+            reply = changed(valid, place, lambda inner, step, new=wrong: _put(inner, step, new))
+            errors += check_answer(server, method, json.dumps(reply).encode()) is not None
+    assert errors > len(WRONG)
+
+
+@pytest.mark.parametrize("wrong", [None, True, 681.5, "681", [681]])
+def test_types_are_exact(server: StandIn, wrong: Any) -> None:
+    reply = {**VERSIONS, "hydrus_version": wrong}
+    assert isinstance(check_answer(server, "version", json.dumps(reply).encode()), HydrusBadReply)

@@ -1,0 +1,62 @@
+"""What a client that fails may cost a run."""
+
+import pytest
+
+from hydindex.demo.faults import DROP_BEFORE_WORK, Fault, refuse
+from hydindex.demo.standin import StandIn
+from hydindex.errors import HydrusRejected, HydrusUnreachable
+from hydindex.hydrus.client import READ_ATTEMPTS, HydrusClient
+from hydindex.hydrus.patience import Patience
+
+
+def tries(server: StandIn, patience: Patience, *, backoff_s: float = 0.0) -> int:
+    """How often a read is sent that gets no answer."""
+    server.clear_log()
+    address = f"{server.url}:{server.port}"
+    with (
+        HydrusClient(address, server.FULL_KEY, backoff_s=backoff_s, patience=patience) as client,
+        pytest.raises(HydrusUnreachable),
+    ):
+        client.thumbnail(1)
+    return len(server.requests)
+
+
+@pytest.mark.parametrize("fault", [refuse(500), refuse(503), DROP_BEFORE_WORK])
+def test_a_read_is_tried_again_while_patience_lasts(fault: Fault) -> None:
+    with StandIn() as server:
+        server.faults = lambda *_: fault
+        patience = Patience(retry_s=10.0, give_up_s=20.0)
+        assert tries(server, patience) == READ_ATTEMPTS
+        patience.lose(10.0)
+        assert tries(server, patience) == 1
+        patience.lose(10.0)
+        assert tries(server, patience) == 0
+
+
+def test_pauses_and_failing_requests_use_it_up_and_answers_do_not() -> None:
+    with StandIn() as server:
+        patience = Patience(retry_s=0.05, give_up_s=60.0)
+        with HydrusClient(
+            f"{server.url}:{server.port}", server.FULL_KEY, patience=patience
+        ) as client:
+            for _ in range(30):
+                client.version()
+                with pytest.raises(HydrusRejected):
+                    client.metadata([])
+        assert patience.allows_retries
+        server.faults = lambda *_: refuse(503)
+        # The first pause, of a tenth of a second, is longer than what is left.
+        assert tries(server, patience, backoff_s=0.1) == 2
+        assert not patience.allows_retries
+        assert not patience.is_at_an_end
+
+
+def test_a_write_is_sent_once() -> None:
+    with StandIn() as server:
+        server.faults = lambda *_: refuse(503)
+        with (
+            HydrusClient(f"{server.url}:{server.port}", server.FULL_KEY) as client,
+            pytest.raises(HydrusUnreachable),
+        ):
+            client.post_potentials([("a" * 64, "b" * 64)], merge=False)
+        assert len(server.requests) == 1
