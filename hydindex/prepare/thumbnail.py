@@ -1,6 +1,7 @@
 """Turns a thumbnail as Hydrus serves it into what is compared: an average hash and an array."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -17,6 +18,8 @@ _FORMATS: Final = ("JPEG", "PNG")  # what Hydrus serves
 # A few bytes can claim to be a picture that fills the memory. Pillow would only warn of it.
 _LARGEST_PX: Final = 1 << 24
 Image.MAX_IMAGE_PIXELS = None
+# Whether a picture can be used shows when it is decoded; no user can mend its metadata.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Rows are judged by the mean of their neighbourhood, so that one odd line does not stop a trim.
 _SMOOTHED_ROWS: Final = 5
@@ -78,11 +81,22 @@ def _decode(encoded: bytes) -> Image.Image:
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
         if picture.width * picture.height > _LARGEST_PX:
             raise ValueError(f"suspiciously large: {picture.width}x{picture.height} pixels")
+        if picture.mode.startswith("I"):  # "I;16", or "I" in an older Pillow: a PNG of 16 bits grey
+            return _high_bytes(picture)
         if not picture.has_transparency_data:
             return picture.convert("RGB")
         transparent = picture.convert("RGBA")
     black = Image.new("RGBA", transparent.size, "black")
     return Image.alpha_composite(black, transparent).convert("RGB")
+
+
+def _high_bytes(picture: Image.Image) -> Image.Image:
+    """Scale 16 bits to 8; Pillow itself would clip nearly all of them to white."""
+    values = np.asarray(picture)
+    grey = (values >> 8).astype(np.uint8)
+    if "transparency" in picture.info:
+        grey[values == picture.info["transparency"]] = 0
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _comparable_picture(picture: Image.Image, preparation: Preparation) -> Picture:

@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -340,6 +342,48 @@ def test_a_transparent_colour_of_a_palette_is_black_too() -> None:
 SIXTEEN_BIT = Image.fromarray(np.linspace(0, 65_535, 96 * 64).reshape(64, 96).astype(np.uint16))
 
 
+@pytest.mark.parametrize("grey", [True, False])
+def test_sixteen_bits_are_scaled_to_eight(grey: bool) -> None:
+    array = prepared(SIXTEEN_BIT, replace(RESIZED_ONLY, grey=grey)).picture
+    high_bytes = np.asarray(SIXTEEN_BIT) >> 8
+    np.testing.assert_array_equal(array, high_bytes if grey else np.dstack([high_bytes] * 3))
+
+
+def test_a_transparent_grey_of_sixteen_bits_is_black() -> None:
+    light = Image.fromarray(np.full((64, 96), 50_000, np.uint16))
+    assert np.all(prepared(encoded(light, transparency=50_000)).picture == 0)
+    assert np.all(prepared(encoded(light, transparency=50_001)).picture == 50_000 >> 8)
+
+
+GREY_SCENE = scene(96, 64).convert("L")
+
+
+@pytest.mark.parametrize(
+    ("file", "mean_error"),
+    [
+        pytest.param(encoded(GREY_SCENE), 0.0, id="L"),
+        pytest.param(encoded(GREY_SCENE.convert("LA")), 0.0, id="LA"),
+        pytest.param(encoded(GREY_SCENE.convert("RGBA")), 0.0, id="RGBA"),
+        pytest.param(encoded(GREY_SCENE.convert("P")), 0.0, id="P"),
+        pytest.param(encoded(GREY_SCENE.convert("P"), transparency=b"\xff"), 0.0, id="PA"),
+        pytest.param(encoded(GREY_SCENE.convert("P").quantize(16), bits=4), 8.0, id="P, 4 bits"),
+        pytest.param(
+            encoded(Image.fromarray(np.asarray(GREY_SCENE).astype(np.uint16) * 257)), 0.0, id="I;16"
+        ),
+        pytest.param(encoded(GREY_SCENE.convert("CMYK"), "JPEG", quality=95), 2.0, id="CMYK"),
+        pytest.param(encoded(GREY_SCENE, "JPEG", quality=95), 2.0, id="L, JPEG"),
+    ],
+)
+def test_a_picture_looks_the_same_in_every_mode(file: bytes, mean_error: float) -> None:
+    array = prepared(file).picture.astype(float)
+    assert np.abs(array - np.asarray(GREY_SCENE)).mean() <= mean_error
+
+
+def test_black_and_white_stay_so() -> None:
+    dithered = GREY_SCENE.convert("1")
+    np.testing.assert_array_equal(prepared(dithered).picture, np.asarray(dithered) * 255)
+
+
 @pytest.mark.parametrize(
     "file",
     [
@@ -438,3 +482,14 @@ def test_a_picture_that_claims_to_be_enormous_is_not_even_decoded(side_px: int) 
     outcome = prepare(bomb, RESIZED_ONLY)
     assert isinstance(outcome, str)
     assert "suspiciously large" in outcome
+
+
+def test_what_is_odd_about_a_picture_is_not_told_to_the_terminal() -> None:
+    odd = encoded(scene(40, 30), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
+    program = (
+        "from hydindex.config import Config\n"
+        "from hydindex.prepare.thumbnail import Preparation, prepare\n"
+        f"assert not isinstance(prepare({odd!r}, Preparation.of(Config())), str)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
