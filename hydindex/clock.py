@@ -1,6 +1,10 @@
 """The time as the index writes it: UTC, to the second, in ISO 8601, so that text sorts by time."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
+
+NEVER: Final = ""
+"""Earlier than any time."""
 
 
 def now() -> str:

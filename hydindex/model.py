@@ -237,6 +237,10 @@ class PairState(StrEnum):
     REFUSED = "refused"
 
 
+KEPT_STATES: Final = (PairState.SENDING, PairState.KNOWN, PairState.POSTED)
+"""States in which Hydrus has, or may have, heard of a pair; the later ones say more."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxPair:
     """A pair in the outbox, with the SHA-256 of both files by which Hydrus knows them."""
@@ -245,3 +249,17 @@ class OutboxPair:
     sha256_low: str
     sha256_high: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class PostedPair:
+    """A pair that Hydrus was told of, or may have been, in words that any index understands.
+
+    `state` is posted, known or sending; `state_at` is when it came to that, as in `clock.now`.
+    """
+
+    sha256_a: str
+    sha256_b: str
+    state: PairState
+    score: float
+    state_at: str

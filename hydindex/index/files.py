@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex import clock
 from hydindex.errors import IndexUnusable
 from hydindex.index import comparisons
-from hydindex.index.queries import columns, count_files, listed
+from hydindex.index.queries import columns, count_files, driver_rows, file_ids, listed
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_GONE,
@@ -44,6 +45,7 @@ from hydindex.model import (
 from hydindex.packing import coarse_size_bytes, unpack_coarse
 
 RECHECK_UNUSABLE_AFTER: Final = timedelta(days=7)
+FORGOTTEN: Final = "its pictures were given up while it was gone"
 
 
 class FileStore:
@@ -79,6 +81,22 @@ class FileStore:
             _set_gone_at(connection, gone, clock.now())
             _set_gone_at(connection, returned, None)
 
+    def gone_before(self, time: str) -> list[int]:
+        """List files that Hydrus has not found since before then, and whose pictures are kept."""
+        query = select(file.c.id).where(IS_GONE, file.c.gone_at < time, file.c.state != "unusable")
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def forget_pictures(self, ids: Iterable[int]) -> None:
+        """Give up all of files but who they are, what became of their pairs, and that they left.
+
+        Should one return, it is fetched and compared like a new one.
+        """
+        with self._engine.begin() as connection:
+            for file_id in ids:
+                comparisons.forget(connection, file_id)
+                _mark_unusable(connection, file_id, FORGOTTEN, checked_at=clock.NEVER)
+
     def save(self, judged: Iterable[ComparableFile | Unusable]) -> None:
         """Save files, new ones or such as are to be replaced, with all that belongs to them.
 
@@ -88,13 +106,14 @@ class FileStore:
         if not outcomes:
             return
         with self._engine.begin() as connection:
-            for known_id in _ids(connection, outcomes).values():
+            hashes = [bytes.fromhex(sha256) for sha256 in outcomes]
+            for known_id in file_ids(connection, hashes).values():
                 comparisons.forget(connection, known_id)
                 _delete_pictures(connection, known_id)
             connection.execute(_UPSERT_FILE, [_row(outcome) for outcome in outcomes.values()])
-            ids = _ids(connection, outcomes)
+            ids = file_ids(connection, hashes)
             comparable = [
-                (ids[sha256], outcome)
+                (ids[bytes.fromhex(sha256)], outcome)
                 for sha256, outcome in outcomes.items()
                 if isinstance(outcome, ComparableFile)
             ]
@@ -135,7 +154,7 @@ class FileStore:
                 if isinstance(outcome, Packed):
                     packed.append((file_id, outcome))
                 else:
-                    _mark_unusable(connection, file_id, outcome)
+                    _mark_unusable(connection, file_id, outcome, checked_at=clock.now())
             _save_packed(connection, packed)
 
     def coarse_pictures(self, ids: NDArray[np.int64], shape: tuple[int, ...]) -> CoarsePicture:
@@ -166,8 +185,7 @@ class FileStore:
         asked = listed(ids)
         query = select(file_id, value).join_from(asked, file_id.table, file_id == asked.c.value)
         with self._engine.connect() as connection:
-            # Straight from the driver: rows of SQLAlchemy's own would take twice as long.
-            found: dict[int, bytes] = dict(connection.execute(query).cursor.fetchall())
+            found: dict[int, bytes] = dict(chain(*driver_rows(connection.execute(query))))
         try:
             return [found[number] for number in ids.tolist()]
         except KeyError as missing:
@@ -231,14 +249,6 @@ _UPSERT_FILE: Final = _insert_file.on_conflict_do_update(
 )
 
 
-def _ids(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
-    """Look up the ids of those files that have a row, by their SHA-256."""
-    query = select(file.c.sha256, file.c.id).where(
-        file.c.sha256.in_([bytes.fromhex(each) for each in hashes])
-    )
-    return {sha256.hex(): file_id for sha256, file_id in connection.execute(query)}
-
-
 def _save_packed(connection: Connection, packed: Sequence[tuple[int, Packed]]) -> None:
     if not packed:
         return
@@ -267,12 +277,12 @@ def _put(
     )
 
 
-def _mark_unusable(connection: Connection, file_id: int, reason: str) -> None:
+def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked_at: str) -> None:
     _delete_pictures(connection, file_id)
     connection.execute(
         update(file)
         .where(file.c.id == file_id)
-        .values(state="unusable", unusable_reason=reason, checked_at=clock.now())
+        .values(state="unusable", unusable_reason=reason, checked_at=checked_at, average_hash=None)
     )
 
 

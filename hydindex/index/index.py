@@ -1,5 +1,6 @@
 """The index as a whole: opened for one writer or for reading, and its recipe."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,17 +8,21 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, func, insert, select
 
-from hydindex.errors import ConfigChanged, HydindexError, IndexLocked, IndexMissing
+from hydindex.errors import ConfigChanged, IndexDamaged, IndexMissing
 from hydindex.index.comparisons import ComparisonStore
-from hydindex.index.database import open_database
+from hydindex.index.copies import copies, copy_aside
+from hydindex.index.database import opened_database, require_sound
 from hydindex.index.files import FileStore
 from hydindex.index.lock import exclusive
 from hydindex.index.migrate import require_present_schema, upgrade
 from hydindex.index.outbox import OutboxStore
+from hydindex.index.posted import PostedRecord
 from hydindex.index.runs import RunStore
 from hydindex.index.schema import file, index_state
 from hydindex.index.summary import Summary, summarize
 from hydindex.recipe import Recipe, RecipeChange, changes, redo_text
+
+log = logging.getLogger(__name__)
 
 
 class Index:
@@ -28,6 +33,7 @@ class Index:
         self.files = FileStore(engine)
         self.comparisons = ComparisonStore(engine)
         self.outbox = OutboxStore(engine)
+        self.posted = PostedRecord(engine)
         self.runs = RunStore(engine)
         self._engine = engine
 
@@ -42,18 +48,26 @@ class Index:
         Raises:
             ConfigChanged: the data was made with another one.
         """
-        found = self.recipe_changes(recipe)
-        if not self._holds_files():
-            with self._engine.begin() as connection:
-                connection.execute(delete(index_state))
-                connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
-        elif found:
+        self.begin_with(recipe)
+        if found := self.recipe_changes(recipe):
             raise ConfigChanged(
                 "The config has changed since the index was made:\n"
                 + "\n".join(f"  {change}" for change in found),
                 f"Run hydindex rebuild, which {redo_text(found)} and fetches nothing, "
                 "or take the change back. Nothing was done.",
             )
+
+    def begin_with(self, recipe: dict[str, Any]) -> None:
+        """Take up a recipe where nothing is made with any yet."""
+        if self._recipe() is None or not self._holds_files():
+            with self._engine.begin() as connection:
+                connection.execute(delete(index_state))
+                connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
+
+    def copy_aside(self, *, before: str) -> None:
+        """Copy the index, before what changes much of it."""
+        copy = copy_aside(self.path, before=before)
+        log.info("a copy of the index is at %s", copy)
 
     def summary(self) -> Summary:
         """Count what the index holds."""
@@ -69,18 +83,21 @@ class Index:
 
 
 @contextmanager
-def open_for_writing(path: Path) -> Iterator[Index]:
-    """Open or create the index, bring it to the present schema, and hold it for one run.
+def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Index]:
+    """Open or create the index, bring it to the present schema, and hold it for one command.
 
     Raises:
-        IndexLocked, IndexTooNew, IndexUnusable: it cannot be held or read.
+        IndexLocked, IndexTooNew, IndexDamaged, IndexUnusable: it cannot be held or read.
     """
-    try:
-        with exclusive(path), _engine(path) as engine:
+    with exclusive(path, command) as ended_well:
+        if (not path.exists() or path.stat().st_size == 0) and copies(path):
+            raise IndexDamaged(path, "it is empty or missing, though copies of it lie beside it")
+        with opened_database(path) as engine:
+            if not ended_well:
+                log.info("the last run was cut short: looking through the index for damages")
+                require_sound(engine, path)
             upgrade(engine, path)
             yield Index(engine, path)
-    except IndexLocked as error:
-        raise IndexLocked(f"{error.message}{_holder(path)}", error.remedy) from None
 
 
 @contextmanager
@@ -92,27 +109,6 @@ def open_for_reading(path: Path) -> Iterator[Index]:
     """
     if not path.exists():
         raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
-    with _engine(path, read_only=True) as engine:
+    with opened_database(path, read_only=True) as engine:
         require_present_schema(engine, path)
         yield Index(engine, path)
-
-
-@contextmanager
-def _engine(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
-    engine = open_database(path, read_only=read_only)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _holder(path: Path) -> str:
-    """Say which run holds the index, as far as the index tells."""
-    try:
-        with open_for_reading(path) as index:
-            latest = index.runs.latest()
-    except HydindexError:  # it is being made, or brought up to date, just now
-        return ""
-    if not latest or latest[0].finished_at is not None:
-        return ""
-    return f": {latest[0].command}, process {latest[0].process_id}, since {latest[0].started_at}"

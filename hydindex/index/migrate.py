@@ -1,17 +1,15 @@
 """Brings an index to the present schema with Alembic, after copying it aside."""
 
 import logging
-import sqlite3
-from contextlib import closing
+from collections.abc import Collection
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from hydindex.clock import file_timestamp
-from hydindex.errors import IndexOutdated, IndexTooNew
-from hydindex.index.database import unusable
+from hydindex.errors import IndexDamaged, IndexOutdated, IndexTooNew, IndexUnusable
+from hydindex.index.copies import copy_aside
 from hydindex.index.schema import REVISION
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,7 @@ def require_present_schema(engine: Engine, path: Path) -> None:
             f"The index {path} has the schema of an older hydindex",
             "Run hydindex update, which brings it up to date.",
         )
-    raise _too_new(path, revision)
+    raise too_new(path, revision)
 
 
 def upgrade(
@@ -53,9 +51,9 @@ def upgrade(
     if revision == target:
         return None
     if revision is not None and revision > target:
-        raise _too_new(path, revision)
+        raise too_new(path, revision)
 
-    copy = None if revision is None else _copy_aside(path, revision)
+    copy = None if revision is None else copy_aside(path, before="migration")
     if copy is not None:
         log.info("bringing the index from schema %s to %s; a copy is at %s", revision, target, copy)
     try:
@@ -76,27 +74,26 @@ def _revision(connection: Connection, path: Path) -> str | None:
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
-    if "alembic_version" not in tables:
-        raise unusable(path, "file is not a database of hydindex")
-    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if revision is None else str(revision)
+    if is_of_another_program(tables):
+        raise foreign(path)
+    if "alembic_version" in tables:
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if revision is not None:
+            return str(revision)
+    raise IndexDamaged(path, "it does not tell its schema")
 
 
-def _copy_aside(path: Path, revision: str) -> Path:
-    """Copy the index as SQLite sees it, what waits in its write-ahead log included."""
-    copy = path.with_name(f"{path.name}.schema-{revision}.{file_timestamp()}.bak")
-    half_copy = copy.with_suffix(".part")
-    try:
-        with (
-            closing(sqlite3.connect(path)) as source,
-            closing(sqlite3.connect(half_copy)) as target,
-        ):
-            source.backup(target)
-        half_copy.rename(copy)
-    except (sqlite3.Error, OSError) as error:
-        half_copy.unlink(missing_ok=True)
-        raise unusable(path, f"it cannot be copied aside before the migration: {error}") from None
-    return copy
+def is_of_another_program(tables: Collection[str]) -> bool:
+    """Whether these are the tables of something else."""
+    return not {"alembic_version", "file", "pair"} & set(tables)
+
+
+def foreign(path: Path) -> IndexUnusable:
+    """Say that a file is no index."""
+    return IndexUnusable(
+        f"The file {path} is a database, but no index of hydindex",
+        "Name another file in index.path of the config.",
+    )
 
 
 def _run_migrations(engine: Engine, migrations: Path, target: str) -> None:
@@ -110,7 +107,8 @@ def _run_migrations(engine: Engine, migrations: Path, target: str) -> None:
         command.upgrade(config, target)
 
 
-def _too_new(path: Path, revision: str) -> IndexTooNew:
+def too_new(path: Path, revision: str) -> IndexTooNew:
+    """Say that a newer hydindex is needed."""
     return IndexTooNew(
         f"A newer hydindex wrote the index {path} (its schema is {revision}, this hydindex "
         f"knows {REVISION})",

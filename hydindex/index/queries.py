@@ -1,7 +1,9 @@
 """Ways of asking that the stores share."""
 
 import json
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 
+from hydindex.index.database import trouble
 from hydindex.index.schema import file
 
 _ROWS_AT_ONCE: Final = 20_000
@@ -26,11 +29,23 @@ def columns(result: CursorResult[Any], dtypes: Sequence[DTypeLike]) -> list[NDAr
     A million rows as Python objects would not fit into memory.
     """
     parts: list[list[NDArray[Any]]] = [[np.empty(0, dtype)] for dtype in dtypes]
-    # Straight from the driver: rows of SQLAlchemy's own would take twice as long.
-    while rows := result.cursor.fetchmany(_ROWS_AT_ONCE):
+    for rows in driver_rows(result):
         for part, values, dtype in zip(parts, zip(*rows, strict=True), dtypes, strict=True):
             part.append(np.array(values, dtype))
     return [np.concatenate(part) for part in parts]
+
+
+def driver_rows(result: CursorResult[Any]) -> Iterator[Sequence[Any]]:
+    """Give rows as they come from the driver, many at a time.
+
+    Rows of SQLAlchemy's own would take twice as long; but SQLAlchemy would see to the errors.
+    """
+    try:
+        while rows := result.cursor.fetchmany(_ROWS_AT_ONCE):
+            yield rows
+    except sqlite3.Error as error:
+        path = result.connection.engine.url.database
+        raise trouble(Path(str(path)), error) from None
 
 
 def listed(ids: NDArray[np.int64]) -> TableValuedAlias:
@@ -39,6 +54,12 @@ def listed(ids: NDArray[np.int64]) -> TableValuedAlias:
     As JSON, because SQLite limits the number of parameters.
     """
     return func.json_each(json.dumps(ids.tolist())).table_valued("value")
+
+
+def file_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
+    """Look up the ids of those files that have a row, by their SHA-256; some thousands at most."""
+    query = select(file.c.sha256, file.c.id).where(file.c.sha256.in_(list(hashes)))
+    return {sha256: file_id for sha256, file_id in connection.execute(query)}  # noqa: C416
 
 
 def count_files(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
-from conftest import Home, count, opened, rows
+from conftest import Home, count, rows
 
 from hydindex import clock
 from hydindex.config import Config
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
+from hydindex.index.database import opened_database
 from hydindex.index.index import open_for_writing
 from hydindex.index.migrate import upgrade
 from hydindex.index.schema import REVISION
@@ -96,7 +97,7 @@ def dump(path: Path, *tables: str) -> list[Any]:
 
 
 def copies(home: Home) -> list[Path]:
-    return sorted(home.folder.glob(f"{home.index.name}.schema-*"))
+    return sorted(home.folder.glob("*.before-migration.bak"))
 
 
 def is_sound(home: Home) -> bool:
@@ -336,7 +337,7 @@ RECIPES = {
 
 def write_index_0001(path: Path, config: Config, thumbnails: list[bytes]) -> None:
     """Write an index as it was at revision 0001, the last file of which waits to be prepared."""
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path, target="0001")
     # At that revision, pictures were cut to their central part each time they were compared.
     uncut = config.preprocessing.model_copy(update={"center_fraction": 1.0})
@@ -382,7 +383,7 @@ def test_pictures_of_every_recipe_become_what_today_s_code_makes_of_their_thumbn
 
 def test_an_older_index_without_any_file_is_brought_up_to_date_too(tmp_path: Path) -> None:
     path = tmp_path / "hydindex.db"
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path, target="0001")
     with open_for_writing(path) as index:
         assert index.summary().comparable_files == 0

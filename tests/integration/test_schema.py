@@ -19,12 +19,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from conftest import opened
 from sqlalchemy import ColumnElement, event, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from hydindex.errors import (
+    IndexDamaged,
     IndexLocked,
     IndexMissing,
     IndexOutdated,
@@ -33,6 +33,7 @@ from hydindex.errors import (
 )
 from hydindex.index import schema
 from hydindex.index.comparisons import ComparisonStore
+from hydindex.index.database import opened_database
 from hydindex.index.index import Index, open_for_reading, open_for_writing
 from hydindex.index.migrate import MIGRATIONS_PACKAGE, upgrade
 from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail, hex_hashes
@@ -82,7 +83,7 @@ def schema_sql(path: Path) -> dict[str, str]:
 
 def neighbours(path: Path) -> list[str]:
     """Other files in the index's folder, but for those that SQLite and the lock make."""
-    ignored = {f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm", ".lock")}
+    ignored = {f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm", ".lock", ".holder")}
     return sorted(each.name for each in path.parent.iterdir() if each.name not in ignored)
 
 
@@ -90,7 +91,7 @@ def neighbours(path: Path) -> list[str]:
 
 
 def test_the_migrations_make_the_tables_of_the_schema(path: Path) -> None:
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path)
         with engine.connect() as connection:
             context = MigrationContext.configure(connection)
@@ -101,9 +102,9 @@ def test_the_migrations_make_them_word_by_word_with_all_constraints(
     path: Path, tmp_path: Path
 ) -> None:
     by_hand = tmp_path / "metadata.db"
-    with opened(by_hand) as engine:
+    with opened_database(by_hand) as engine:
         schema.metadata.create_all(engine)
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path)
     assert schema_sql(path) == schema_sql(by_hand)
     assert {"file", "pair", "thumbnail", "ix_pair_state"} <= schema_sql(path).keys()
@@ -117,7 +118,7 @@ def test_the_schema_s_revision_is_the_newest_migration() -> None:
 
 
 def test_a_new_index_has_the_newest_schema(path: Path) -> None:
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         assert upgrade(engine, path) is None
     assert revision(path) == schema.REVISION
     assert neighbours(path) == []
@@ -166,7 +167,7 @@ def columns(path: Path) -> set[str]:
 
 def test_an_older_index_is_copied_aside_and_upgraded(path: Path, tmp_path: Path) -> None:
     migrations = migrations_with(tmp_path / "newer", ADD_NOTE)
-    with open_for_writing(path) as index, opened(path) as engine:
+    with open_for_writing(path) as index, opened_database(path) as engine:
         save_file(index)  # waits in the write-ahead log, and must be copied all the same
         copy = upgrade(engine, path, migrations=migrations, target=NEWER)
         assert upgrade(engine, path, migrations=migrations, target=NEWER) is None
@@ -183,7 +184,7 @@ def test_an_older_index_is_copied_aside_and_upgraded(path: Path, tmp_path: Path)
 
 def test_the_copy_of_an_older_index_is_an_index(index_file: Path, tmp_path: Path) -> None:
     migrations = migrations_with(tmp_path / "newer", ADD_NOTE)
-    with opened(index_file) as engine:
+    with opened_database(index_file) as engine:
         copy = upgrade(engine, index_file, migrations=migrations, target=NEWER)
     assert copy is not None
     with open_for_writing(copy) as index:
@@ -201,7 +202,7 @@ def test_a_migration_that_fails_leaves_the_index_as_it_was(
     migrations = migrations_with(
         tmp_path / "newer", ADD_NOTE, 'op.execute("DELETE FROM thumbnail")', trouble
     )
-    with opened(index_file) as engine, pytest.raises(error):
+    with opened_database(index_file) as engine, pytest.raises(error):
         upgrade(engine, index_file, migrations=migrations, target=NEWER)
     assert revision(index_file) == schema.REVISION
     assert columns(index_file) == before
@@ -222,7 +223,7 @@ def test_an_older_index_is_not_upgraded_by_reading_it(index_file: Path) -> None:
 def test_a_newer_index_is_left_alone(
     door: Callable[[Path], Any], index_file: Path, tmp_path: Path
 ) -> None:
-    with opened(index_file) as engine:
+    with opened_database(index_file) as engine:
         newer = migrations_with(tmp_path / "newer", ADD_NOTE)
         upgrade(engine, index_file, migrations=newer, target=NEWER)
     before, beside = index_file.read_bytes(), neighbours(index_file)
@@ -257,7 +258,6 @@ def cut_to(share: float) -> Callable[[Path], None]:
 
 
 SPOILT = [
-    pytest.param(make_foreign, id="of another program"),
     pytest.param(make_random, id="random bytes"),
     pytest.param(cut_to(0.001), id="cut after a few bytes"),
     pytest.param(cut_to(0.5), id="cut in the middle"),
@@ -273,9 +273,21 @@ def test_a_file_that_is_no_sound_index_is_refused_and_left_untouched(
     spoil(index_file)
     before = index_file.read_bytes()
     named = re.escape(str(index_file))
-    with pytest.raises(IndexUnusable, match=named) as caught, door(index_file) as index:
+    with pytest.raises(IndexDamaged, match=named) as caught, door(index_file) as index:
         index.summary()
-    assert "damaged or is no index" in caught.value.remedy
+    assert "hydindex repair" in caught.value.remedy
+    assert index_file.read_bytes() == before
+    assert neighbours(index_file) == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_database_of_another_program_is_refused_and_left_untouched(
+    door: Callable[[Path], Any], index_file: Path
+) -> None:
+    make_foreign(index_file)
+    before = index_file.read_bytes()
+    with pytest.raises(IndexUnusable, match="no index of hydindex"), door(index_file):
+        pass
     assert index_file.read_bytes() == before
     assert neighbours(index_file) == []
 
@@ -298,7 +310,7 @@ def test_an_index_that_is_opened_for_reading_cannot_be_changed(index_file: Path)
     ("spoil", "kind"),
     [
         pytest.param(make_newer, "index_too_new", id="newer"),
-        pytest.param(make_random, "index_unusable", id="damaged"),
+        pytest.param(make_random, "index_damaged", id="damaged"),
         pytest.param(make_foreign, "index_unusable", id="foreign"),
     ],
 )
@@ -413,7 +425,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("statement", "constraint"), REFUSED.values(), ids=REFUSED)
 def test_the_database_itself_refuses(statement: str, constraint: str, path: Path) -> None:
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path)
         with engine.begin() as connection:
             for accepted in ACCEPTED:
@@ -428,7 +440,7 @@ HOLD_THE_INDEX = """
 import sys
 from pathlib import Path
 from hydindex.index.index import open_for_writing
-with open_for_writing(Path(sys.argv[1])) as index:
+with open_for_writing(Path(sys.argv[1]), "update") as index:
     index.runs.start("update", dry_run=False, config={})
     print("held", flush=True)
     sys.stdin.read()
@@ -456,8 +468,7 @@ def test_a_second_writer_is_told_which_process_holds_the_index(index_file: Path)
 
 
 def test_one_process_cannot_open_the_index_for_writing_twice(index_file: Path) -> None:
-    with open_for_writing(index_file) as index:
-        index.runs.start("rebuild", dry_run=False, config={})
+    with open_for_writing(index_file, "rebuild"):
         named = rf"rebuild, process {os.getpid()}\b"
         with pytest.raises(IndexLocked, match=named), open_for_writing(index_file):
             pass
@@ -518,7 +529,7 @@ def test_a_night_looks_up_what_waits_and_scans_no_table(
 
 def test_neighbours_in_duration_are_found_without_touching_a_row_of_a_file(path: Path) -> None:
     asked: list[tuple[str, Any]] = []
-    with opened(path) as engine:
+    with opened_database(path) as engine:
         upgrade(engine, path)
         event.listen(engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
         ComparisonStore(engine).compared_between(1.0, 2.0)
