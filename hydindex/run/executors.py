@@ -39,5 +39,5 @@ def scoring_executor(config: Config) -> Iterator[Scoring]:
     try:
         yield Scoring(threads, lambda: cores)
     finally:
-        # An interrupted run does not wait for blocks that nobody will record.
-        threads.shutdown(wait=True, cancel_futures=True)
+        # A run that is stopped does not wait for blocks that nobody will record.
+        threads.shutdown(wait=False, cancel_futures=True)

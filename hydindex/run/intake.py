@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Each time the disk is waited for.
 SAVED_AT_ONCE: Final = 32
 # Files fetched and prepared ahead of being saved, so that Hydrus is kept busy while others are
-# compared; some 40 KB each. An interruption costs these.
+# compared; some 40 KB each. An interruption may cost these.
 AHEAD: Final = 256
 
 Outcome = ComparableFile | Unusable | NotFetched
@@ -60,7 +60,6 @@ def take_in(
     if not files:
         return
     judged: list[ComparableFile | Unusable] = []
-    saved = 0
     with _fetched(files, client, config, report) as outcomes:
         try:
             waited_for = report.timed_each("fetch", outcomes)
@@ -75,13 +74,17 @@ def take_in(
                     log.info("unusable: %s: %s", outcome.file.sha256, outcome.reason)
                 judged.append(outcome)
                 if len(judged) == SAVED_AT_ONCE:
-                    index.files.save(judged)
-                    judged = []
-                    saved += SAVED_AT_ONCE
-                    if saved % AHEAD == 0:
+                    _save(judged, index, report)
+                    if report.saved % AHEAD == 0:
                         meanwhile()
         finally:
-            index.files.save(judged)
+            _save(judged, index, report)
+
+
+def _save(judged: list[ComparableFile | Unusable], index: Index, report: Report) -> None:
+    index.files.save(judged)
+    report.saved += len(judged)
+    judged.clear()
 
 
 def prepare_stored(index: Index, config: Config, report: Report, progress: Progress) -> None:
@@ -143,5 +146,6 @@ def _fetched(
         each = (file for batch in described for file in batch)
         yield (outcome() for outcome in map_ahead(fetch_one, each, fetching, ahead=AHEAD))
     finally:
-        fetching.shutdown(wait=True, cancel_futures=True)
-        preparing.shutdown(wait=True, cancel_futures=True)
+        # A run that is stopped waits for no answer: threads that still do end with the process.
+        fetching.shutdown(wait=False, cancel_futures=True)
+        preparing.shutdown(wait=False, cancel_futures=True)

@@ -88,11 +88,13 @@ def rebuild(
         pictured = set(hex_hashes(indexed.sha256[indexed.pictured]))
 
     recipe = recipe_of(config)
+    index.begin_with(recipe)
     found = index.recipe_changes(recipe)
     for change in found:
         log.info("changed: %s", change)
     if found or refetch_from is not None:
         prepares_all = refetch_from is not None or needs_preparation(found)
+        index.copy_aside(before="rebuild")
         index.comparisons.restart(recipe, prepare_again=prepares_all)
 
     if refetch_from is not None:

@@ -35,7 +35,7 @@ def recorded(
         finish(error)
         raise
     except KeyboardInterrupt as error:
-        raise finish(Interrupted()) from error
+        raise finish(Interrupted(report.done())) from error
     except Exception as error:
         raise finish(UnexpectedError.of(error)) from error
     index.runs.finish(run_id, exit_code=report.exit_code(posts=posts), report=report.to_json())

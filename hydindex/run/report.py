@@ -88,13 +88,25 @@ class StageSeconds:
 
 @dataclass
 class Report:
-    """All of it. `not_fetched` counts files that the next run asks for again."""
+    """All of it.
+
+    `saved` counts files that were taken into the index so far, and `not_fetched` those that the
+    next run asks for again.
+    """
 
     files: FileCounts = field(default_factory=FileCounts)
     pairs: PairCounts = field(default_factory=PairCounts)
     sieve: SieveCounts = field(default_factory=SieveCounts)
     seconds: StageSeconds = field(default_factory=StageSeconds)
+    saved: int = 0
     not_fetched: int = 0
+
+    def done(self) -> str:
+        """Say in words what has been done so far."""
+        return (
+            f"{self.saved:,} files taken in, {self.pairs.scored:,} pairs scored, "
+            f"{self.pairs.matched:,} of them match, {self.pairs.posted:,} posted"
+        )
 
     def exit_code(self, *, posts: bool) -> ExitCode:
         """Tell whether all is done. A queue is left over only where the run was to post it."""

@@ -1,7 +1,9 @@
 """`hydindex update`: brings the index up to date and posts what looks alike."""
 
 import logging
+from datetime import timedelta
 
+from hydindex import clock
 from hydindex.config import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
@@ -43,6 +45,7 @@ def update(
 
     found = search_library(client, config, report)
     changed = _note_changes(found, index, report)
+    _forget_long_gone(index, config, present=len(found))
     with Scorer(index.files, config, report.sieve) as scorer:
         if changed.new:
             with report.timed("compare"):
@@ -73,10 +76,40 @@ def update(
 def _note_changes(found: FoundFiles, index: Index, report: Report) -> LibraryDiff:
     """Find out what is new, gone or returned, and record which files are there."""
     with report.timed("search"):
-        changed = diff(found, index.files.indexed())
+        indexed = index.files.indexed()
+        changed = diff(found, indexed)
         index.files.record_presence(gone=changed.gone, returned=changed.returned)
+    was_there = int(indexed.present.sum())
+    if 2 * len(found) < was_there:
+        log.warning(
+            "Hydrus finds %d files, where %d of the index were there before. If that is a mistake "
+            "(the tags, another Hydrus database), mend it: all that is known of the %d that are "
+            "gone is kept, and they come back as they were.",
+            len(found),
+            was_there,
+            len(changed.gone),
+        )
     report.files.found = len(found)
     report.files.new = len(changed.new)
     report.files.gone = len(changed.gone)
     report.files.returned = len(changed.returned)
     return changed
+
+
+def _forget_long_gone(index: Index, config: Config, *, present: int) -> None:
+    """Give up the pictures of files that are gone for as long as the config says, if it says."""
+    if config.index.forget_gone_days is None:
+        return
+    long_gone = index.files.gone_before(clock.ago(timedelta(days=config.index.forget_gone_days)))
+    if len(long_gone) > present:
+        # They did not go one by one: an empty or a wrong library was searched, for however long.
+        log.warning(
+            "%d files are gone for %d days, more than are there (%d): nothing of them is forgotten",
+            len(long_gone),
+            config.index.forget_gone_days,
+            present,
+        )
+        return
+    index.files.forget_pictures(long_gone)
+    if long_gone:
+        log.info("forgot the pictures of %d files that are long gone", len(long_gone))

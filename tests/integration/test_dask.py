@@ -64,18 +64,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def scores(home: Home) -> dict[tuple[int, int], float]:
-    rows = home.sql("SELECT low_id, high_id, score FROM pair")
-    return {(low, high): score for low, high, score in rows}
-
-
-def scores_of_this_machine(home: Home) -> dict[tuple[int, int], float]:
+def scores_of_this_machine(home: Home) -> dict[tuple[str, str], float]:
     """Give the pairs that are found without a cluster, and leave no index behind."""
     home.configure(compare={"scheduler": None})
     home.update("--dry-run")
-    found = scores(home)
+    found = home.scores()
     assert len(found) > 10
-    home.index.unlink()
+    home.forget()
     return found
 
 
@@ -130,7 +125,7 @@ def test_a_cluster_finds_what_this_machine_finds(
     expected = scores_of_this_machine(home)
     home.configure(compare={"scheduler": cluster.scheduler_address})
     counts = home.update()["pairs"]
-    assert scores(home) == pytest.approx(expected, abs=1e-6)
+    assert home.scores() == pytest.approx(expected, abs=1e-6)
     assert counts["posted"] == len(client.potentials) == len(expected)
 
 
@@ -147,7 +142,7 @@ def test_a_worker_that_dies_costs_a_retry_and_no_pair(
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["pairs"]["posted"] == len(expected)
-    assert scores(home) == pytest.approx(expected, abs=1e-6)
+    assert home.scores() == pytest.approx(expected, abs=1e-6)
 
 
 @needs_kill
@@ -178,10 +173,10 @@ def test_a_cluster_that_is_lost_costs_a_run_and_no_pair(
     assert outcome.exit_code == 3
     assert outcome.json["error"]["kind"] == "cluster"
     assert cluster.scheduler_address in outcome.json["error"]["message"]
-    assert scores(home) == {}
+    assert home.scores() == {}
     home.configure(compare={"scheduler": None})
     home.update()
-    assert scores(home) == pytest.approx(expected, abs=1e-6)
+    assert home.scores() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_damaged_picture_is_found_by_a_worker_and_named_here(

@@ -1,14 +1,15 @@
 """Random histories of a library and its runs, against what the promises say must come of them.
 
 The model knows which pairs match under each config, by the plain definition, and which pairs have
-been together at the end of some run. Whatever is added, deleted, returned, decided, reconfigured
-or cut off in between: just these are compared, each once, and none is ever posted twice.
+been together at the end of some run. Whatever is added, deleted, returned, decided, reconfigured,
+interrupted or cut off in between: just these are compared, each once, and none is ever posted
+twice, or after the user has had a word on it.
 """
 
 import json
 import tempfile
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, count, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import Connection, Engine, event
 
 from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
 from hydindex.demo.library import generate_library
@@ -46,6 +48,46 @@ CONFIGS: list[dict[str, Any]] = [
     {"ahash": {"hammingMax": 16}},
 ]
 
+LENIENT = 1
+"""The config under which the most pairs match."""
+# Answers that all is done, but keeps no pair of videos.
+FORGETFUL_VERSION = 682
+
+
+class CtrlC:
+    """Is pressed just before the nth commit of the index, if there are so many."""
+
+    def __init__(self, nth: int) -> None:
+        self.pressed = False
+        self._nth = nth
+        self._commits = count(1)
+
+    def __enter__(self) -> "CtrlC":
+        event.listen(Engine, "commit", self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(Engine, "commit", self._press)
+
+    def _press(self, _connection: Connection) -> None:
+        if next(self._commits) == self._nth:
+            self.pressed = True
+            raise KeyboardInterrupt
+
+
+class Groups:
+    """Which files the user has called duplicates of each other."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, frozenset[str]] = {}
+
+    def of(self, name: str) -> frozenset[str]:
+        return self._of.get(name, frozenset({name}))
+
+    def merge(self, a: str, b: str) -> None:
+        merged = self.of(a) | self.of(b)
+        self._of |= dict.fromkeys(merged, merged)
+
 
 class History(RuleBasedStateMachine):
     """One home, one client, and what is expected of them."""
@@ -64,10 +106,19 @@ class History(RuleBasedStateMachine):
         self.ever: set[str] = set()
         self.met: set[Pair] = set()
         self.expected: set[Pair] = set()
+        self.client_keeps_pairs = True
+        self.rows_seen = 0
+        self.kept: set[Pair] = set()
+        self.groups = Groups()
+        self.decided: set[Pair] = set()
+        self.removed: set[Pair] = set()
 
-    @initialize()
-    def configure(self) -> None:
+    @initialize(first=st.none() | st.sets(st.sampled_from(range(len(FILES))), min_size=6))
+    def configure(self, first: set[int] | None) -> None:
+        """Begin with nothing at all, or, as most nights do, with what an earlier one left."""
         self._write_config(0)
+        if first is not None:
+            self.update(first, set(), dry_run=False)
 
     def _write_config(self, number: int) -> None:
         values: dict[str, Any] = {"tags": ["system:filetype is video"], **FAST}
@@ -90,11 +141,15 @@ class History(RuleBasedStateMachine):
             self.client.trash(name)
             self.present.remove(name)
 
-    @rule(data=st.data(), relationship=st.sampled_from([1, 3]))
-    @precondition(lambda self: self.client.potentials)
+    @rule(data=st.data(), relationship=st.sampled_from([1, 2, 3]))
+    @precondition(lambda self: self._decidable())
     def user_decides(self, data: st.DataObject, relationship: int) -> None:
-        pair = data.draw(st.sampled_from(sorted(map(sorted, self.client.potentials))))
-        self.client.decide(*pair, relationship)
+        """Decide a pair, which stands for all pairs between two groups of duplicates."""
+        one, other = data.draw(st.sampled_from(self._decidable()))
+        self.client.decide(one, other, relationship)
+        self.decided |= set(map(frozenset, product(self.groups.of(one), self.groups.of(other))))
+        if relationship == 2:
+            self.groups.merge(one, other)
 
     # Not while a run's work has been done but never been read back: such a pair, taken away before
     # the next run looks, is to that run one that never arrived.
@@ -102,21 +157,38 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.client.potentials and not self.home.pairs("sending"))
     def user_removes(self, data: st.DataObject) -> None:
         pair = data.draw(st.sampled_from(sorted(map(sorted, self.client.potentials))))
+        shown = self.client.potentials
         self.client.remove_potentials(*pair)
+        self.removed |= shown - self.client.potentials
+
+    @rule()
+    def hydrus_is_updated_or_downgraded(self) -> None:
+        """Between a version that keeps no pair of videos, and one that does."""
+        self.client_keeps_pairs = not self.client_keeps_pairs
+        self.client.become(683 if self.client_keeps_pairs else FORGETFUL_VERSION)
 
     @rule(number=st.integers(0, len(CONFIGS) - 1))
     def change_config(self, number: int) -> None:
         self._write_config(number)
 
-    @rule()
-    def rebuild(self) -> None:
-        if not self.home.index.exists():
-            return
-        self.home.rebuild()
-        if self.config != self.made_with:
-            self.made_with = self.config
+    @rule(refetch=st.booleans())
+    @precondition(lambda self: self.home.index.exists())
+    def rebuild(self, refetch: bool) -> None:
+        self.home.rebuild(*(["--refetch"] if refetch else []))
+        if refetch or self.config != self.made_with:
             self._start_comparing_anew()
-        self._meet(self._indexed_as_present())
+        self._meet(self._indexed("gone_at IS NULL"))
+
+    @rule(refetch=st.booleans(), nth=st.integers(1, 6))
+    @precondition(lambda self: self.home.index.exists())
+    def rebuild_interrupted(self, refetch: bool, nth: int) -> None:
+        before = self._comparisons()
+        with CtrlC(nth) as ctrl_c:
+            outcome = self.home.run("rebuild", *(["--refetch"] if refetch else []))
+        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
+        if self._comparisons() != before:
+            self._start_comparing_anew()
+        self._meet(self._indexed("compared_since IS NOT NULL"))
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, dry_run=st.booleans())
     def update(self, arriving: set[int], leaving: set[int], dry_run: bool) -> None:
@@ -125,13 +197,26 @@ class History(RuleBasedStateMachine):
             assert self.home.run("update").exit_code == 4
             return
         self.made_with = self.config
-        report = self.home.update(*(["--dry-run"] if dry_run else []))
+        outcome = self.home.run("update", *(["--dry-run"] if dry_run else []), "--json")
+        report = outcome.json
+        assert outcome.exit_code == (0 if dry_run else self._exit_code_of_a_whole_run()), outcome
         newly_met = self._meet(self.present)
         assert report["files"]["found"] == report["files"]["indexed"] == len(self.present)
         assert report["pairs"]["scored"] == sum(self._is_candidate(pair) for pair in newly_met)
         if not dry_run:
-            waiting = self.home.pairs("queued", "sending", "refused")
+            waiting = self.home.pairs("queued", "sending")
             assert not {pair for pair in waiting if pair <= self.present}
+
+    @rule(arriving=SOME_FILES, leaving=SOME_FILES, nth=st.integers(1, 12))
+    @precondition(lambda self: not self._drifted())
+    def update_interrupted(self, arriving: set[int], leaving: set[int], nth: int) -> None:
+        self.library_changes(arriving, leaving)
+        with CtrlC(nth) as ctrl_c:
+            outcome = self.home.run("update")
+        expected = 130 if ctrl_c.pressed else self._exit_code_of_a_whole_run()
+        assert outcome.exit_code == expected, outcome
+        self.made_with = self.config
+        self._meet(self._indexed("compared_since IS NOT NULL"))
 
     @rule(
         arriving=SOME_FILES,
@@ -140,13 +225,12 @@ class History(RuleBasedStateMachine):
         nth=st.integers(1, 2),
         fault=st.sampled_from([DROP_BEFORE_WORK, DROP_AFTER_WORK]),
     )
+    @precondition(lambda self: not self._drifted())
     def update_cut_off(
         self, arriving: set[int], leaving: set[int], path: str, nth: int, fault: Fault
     ) -> None:
         """From the nth request of a kind on, the client does not answer any more."""
         self.library_changes(arriving, leaving)
-        if self._drifted():
-            return
         gone = False
 
         def hook(_method: str, asked: str, count: int) -> Fault | None:
@@ -158,21 +242,35 @@ class History(RuleBasedStateMachine):
 
         earlier = sum(request.path.endswith(path) for request in self.client.requests)
         self.client.faults = hook
-        exit_code = self.home.run("update").exit_code
+        outcome = self.home.run("update")
         self.client.faults = lambda *_: None
-        assert exit_code == (3 if gone else 0)
+        assert outcome.exit_code == (3 if gone else self._exit_code_of_a_whole_run()), outcome
         self.made_with = self.config
         if not gone or path == "set_file_relationships":  # posting comes after comparing
             self._meet(self.present)
 
     @invariant()
-    def nothing_is_posted_twice(self) -> None:
-        sent = rows(self.client)
-        assert len(sent) == len(set(sent))
+    def nothing_is_sent_that_was_kept_or_decided(self) -> None:
+        """Not even to a client that keeps nothing; what such a one was sent, was not posted."""
+        sent = rows(self.client)[self.rows_seen :]
+        self.rows_seen += len(sent)
+        assert self.kept.isdisjoint(sent)
+        assert self.decided.isdisjoint(sent)
+        if self.client_keeps_pairs:
+            assert len(sent) == len(set(sent))
+            self.kept |= set(sent)
+
+    @invariant()
+    def what_the_user_has_settled_does_not_come_back(self) -> None:
+        potentials = self.client.potentials
+        assert self.decided.isdisjoint(potentials)
+        # For a group of several, Hydrus shows a pair again once it has one with another member.
+        for pair in self.removed & potentials:
+            assert any(len(self.groups.of(name)) > 1 for name in pair)
 
     @invariant()
     def the_matches_are_those_of_the_plain_definition(self) -> None:
-        if not self.home.index.exists() or self._drifted():
+        if not self._holds_files() or self._drifted():
             return
         matching = {
             frozenset((low.lower(), high.lower()))
@@ -186,19 +284,59 @@ class History(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.client.__exit__(None, None, None)
+        if self.home.index.exists():
+            assert self.home.sql("PRAGMA integrity_check") == [("ok",)]
+            assert self.home.sql("PRAGMA foreign_key_check") == []
         self._folder.cleanup()
+
+    def _decidable(self) -> list[list[str]]:
+        """The pairs that Hydrus shows, and such as the user may find alike before any run does."""
+        found = {
+            pair
+            for pair, matches in self.scores[LENIENT].items()
+            if matches and all(len(self.groups.of(each)) == 1 for each in pair)
+        }
+        return sorted(map(sorted, self.client.potentials | (found - self.decided)))
+
+    def _exit_code_of_a_whole_run(self) -> int:
+        refused = {pair for pair in self.home.pairs("refused") if pair <= self.present}
+        assert not (refused and self.client_keeps_pairs)
+        return 1 if refused else 0
 
     def _drifted(self) -> bool:
         return self.config != self.made_with and self._holds_files()
 
     def _holds_files(self) -> bool:
-        return self.home.index.exists() and bool(self.home.sql("SELECT 1 FROM file LIMIT 1"))
+        return bool(self._indexed("1"))
 
-    def _indexed_as_present(self) -> set[str]:
-        found = self.home.sql("SELECT hex(sha256) FROM file WHERE gone_at IS NULL")
+    def _has_tables(self) -> bool:
+        """Tell whether the first run came so far; else SQLite may not even have made the file."""
+        if not self.home.index.exists():
+            return False
+        return bool(self.home.sql("SELECT 1 FROM sqlite_master WHERE name = 'file'"))
+
+    def _indexed(self, condition: str) -> set[str]:
+        """The files of the index of which something is true."""
+        if not self._has_tables():
+            return set()
+        found = self.home.sql(f"SELECT hex(sha256) FROM file WHERE {condition}")
         return {name.lower() for (name,) in found}
 
+    def _comparisons(self) -> list[Any]:
+        """What the index keeps of what has been compared, which starting anew does away with."""
+        if not self._has_tables():
+            return []
+        return [
+            self.home.sql(f"SELECT {columns}")
+            for columns in (
+                "recipe, next_step FROM index_state",
+                "id, compared_since FROM file",
+                "* FROM compared_stay",
+            )
+        ]
+
     def _start_comparing_anew(self) -> None:
+        self.made_with = self.config
         self.met.clear()
         self.expected.clear()
 
@@ -256,8 +394,8 @@ def test_histories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run_state_machine_as_test(
         History,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=25,
+            max_examples=70,
+            stateful_step_count=16,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -82,7 +82,7 @@ def test_rebuilding_gives_what_a_fresh_index_gives(
     home.configure(**changed)
     home.rebuild()
     rebuilt = home.pairs("queued")
-    home.index.unlink()
+    home.forget()
     home.update("--dry-run")
     assert rebuilt == home.pairs("queued")
 

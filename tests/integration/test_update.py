@@ -74,7 +74,7 @@ def test_growing_in_parts_posts_the_same_as_at_once(
     in_parts = client.potentials
     assert len(rows(client)) == len(in_parts)
 
-    home.index.unlink()
+    home.forget()
     at_once = serve(library)
     home.update()
     assert in_parts == at_once.potentials
@@ -103,7 +103,7 @@ def test_a_file_that_returns_meets_those_that_came_meanwhile(
     pair = min(everything.potentials, key=sorted)
     away, newcomer = sorted(pair)
 
-    home.index.unlink()
+    home.forget()
     client = serve([file for file in library if file.hash != newcomer])
     home.update()
     client.trash(away)
