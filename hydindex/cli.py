@@ -3,7 +3,8 @@
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,8 +89,8 @@ def update(
     console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet)
     report = Report()
     with (
-        _connect(config) as client,
-        open_for_writing(config_file.index_path(config, config_path)) as index,
+        _connect(config, config_path) as client,
+        open_for_writing(config_file.index_path(config, config_path), "update") as index,
     ):
         index.adopt(recipe_of(config))
         with recorded(index, "update", config, report, dry_run=dry_run, posts=not dry_run):
@@ -138,8 +139,8 @@ def rebuild(
         raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
     report = Report()
     with (
-        _connect(config) if refetch else nullcontext() as client,
-        open_for_writing(path) as index,
+        _connect(config, config_path) if refetch else nullcontext() as client,
+        open_for_writing(path, "rebuild") as index,
         recorded(index, "rebuild", config, report, dry_run=False, posts=False),
     ):
         run_rebuild(index, config, report, console.progress, refetch_from=client)
@@ -163,6 +164,81 @@ def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     console = _console(config, as_json=as_json, verbose=False, quiet=False)
     with open_for_reading(config_file.index_path(config, config_path)) as index:
         output.show_stats(console, gather(index, config))
+
+
+@app.command()
+def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Save what can be saved of a damaged index: the record of posted pairs, and thumbnails.
+
+    Example: hydindex repair
+    """
+    from hydindex import config as config_file
+    from hydindex import output
+    from hydindex.index.repair import repair as repair_index
+
+    config = config_file.load(config_path)
+    console = _console(config, as_json=as_json, verbose=False, quiet=False)
+    repaired = repair_index(config_file.index_path(config, config_path))
+    raise typer.Exit(output.show_repair(console, repaired))
+
+
+@app.command()
+def export_posted(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    output_path: Annotated[
+        Path | None,
+        typer.Option("--output", help="File to write. [default: stdout]", show_default=False),
+    ] = None,
+) -> None:
+    """Write the record of posted pairs as JSON lines, for the index of another machine.
+
+    Example: hydindex export-posted --output posted.jsonl
+    """
+    from hydindex import config as config_file
+    from hydindex.index.index import open_for_reading
+    from hydindex.run.transfer import to_lines
+
+    config = config_file.load(config_path)
+    with open_for_reading(config_file.index_path(config, config_path)) as index:
+        lines = to_lines(index.posted.each())
+        if output_path is None:
+            for line in lines:
+                print(line)
+        else:
+            _write_lines(output_path, lines)
+
+
+@app.command()
+def import_posted(
+    input_path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What export-posted has written; - for stdin.")
+    ],
+    config_path: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Take the record of posted pairs of another index into this one, so that none is sent again.
+
+    Example: hydindex import-posted posted.jsonl
+    """
+    from hydindex import config as config_file
+    from hydindex.index.index import open_for_writing
+    from hydindex.run.transfer import from_lines
+
+    config = config_file.load(config_path)
+    try:
+        # Editors on Windows like to put a byte order mark first.
+        text = sys.stdin.read() if str(input_path) == "-" else input_path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{input_path} cannot be read: {error}",
+            "Name a file that hydindex export-posted --output has written.",
+        ) from None
+    pairs = from_lines(text.splitlines())
+    index_path = config_file.index_path(config, config_path)
+    with open_for_writing(index_path, "import-posted") as index:
+        before = index.posted.count()
+        index.posted.add(pairs)
+        new = index.posted.count() - before
+    print(f"{len(pairs):,} pairs read, {new:,} of them new to the index {index_path}")
 
 
 @app.command()
@@ -208,6 +284,8 @@ def _run(words: Sequence[str]) -> int:
         return _fail(words, usage)
     except HydindexError as error:
         return _fail(words, error)
+    except BrokenPipeError:  # whoever reads has read enough: `hydindex stats | head`
+        return ExitCode.DONE
     except Exception as error:
         return _fail(words, UnexpectedError.of(error))
 
@@ -228,6 +306,21 @@ def _fail(words: Sequence[str], error: HydindexError) -> int:
     return error.exit_code
 
 
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file as a whole, or leave the one that is there."""
+    half = path.with_name(f"{path.name}.part")
+    try:
+        with half.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        half.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path} cannot be written: {error}", "Is there room, and may you write there?"
+        ) from None
+
+
 def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> "Console":
     from hydindex.console import Console
 
@@ -243,15 +336,24 @@ def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> 
     return console
 
 
-def _connect(config: "Config") -> "HydrusClient":
+def _connect(config: "Config", config_path: Path) -> "HydrusClient":
+    import logging
+
+    from hydindex import config as config_file
+    from hydindex.exposure import exposures
     from hydindex.hydrus.client import HydrusClient
 
+    key = config.require_key()
+    for exposure in exposures(config, config_path):
+        logging.getLogger("hydindex").warning("%s", exposure)
     return HydrusClient(
         config.base_url,
-        config.require_key(),
+        key,
         api_timeout_s=config.timeouts.api,
         thumbnail_timeout_s=config.timeouts.thumb,
         post_timeout_s=config.timeouts.post,
         connections=config.network.max_connections,
         backoff_s=config.network.backoff_factor,
+        verify=config_file.trusted_certificates(config, config_path),
+        server_name=config.tls.server_name,
     )

@@ -57,6 +57,10 @@ class Console:
         """Log a line about the run itself."""
         logging.getLogger("hydindex").info(text)
 
+    def warn(self, text: str) -> None:
+        """Log what needs the user's attention."""
+        logging.getLogger("hydindex").warning(text)
+
     def print(self, text: str = "") -> None:
         """Print a line of the result, for people; nothing with `--json` or `--quiet`."""
         if not self.as_json and not self.quiet:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from hydindex.console import Console
 from hydindex.errors import ExitCode
+from hydindex.index.repair import Repaired
 from hydindex.index.runs import RecordedRun
 from hydindex.run.rebuild import RebuildPlan
 from hydindex.run.report import Report
@@ -80,6 +81,31 @@ def show_plan(console: Console, plan: RebuildPlan) -> None:
         },
     )
     console.print("Nothing was changed (a dry run).")
+
+
+def show_repair(console: Console, repaired: Repaired | None) -> ExitCode:
+    """Show what was saved of a damaged index, and give the exit code."""
+    complete = repaired is None or repaired.record_is_whole
+    exit_code = ExitCode.DONE if complete else ExitCode.PARTLY_DONE
+    saved = None if repaired is None else {**asdict(repaired), "damaged": str(repaired.damaged)}
+    console.print_json({"command": "repair", "exit_code": int(exit_code), "saved": saved})
+    if repaired is not None and not complete:
+        console.warn(
+            f"Only a part of the record of posted pairs could be read: {repaired.posted_pairs:,} "
+            "pairs. The next updates ask Hydrus about every pair before they post it, but pairs "
+            "that you removed there may come back once. If you have another copy of the index, or "
+            "of the record, use hydindex import-posted first."
+        )
+    if repaired is None:
+        console.print("The index is sound: there is nothing to repair.")
+        return exit_code
+    console.table(
+        "The index was damaged. Saved",
+        {"posted pairs": repaired.posted_pairs, "files, with their thumbnails": repaired.files},
+    )
+    console.print("The next update fetches what is missing, and compares all of them again.")
+    console.print(f"The damaged file is now {repaired.damaged}. Delete it once all is well.")
+    return exit_code
 
 
 def show_stats(console: Console, stats: Stats) -> None:
