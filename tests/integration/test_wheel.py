@@ -121,7 +121,7 @@ def test_an_installed_hydindex_brings_an_older_index_up_to_date(
     index_file = shutil.copy(INDEX_0001, tmp_path / "hydindex.db")
     printed = run(["-I", "-c", OPEN_AN_INDEX, installed, index_file], tmp_path)
     assert printed.strip() == REVISION
-    assert len(list(tmp_path.glob("*.schema-0001.*.bak"))) == 1
+    assert len(list(tmp_path.glob("*.before-migration.bak"))) == 1
 
 
 START_THE_COMMAND = """
