@@ -1,12 +1,13 @@
-"""Measure whole runs of `hydindex update` on a labelled library, with the shipped config.
+"""Measure whole runs of `hydindex update` on a labelled library, by both ways to decide.
 
     python benchmarks/first_run.py PATH
 
 PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`); without
 it, the demo's generated library is served. Prints, for a first run, a night with nothing new and a
 night with 20 new files: seconds of the whole process and by stage, pairs scored, requests,
-thumbnails fetched; how long pytorch-msssim takes for the pairs of the first run, one by one; then
-bytes per file, and precision and recall of what was posted.
+thumbnails fetched; then bytes per file, and precision and recall of what was posted. First with the
+shipped config, then with the threshold rule in place of the calibrated decision; and how long
+pytorch-msssim takes for the pairs of that rule, one by one.
 """
 
 import os
@@ -33,31 +34,40 @@ STAGES: Final = ("search", "fetch", "prepare", "compare", "post")
 
 def main() -> None:
     files = load_folder(Path(sys.argv[1]), tags=()) if len(sys.argv) > 1 else generate_library()
-    with tempfile.TemporaryDirectory() as folder, StandIn(files[:-HELD_BACK]) as client:
-        home = Path(folder)
-        config = write_config(home, client.port, client.FULL_KEY, tags=["system:filetype is video"])
+    first_s: dict[str, float] = {}
+    for method in ("calibrated", "threshold"):
+        with tempfile.TemporaryDirectory() as folder, StandIn(files[:-HELD_BACK]) as client:
+            home = Path(folder)
+            config = write_config(
+                home,
+                client.port,
+                client.FULL_KEY,
+                tags=["system:filetype is video"],
+                decision={"method": method},
+            )
+            first_s[method] = measure_nights(files, home, client, method)
+            if method == "threshold":
+                one_by_one_s = score_one_by_one(config)
+    print(f"\none by one: {one_by_one_s:.1f} s for pytorch-msssim alone, as long as")
+    for method, seconds in first_s.items():
+        print(f"  {one_by_one_s / seconds:.1f} first runs ({method})")
 
-        first = measure(home, client)
-        one_by_one_s = score_one_by_one(config)
-        quiet = measure(home, client)
-        client.add(files[-HELD_BACK:])
-        later = measure(home, client)
-        print_table(
-            "Whole runs, and by stage, in seconds.",
-            ("", "whole run", *STAGES, "pairs scored", "requests", "thumbnails"),
-            [
-                ["first run", *first],
-                ["nothing new", *quiet],
-                [f"{HELD_BACK} new files", *later],
-            ],
-        )
-        print(
-            f"\none by one: {one_by_one_s:.1f} s for pytorch-msssim alone to score the pairs of "
-            f"the first run, {one_by_one_s / first[0]:.1f} times as long as all of that run"
-        )
-        bytes_per_file = (home / "hydindex.db").stat().st_size / len(files)
-        print(f"{len(files)} files, {bytes_per_file / 1e3:.1f} KB of index a file")
-        show_accuracy(files, client)
+
+def measure_nights(files: list[HydrusFile], home: Path, client: StandIn, method: str) -> float:
+    """Run three nights and show what they cost and found; give the seconds of the first."""
+    first = measure(home, client)
+    quiet = measure(home, client)
+    client.add(files[-HELD_BACK:])
+    later = measure(home, client)
+    print_table(
+        f"Whole runs, and by stage, in seconds ({method}).",
+        ("", "whole run", *STAGES, "pairs scored", "requests", "thumbnails"),
+        [["first run", *first], ["nothing new", *quiet], [f"{HELD_BACK} new files", *later]],
+    )
+    bytes_per_file = (home / "hydindex.db").stat().st_size / len(files)
+    print(f"{len(files)} files, {bytes_per_file / 1e3:.1f} KB of index a file")
+    show_accuracy(files, client)
+    return first[0]
 
 
 def measure(home: Path, client: StandIn) -> list[float]:
@@ -70,7 +80,7 @@ def measure(home: Path, client: StandIn) -> list[float]:
 
 
 def score_one_by_one(config_path: Path) -> float:
-    """Score the candidates of all files in the index as the library offers it; give the seconds.
+    """Score the candidates of an index of the threshold rule as the library offers it; in seconds.
 
     The pictures lie unpacked in memory, and torch is loaded. On all cores torch is faster, or far
     slower where another program keeps one of them busy: the better of both counts.

@@ -107,6 +107,14 @@ class Preprocessing(Section):
         return self
 
 
+class Decision(Section):
+    """What makes a candidate pair a match."""
+
+    method: Literal["threshold", "calibrated"] = "threshold"
+    min_probability: Fraction = 0.6
+    model: Annotated[Path, Field(strict=False)] | None = None
+
+
 class Post(Section):
     """How matching pairs are sent to Hydrus."""
 
@@ -190,6 +198,7 @@ class Config(Section):
     ahash: AverageHash = AverageHash()
     preprocessing: Preprocessing = Preprocessing()
     similarity_threshold: Fraction = 0.60
+    decision: Decision = Decision()
     post: Post = Post()
     timeouts: Timeouts = Timeouts()
     network: Network = Network()
@@ -288,13 +297,18 @@ def load(path: Path) -> Config:
     if key := os.environ.get(API_KEY_VARIABLE):
         values["api_key"] = key
     try:
-        return Config.model_validate_json(json.dumps(values))
+        config = Config.model_validate_json(json.dumps(values))
     except ValidationError as error:
         problems = "\n".join(f"  {_describe(dict(problem))}" for problem in error.errors())
         raise ConfigError(
             f"The config {path} is wrong:\n{problems}",
             "Mend these keys; the README lists every key with its range and default.",
         ) from None
+    if config.decision.model is None:
+        return config
+    model = _beside(path, str(config.decision.model), "decision.model")
+    decision = config.decision.model_copy(update={"model": model})
+    return config.model_copy(update={"decision": decision})
 
 
 def index_path(config: Config, config_path: Path) -> Path:

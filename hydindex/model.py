@@ -1,6 +1,6 @@
 """The values that travel between the stages of a run. Each type names the step reached."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,10 @@ Picture = NDArray[np.uint8]
 
 CoarsePicture = NDArray[np.uint16]
 """A picture at an eighth of its size, as sums of 8x8 pixels: (channels, height, width), uint16."""
+
+
+VIEW_PX: Final = 32
+"""Width and height of a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class NotFetched:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A thumbnail made comparable.
+    """A thumbnail made comparable by the threshold rule.
 
     `average_hash` is 64 bits as an unsigned integer, first pixel highest; `picture` is trimmed,
     resized, filtered and cut to its central part as the config says, and `coarse` made of it.
@@ -154,11 +158,26 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """A thumbnail made comparable by the calibrated decision.
+
+    `views` uint8 (1 or 2, VIEW_PX, VIEW_PX): the whole picture in grey, and what is left of it
+    without its bars, where it has any. `content_shape` is the aspect ratio of that in units of the
+    whole's: 1.0 without bars. Both hashes are 64 bits as unsigned integers.
+    """
+
+    average_hash: int
+    content_hash: int
+    content_shape: float
+    views: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class ComparableFile:
-    """A file with its thumbnail and all that was made of it: ready for the index."""
+    """A file with its thumbnail and what was made of it: ready for the index."""
 
     thumbnail: Thumbnail
-    packed: Packed
+    made: Packed | Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +185,17 @@ class Comparables:
     """What the candidate rules look at, of many files: parallel arrays of one length.
 
     `ids` int64; `duration_ms` and `aspect_ratio` (width / height) float64, NaN where unknown;
-    `average_hash` uint64; `compared_since` int64, the step at which the file joined the compared
-    set, or NOT_COMPARED.
+    `average_hash` uint64; the same of what is left without bars, which under the threshold rule is
+    the whole; `compared_since` int64, the step at which the file joined the compared set, or
+    NOT_COMPARED.
     """
 
     ids: NDArray[np.int64]
     duration_ms: NDArray[np.float64]
     aspect_ratio: NDArray[np.float64]
     average_hash: NDArray[np.uint64]
+    content_aspect_ratio: NDArray[np.float64]
+    content_hash: NDArray[np.uint64]
     compared_since: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -215,11 +237,33 @@ class FilePair:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedFiles:
+    """What the calibrated decision looks at, of many files: parallel arrays of one length.
+
+    `duration_ms` and both aspect ratios float64, NaN where unknown; both hashes uint64; `has_bars`
+    bool; `views` uint8 (files, 2, 32, 32), of a file without bars twice the same.
+    """
+
+    duration_ms: NDArray[np.float64]
+    aspect_ratio: NDArray[np.float64]
+    average_hash: NDArray[np.uint64]
+    content_aspect_ratio: NDArray[np.float64]
+    content_hash: NDArray[np.uint64]
+    has_bars: NDArray[np.bool_]
+    views: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredPair:
-    """A pair and its similarity, 1.0 for identical pictures."""
+    """A pair that matches, and how surely.
+
+    By the threshold rule `score` is its similarity, 1.0 for identical pictures. By the calibrated
+    decision it is a probability, and `evidence` what that rests on, by name.
+    """
 
     pair: FilePair
     score: float
+    evidence: Mapping[str, float] | None = None
 
 
 class PairState(StrEnum):

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hydindex.calibration import load_model
 from hydindex.config import Config
 
 Recipe = Mapping[str, Any]
 """Dotted key of the config -> its value, as JSON knows it."""
 
-PREPARATION_KEYS = (
-    "ahash.resize",
+_PREPARATION_KEYS = ("decision.method", "ahash.resize")
+_PICTURE_KEYS = (
     "preprocessing.fixedResize",
     "preprocessing.toGray",
     "preprocessing.preBlurSigma",
@@ -23,15 +24,16 @@ PREPARATION_KEYS = (
     "preprocessing.minKeepFrac",
     "preprocessing.centerFrac",
 )
-COMPARISON_KEYS = (
+_CANDIDATE_KEYS = (
     "filters.use_ar_filter",
     "filters.use_ahash_prefilter",
     "candidate_generation.tolSeconds",
     "candidate_generation.arTol",
     "ahash.hammingMax",
-    "preprocessing.useMSSSIM",
-    "similarity_threshold",
 )
+_THRESHOLD_KEYS = (*_PICTURE_KEYS, "preprocessing.useMSSSIM", "similarity_threshold")
+_CALIBRATED_KEYS = ("decision.min_probability",)
+_MODEL_KEY = "decision.model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,13 @@ class RecipeChange:
 
 
 def recipe_of(config: Config) -> dict[str, Any]:
-    """The part of a config that results depend on."""
+    """The part of a config that results depend on; of the two ways to decide, only one counts.
+
+    Of a model its fingerprint is kept.
+
+    Raises:
+        ConfigError: `decision.model` names no model.
+    """
     values = config.model_dump(mode="json", by_alias=True)
 
     def value(key: str) -> Any:
@@ -56,21 +64,29 @@ def recipe_of(config: Config) -> dict[str, Any]:
             found = found[part]
         return found
 
-    return {key: value(key) for key in PREPARATION_KEYS + COMPARISON_KEYS}
+    calibrated = config.decision.method == "calibrated"
+    decisive = _CALIBRATED_KEYS if calibrated else _THRESHOLD_KEYS
+    recipe = {key: value(key) for key in (*_PREPARATION_KEYS, *_CANDIDATE_KEYS, *decisive)}
+    if calibrated:
+        recipe[_MODEL_KEY] = load_model(config.decision.model).fingerprint
+    return recipe
 
 
 def changes(old: Recipe, new: Recipe) -> list[RecipeChange]:
-    """The keys in which two recipes differ, in a stable order."""
+    """The keys in which two recipes differ, in a stable order.
+
+    Keys that only one of them has belong to another way to decide, which is a change by itself.
+    """
     return [
-        RecipeChange(key, old.get(key), new.get(key))
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        RecipeChange(key, old[key], new[key])
+        for key in sorted(old.keys() & new.keys())
+        if old[key] != new[key]
     ]
 
 
 def needs_preparation(found: list[RecipeChange]) -> bool:
     """Whether thumbnails must be prepared again; if not, comparing again is enough."""
-    return any(change.key not in COMPARISON_KEYS for change in found)
+    return any(change.key in (*_PREPARATION_KEYS, *_PICTURE_KEYS) for change in found)
 
 
 def redo_text(found: list[RecipeChange]) -> str:

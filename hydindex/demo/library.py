@@ -104,12 +104,13 @@ def _file(clip: Clip, base: str, scene: str, copy: str, rng: Rng) -> HydrusFile:
         num_frames=num_frames,
         has_audio=bool(rng.random() < 0.5),
         tags=frozenset({"meta:demo", scene, copy}),
-        thumbnail=_thumbnail(clip),
+        thumbnail=thumbnail(clip),
         base=frozenset({base}),
     )
 
 
-def _thumbnail(clip: Clip) -> bytes:
+def thumbnail(clip: Clip) -> bytes:
+    """Reduce and compress a frame as Hydrus does it for its thumbnails."""
     size = _fitted(clip.width, clip.height, _THUMBNAIL_BOX_PX)
     encoded = BytesIO()
     reduced = clip.frame.resize(size, Image.Resampling.LANCZOS)

@@ -28,8 +28,11 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex import clock
 from hydindex.index.queries import columns, listed
 from hydindex.index.schema import (
+    ASPECT_RATIO,
+    CONTENT_ASPECT_RATIO,
     IS_COMPARED,
     IS_UNCOMPARED,
+    PICTURES,
     compared_stay,
     file,
     index_state,
@@ -93,14 +96,20 @@ class ComparisonStore:
                 [{"row_id": file_id} for file_id in joined],
             )
             rows = [
-                {"low_id": match.pair.low, "high_id": match.pair.high, "score": match.score}
+                {
+                    "low_id": match.pair.low,
+                    "high_id": match.pair.high,
+                    "score": match.score,
+                    "evidence": match.evidence,
+                }
                 for match in matches
             ]
             if rows:
                 statement = upsert(pair).values(
                     matches=True, state=PairState.QUEUED, state_at=clock.now()
                 )
-                changed = {"score": statement.excluded.score, "matches": True}
+                new = statement.excluded
+                changed = {"score": new.score, "evidence": new.evidence, "matches": True}
                 connection.execute(
                     statement.on_conflict_do_update(
                         index_elements=["low_id", "high_id"], set_=changed
@@ -120,29 +129,41 @@ class ComparisonStore:
             connection.execute(delete(pair).where(pair.c.state.in_(_NOT_IN_HYDRUS)))
             connection.execute(update(pair).values(matches=False))
             if prepare_again:
+                for table in PICTURES:  # the new recipe may make others
+                    connection.execute(delete(table))
                 connection.execute(
                     update(file)
                     .where(file.c.state == "prepared")
-                    .values(state="fetched", average_hash=None)
+                    .values(
+                        state="fetched", average_hash=None, content_hash=None, content_shape=None
+                    )
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> Comparables:
         query = select(
             file.c.id,
             file.c.duration_ms,
-            func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0),
+            ASPECT_RATIO,
             func.coalesce(file.c.average_hash, 0),
+            CONTENT_ASPECT_RATIO,
+            func.coalesce(file.c.content_hash, file.c.average_hash, 0),
             func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
         ).where(condition)
         with self._engine.connect() as connection:
-            ids, durations_ms, ratios, hashes, since = columns(
-                connection.execute(query), (np.int64, np.float64, np.float64, np.int64, np.int64)
+            ids, durations_ms, ratios, hashes, content_ratios, content_hashes, since = columns(
+                connection.execute(query),
+                (
+                    *(np.int64, np.float64, np.float64, np.int64),
+                    *(np.float64, np.int64, np.int64),
+                ),
             )
         return Comparables(
             ids=ids,
             duration_ms=durations_ms,
             aspect_ratio=ratios,
             average_hash=hashes.view(np.uint64),
+            content_aspect_ratio=content_ratios,
+            content_hash=content_hashes.view(np.uint64),
             compared_since=since,
         )
 

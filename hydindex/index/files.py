@@ -24,22 +24,29 @@ from hydindex.errors import IndexUnusable
 from hydindex.index import comparisons
 from hydindex.index.queries import columns, count_files, driver_rows, file_ids, listed
 from hydindex.index.schema import (
+    ASPECT_RATIO,
+    CONTENT_ASPECT_RATIO,
     IS_COMPARED,
     IS_GONE,
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
+    PICTURES,
     coarse_picture,
     file,
     prepared_picture,
+    signature,
     thumbnail,
 )
 from hydindex.model import (
+    VIEW_PX,
     CoarsePicture,
     ComparableFile,
     IndexedFiles,
     Packed,
     RemoteFile,
+    Signature,
+    SignedFiles,
     Unusable,
 )
 from hydindex.packing import coarse_size_bytes, unpack_coarse
@@ -123,7 +130,7 @@ class FileStore:
                 "picture",
                 [(file_id, each.thumbnail.picture) for file_id, each in comparable],
             )
-            _save_packed(connection, [(file_id, each.packed) for file_id, each in comparable])
+            _save_made(connection, [(file_id, each.made) for file_id, each in comparable])
 
     def pictured_count(self) -> int:
         """Count the files whose thumbnail is stored, gone ones too."""
@@ -146,16 +153,16 @@ class FileStore:
         with self._engine.connect() as connection:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
-    def save_prepared(self, outcomes: Iterable[tuple[int, Packed | str]]) -> None:
+    def save_prepared(self, outcomes: Iterable[tuple[int, Packed | Signature | str]]) -> None:
         """Save what became of stored thumbnails: prepared, or the reason why it cannot be."""
         with self._engine.begin() as connection:
-            packed = []
+            made = []
             for file_id, outcome in outcomes:
-                if isinstance(outcome, Packed):
-                    packed.append((file_id, outcome))
-                else:
+                if isinstance(outcome, str):
                     _mark_unusable(connection, file_id, outcome, checked_at=clock.now())
-            _save_packed(connection, packed)
+                else:
+                    made.append((file_id, outcome))
+            _save_made(connection, made)
 
     def coarse_pictures(self, ids: NDArray[np.int64], shape: tuple[int, ...]) -> CoarsePicture:
         """Load the coarse pictures of files, stacked in the order of their ids.
@@ -177,6 +184,31 @@ class FileStore:
             IndexUnusable: the index holds none for one of them.
         """
         return self._by_id(ids, prepared_picture.c.file_id, prepared_picture.c.pixels)
+
+    def signed(self, ids: NDArray[np.int64]) -> SignedFiles:
+        """Load what the calibrated decision looks at, of files in the order of their ids.
+
+        Raises:
+            IndexUnusable: the index holds no sound signature for one of them.
+        """
+        asked = listed(ids)
+        query = (
+            select(
+                file.c.id,
+                file.c.duration_ms,
+                ASPECT_RATIO,
+                file.c.average_hash,
+                CONTENT_ASPECT_RATIO,
+                file.c.content_hash,
+                signature.c.views,
+            )
+            .join_from(asked, file, file.c.id == asked.c.value)
+            .join(signature, signature.c.file_id == file.c.id)
+            .order_by(file.c.id)
+        )
+        with self._engine.connect() as connection:
+            rows = list(chain(*driver_rows(connection.execute(query))))
+        return _signed_files(ids, rows)
 
     def _by_id(
         self, ids: NDArray[np.int64], file_id: Column[int], value: Column[bytes]
@@ -249,17 +281,54 @@ _UPSERT_FILE: Final = _insert_file.on_conflict_do_update(
 )
 
 
-def _save_packed(connection: Connection, packed: Sequence[tuple[int, Packed]]) -> None:
-    if not packed:
+def _signed_files(ids: NDArray[np.int64], rows: Sequence[Sequence[Any]]) -> SignedFiles:
+    """Put rows together: id, duration, aspect ratio, hash, these two of the content, views."""
+    view_bytes = VIEW_PX * VIEW_PX
+    sound = {row[0] for row in rows if len(row[6] or b"") in (view_bytes, 2 * view_bytes)}
+    for file_id in ids.tolist():
+        if file_id not in sound:
+            raise no_sound_picture(file_id)
+    _, durations_ms, ratios, hashes, content_ratios, content_hashes, views = zip(*rows, strict=True)
+    # A file without bars has one view, which stands for both.
+    both_views = b"".join(each * 2 if len(each) == view_bytes else each for each in views)
+    return SignedFiles(
+        duration_ms=np.array(durations_ms, np.float64),
+        aspect_ratio=np.array(ratios, np.float64),
+        average_hash=np.array(hashes, np.int64).view(np.uint64),
+        content_aspect_ratio=np.array(content_ratios, np.float64),
+        content_hash=np.array(content_hashes, np.int64).view(np.uint64),
+        has_bars=np.array([len(each) > view_bytes for each in views]),
+        views=np.frombuffer(both_views, np.uint8).reshape(-1, 2, VIEW_PX, VIEW_PX),
+    )
+
+
+def _save_made(connection: Connection, made: Sequence[tuple[int, Packed | Signature]]) -> None:
+    if not made:
         return
+    packed = [(file_id, each) for file_id, each in made if isinstance(each, Packed)]
+    signed = [(file_id, each) for file_id, each in made if isinstance(each, Signature)]
     connection.execute(
         update(file)
         .where(file.c.id == bindparam("row_id"))
-        .values(state="prepared", average_hash=bindparam("hash")),
-        [{"row_id": file_id, "hash": _signed(each.average_hash)} for file_id, each in packed],
+        .values(
+            state="prepared",
+            average_hash=bindparam("whole"),
+            content_hash=bindparam("content"),
+            content_shape=bindparam("shape"),
+        ),
+        [{"row_id": row, **_figures(each)} for row, each in made],
     )
     _put(connection, prepared_picture, "pixels", [(row, each.pixels) for row, each in packed])
     _put(connection, coarse_picture, "sums", [(row, each.sums) for row, each in packed])
+    _put(connection, signature, "views", [(row, each.views.tobytes()) for row, each in signed])
+
+
+def _figures(made: Packed | Signature) -> dict[str, float | None]:
+    """Give what stands in the file's own row."""
+    whole = _signed(made.average_hash)
+    if isinstance(made, Packed):
+        return {"whole": whole, "content": None, "shape": None}
+    return {"whole": whole, "content": _signed(made.content_hash), "shape": made.content_shape}
 
 
 def _put(
@@ -282,12 +351,19 @@ def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked
     connection.execute(
         update(file)
         .where(file.c.id == file_id)
-        .values(state="unusable", unusable_reason=reason, checked_at=checked_at, average_hash=None)
+        .values(
+            state="unusable",
+            unusable_reason=reason,
+            checked_at=checked_at,
+            average_hash=None,
+            content_hash=None,
+            content_shape=None,
+        )
     )
 
 
 def _delete_pictures(connection: Connection, file_id: int) -> None:
-    for table in (thumbnail, prepared_picture, coarse_picture):
+    for table in (thumbnail, *PICTURES):
         connection.execute(delete(table).where(table.c.file_id == file_id))
 
 

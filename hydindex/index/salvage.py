@@ -23,7 +23,7 @@ _KEYS_AT_ONCE: Final = 512
 _SHA256_RANGES: Final = 1 << 12
 _FILE_IDS: Final = (
     *("file.id", "thumbnail.file_id", "prepared_picture.file_id", "coarse_picture.file_id"),
-    *("pair.low_id", "pair.high_id"),
+    *("signature.file_id", "pair.low_id", "pair.high_id"),
 )
 # No row of a file takes less: damaged numbers may be of any size.
 _SMALLEST_ROW_BYTES: Final = 32

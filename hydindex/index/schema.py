@@ -20,10 +20,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
     literal_column,
 )
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest Alembic revision; an index with this one needs no migration."""
 
 metadata = MetaData(
@@ -38,7 +39,7 @@ metadata = MetaData(
 # One row a file that has been judged: its thumbnail is stored, or known not to exist.
 #   unusable  no picture to compare; the reason says why
 #   fetched   its thumbnail waits to be prepared (again)
-#   prepared  average hash and pictures are made by the index's recipe
+#   prepared  average hash and pictures, or signature, are made by the index's recipe
 # `compared_since` is the step (see `index_state`) at which the file joined the compared set, in
 # which every pair that the candidate rules allow has been scored; null while outside of it.
 file = Table(
@@ -58,6 +59,8 @@ file = Table(
     Column("gone_at", Text),
     Column("average_hash", Integer),
     Column("compared_since", Integer),
+    Column("content_shape", Float),
+    Column("content_hash", Integer),
     CheckConstraint("length(sha256) = 32", "sha256"),
     CheckConstraint("state IN ('unusable', 'fetched', 'prepared')", "state"),
     CheckConstraint("(state = 'unusable') = (unusable_reason IS NOT NULL)", "reason"),
@@ -77,6 +80,10 @@ IS_UNCOMPARED = (
 IS_UNPREPARED = file.c.state == literal_column("'fetched'")
 IS_UNUSABLE = file.c.state == literal_column("'unusable'")
 IS_GONE = file.c.gone_at.is_not(None)
+# Width / height of a file, and of what it shows without bars: where nobody has looked for bars,
+# that is the whole.
+ASPECT_RATIO = func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0)
+CONTENT_ASPECT_RATIO = ASPECT_RATIO * func.coalesce(file.c.content_shape, 1.0)
 # All that the candidate rules look at: neighbours are found without touching the rows themselves.
 Index(
     "ix_file_compared",
@@ -84,6 +91,8 @@ Index(
     file.c.average_hash,
     file.c.width_px,
     file.c.height_px,
+    file.c.content_shape,
+    file.c.content_hash,
     file.c.compared_since,
     sqlite_where=IS_COMPARED,
 )
@@ -117,6 +126,18 @@ coarse_picture = Table(
     Column("sums", LargeBinary, nullable=False),
 )
 
+# What the calibrated decision sees of a file, in place of the two above: one view of 32x32 grey
+# pixels, raw uint8, or two for a picture with bars (`content_shape` and `content_hash` tell more).
+signature = Table(
+    "signature",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("views", LargeBinary, nullable=False),
+)
+
+# What is made of thumbnails, and can be made again.
+PICTURES: Final = (prepared_picture, coarse_picture, signature)
+
 # The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.
 # Two files have been compared if and only if any of their stays overlap.
 compared_stay = Table(
@@ -131,7 +152,8 @@ compared_stay = Table(
 
 # Matching pairs and what became of them. `matches` is false for a pair that Hydrus was told of
 # under an earlier recipe and that does not match under the present one; the row must stay, or the
-# pair could be posted a second time. `score` is that of the last time it matched.
+# pair could be posted a second time. `score` is that of the last time it matched: its similarity,
+# or, where there is `evidence`, the probability that it rests on.
 pair = Table(
     "pair",
     metadata,
@@ -142,6 +164,7 @@ pair = Table(
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("state_at", Text, nullable=False),
+    Column("evidence", JSON(none_as_null=True)),
     PrimaryKeyConstraint("low_id", "high_id"),
     CheckConstraint("low_id < high_id", "order"),
     CheckConstraint("matches IN (0, 1)", "matches"),

@@ -1,8 +1,8 @@
 """The cheap tests that a pair must pass before it is scored, on many files at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +58,35 @@ def find_candidates(
 
 def _agree(one: Comparables, others: Comparables, rules: CandidateRules) -> NDArray[np.bool_]:
     agree = _durations_agree(one.duration_ms, others.duration_ms, rules.duration_tolerance_ms)
-    if rules.aspect_ratio_tolerance is not None:
-        agree &= _aspect_ratios_agree(
-            one.aspect_ratio, others.aspect_ratio, rules.aspect_ratio_tolerance
+    tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
+    if tolerance is not None:
+        agree &= _any_of_both(
+            lambda a, b: aspect_ratios_agree(a, b, tolerance),
+            (one.aspect_ratio, one.content_aspect_ratio),
+            (others.aspect_ratio, others.content_aspect_ratio),
         )
-    if rules.hamming_max is not None:
-        agree &= np.bitwise_count(one.average_hash ^ others.average_hash) <= rules.hamming_max
+    if hamming_max is not None:
+        agree &= _any_of_both(
+            lambda a, b: np.bitwise_count(a ^ b) <= hamming_max,
+            (one.average_hash, one.content_hash),
+            (others.average_hash, others.content_hash),
+        )
     return agree
+
+
+def _any_of_both(
+    agree: Callable[..., NDArray[np.bool_]],
+    one: tuple[NDArray[Any], NDArray[Any]],
+    others: tuple[NDArray[Any], NDArray[Any]],
+) -> NDArray[np.bool_]:
+    """Compare files as wholes, by their content without bars, and crosswise: one will do."""
+    (whole, content), (other_whole, other_content) = one, others
+    result = agree(whole, other_whole)
+    if (content != whole).any():
+        result = result | agree(content, other_whole) | agree(content, other_content)
+    if (other_content != other_whole).any():
+        result = result | agree(whole, other_content)
+    return result
 
 
 def _durations_agree(
@@ -75,7 +97,7 @@ def _durations_agree(
     return (np.abs(a_ms - b_ms) <= tolerance_ms) | both_without
 
 
-def _aspect_ratios_agree(
+def aspect_ratios_agree(
     a: NDArray[np.float64], b: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.bool_]:
     """Compare width / height; a file without dimensions (NaN) agrees with none."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hydindex.config import Config
-from hydindex.model import Picture, Prepared
+from hydindex.model import Picture, Prepared, Signature
 from hydindex.prepare.average_hash import average_hash
+from hydindex.prepare.signature import signature
 from hydindex.pyramid import coarse_picture
 
 _FORMATS: Final = ("JPEG", "PNG")  # what Hydrus serves
@@ -27,7 +28,11 @@ _SMOOTHED_ROWS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How thumbnails are prepared; sizes are (width, height)."""
+    """How thumbnails are prepared; sizes are (width, height).
+
+    `calibrated` is whether signatures are made of them, which of all the rest only depend on
+    `hash_resize_px`.
+    """
 
     hash_resize_px: tuple[int, int]
     size_px: tuple[int, int]
@@ -37,6 +42,7 @@ class Preparation:
     equalize: bool
     trim_strength: float
     min_keep_fraction: float
+    calibrated: bool
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -51,6 +57,7 @@ class Preparation:
             equalize=settings.hist_eq,
             trim_strength=settings.trim_strength,
             min_keep_fraction=settings.min_keep_fraction,
+            calibrated=config.decision.method == "calibrated",
         )
 
     @property
@@ -60,14 +67,19 @@ class Preparation:
         return (height_px, width_px) if self.grey else (height_px, width_px, 3)
 
 
-def prepare(encoded: bytes, preparation: Preparation) -> Prepared | str:
-    """Make a thumbnail (JPEG or PNG) comparable, or say why it cannot be."""
+def prepare(encoded: bytes, preparation: Preparation) -> Prepared | Signature | str:
+    """Make a thumbnail (JPEG or PNG) comparable, or say why it cannot be.
+
+    The calibrated decision looks at signatures and at nothing else.
+    """
     try:
         picture = _decode(encoded)
     except UnidentifiedImageError:
         return "its thumbnail cannot be decoded: it is neither JPEG nor PNG"
     except Exception as error:  # decoders fail in many ways on what is no picture
         return f"its thumbnail cannot be decoded: {error}"
+    if preparation.calibrated:
+        return signature(picture, preparation.hash_resize_px)
     comparable = _comparable_picture(picture, preparation)
     return Prepared(
         average_hash=average_hash(picture, preparation.hash_resize_px),

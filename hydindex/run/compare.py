@@ -1,9 +1,9 @@
 """Compares what has not been compared yet: each new file with its neighbours in duration."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from hydindex.match.candidates import CandidateRules, find_candidates
 from hydindex.match.neighbours import neighbourhoods
 from hydindex.match.stays import met_before
 from hydindex.model import Comparables
+from hydindex.run.judging import BlockT, Judge
 from hydindex.run.report import Progress, Report
-from hydindex.run.score import PendingBlock, Scorer
 
 # What joins the compared set in one transaction. A single file may have more candidates than that.
 _FILES_A_STEP: Final = 256
@@ -42,7 +42,7 @@ class _Step:
 
 
 def compare_waiting(
-    index: Index, config: Config, scorer: Scorer, report: Report, progress: Progress
+    index: Index, config: Config, judge: Judge[Any], report: Report, progress: Progress
 ) -> None:
     """Let every file that waits join the compared set, and queue the pairs that match.
 
@@ -53,7 +53,7 @@ def compare_waiting(
     if len(waiting) == 0:
         return
     with report.timed("compare"):
-        joined = _join(_steps(_new_candidates(waiting, index, config)), index, scorer, report)
+        joined = _join(_steps(_new_candidates(waiting, index, config)), index, judge, report)
         for _ in progress(joined, stage="Comparing", total=len(waiting), unit="file"):
             pass
 
@@ -91,21 +91,23 @@ def _steps(candidates: Iterator[tuple[int, NDArray[np.int64]]]) -> Iterator[_Ste
         yield _Step.of(taken)
 
 
-def _join(steps: Iterator[_Step], index: Index, scorer: Scorer, report: Report) -> Iterator[int]:
-    """Score steps, some way ahead, and record each as soon as it and those before it are done."""
+def _join(
+    steps: Iterator[_Step], index: Index, judge: Judge[BlockT], report: Report
+) -> Iterator[int]:
+    """Judge steps, some way ahead, and record each as soon as it and those before it are done."""
 
-    def record(step: _Step, blocks: list[PendingBlock]) -> list[int]:
-        matches = [match for block in blocks for match in scorer.matches(block)]
+    def record(step: _Step, blocks: Sequence[BlockT]) -> list[int]:
+        matches = [match for block in blocks for match in judge.matches(block)]
         index.comparisons.record(step.joining, matches)
         report.pairs.scored += len(step.first)
         report.pairs.matched += len(matches)
         return step.joining
 
-    on_their_way: deque[tuple[_Step, list[PendingBlock]]] = deque()
+    on_their_way: deque[tuple[_Step, Sequence[BlockT]]] = deque()
     for step in steps:
         report.pairs.candidates += len(step.first)
-        on_their_way.append((step, scorer.submit(step.first, step.second)))
-        while on_their_way and all(block.scores.done() for block in on_their_way[0][1]):
+        on_their_way.append((step, judge.submit(step.first, step.second)))
+        while on_their_way and all(map(judge.is_done, on_their_way[0][1])):
             yield from record(*on_their_way.popleft())
     while on_their_way:
         yield from record(*on_their_way.popleft())

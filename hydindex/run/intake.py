@@ -19,6 +19,7 @@ from hydindex.model import (
     Packed,
     Prepared,
     RemoteFile,
+    Signature,
     Thumbnail,
     Unusable,
 )
@@ -106,7 +107,7 @@ def prepare_stored(index: Index, config: Config, report: Report, progress: Progr
             pass
 
 
-def prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | str:
+def prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | Signature | str:
     """Prepare a thumbnail for the index, or say why that cannot be."""
     prepared = prepare(encoded, preparation)
     return pack(prepared) if isinstance(prepared, Prepared) else prepared
@@ -131,9 +132,9 @@ def _fetched(
     def prepare_one(fetched: Thumbnail) -> Outcome:
         with report.timed("prepare", threads=cores):
             packed = prepare_and_pack(fetched.picture, preparation)
-        if isinstance(packed, Packed):
-            return ComparableFile(fetched, packed)
-        return Unusable(fetched.file, packed)
+        if isinstance(packed, str):
+            return Unusable(fetched.file, packed)
+        return ComparableFile(fetched, packed)
 
     batches = (
         files[start : start + FILES_PER_REQUEST]

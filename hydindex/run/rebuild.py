@@ -13,8 +13,8 @@ from hydindex.model import NOT_COMPARED, FoundFile, hex_hashes
 from hydindex.recipe import RecipeChange, needs_preparation, recipe_of
 from hydindex.run.compare import compare_waiting
 from hydindex.run.intake import prepare_stored, take_in
+from hydindex.run.judging import judge_of
 from hydindex.run.report import Progress, Report
-from hydindex.run.score import Scorer
 from hydindex.run.search import search_library
 
 log = logging.getLogger(__name__)
@@ -106,8 +106,8 @@ def rebuild(
                 report.not_fetched,
             )
     prepare_stored(index, config, report, progress)
-    with Scorer(index.files, config, report.sieve) as scorer:
-        compare_waiting(index, config, scorer, report, progress)
+    with judge_of(config, index.files, report.sieve) as judge:
+        compare_waiting(index, config, judge, report, progress)
     report.files.indexed, report.files.unusable = index.files.present_counts()
     report.files.found = report.files.indexed + report.files.unusable
     report.pairs.queued = len(index.outbox.sendable())

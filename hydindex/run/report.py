@@ -54,14 +54,16 @@ class PairCounts:
 
 @dataclass
 class SieveCounts:
-    """How the candidates were scored.
+    """How the candidates were judged.
 
-    `levels` tells for how many pairs each level of MS-SSIM had to be computed, and `settled` how
-    many lay so near to the threshold that the library had the last word.
+    By the threshold rule: `levels` tells for how many pairs each level of MS-SSIM had to be
+    computed, and `settled` how many lay so near to the threshold that the library had the last
+    word. By the calibrated decision: `weighed` is how many passed the gate.
     """
 
     levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
     settled: int = 0
+    weighed: int = 0
 
     def count_levels(self, levels: Sequence[int], entered: Sequence[int]) -> None:
         """Add how many pairs each level was computed for."""

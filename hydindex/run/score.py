@@ -86,6 +86,10 @@ class Scorer(ExitStack):
         parts = [slice(start, start + at_once) for start in range(0, len(first), at_once)]
         return [block for part in parts for block in self._submit_part(first[part], second[part])]
 
+    def is_done(self, block: PendingBlock) -> bool:
+        """Tell whether a block has been scored."""
+        return block.scores.done()
+
     def matches(self, block: PendingBlock) -> list[ScoredPair]:
         """Wait for the scores of a block, and give its pairs that match.
 

@@ -11,9 +11,9 @@ from hydindex.model import FoundFiles
 from hydindex.run.compare import compare_waiting
 from hydindex.run.diff import LibraryDiff, diff
 from hydindex.run.intake import prepare_stored, take_in
+from hydindex.run.judging import judge_of
 from hydindex.run.posting import Poster, refusal_hint
 from hydindex.run.report import Progress, Report, unseen
-from hydindex.run.score import Scorer
 from hydindex.run.search import search_library
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ def update(
     found = search_library(client, config, report)
     changed = _note_changes(found, index, report)
     _forget_long_gone(index, config, present=len(found))
-    with Scorer(index.files, config, report.sieve) as scorer:
+    with judge_of(config, index.files, report.sieve) as judge:
         if changed.new:
             with report.timed("compare"):
-                scorer.get_ready()
+                judge.get_ready()
         take_in(
             changed.new + changed.recheck,
             index,
@@ -57,10 +57,10 @@ def update(
             config,
             report,
             progress,
-            meanwhile=lambda: compare_waiting(index, config, scorer, report, unseen),
+            meanwhile=lambda: compare_waiting(index, config, judge, report, unseen),
         )
         prepare_stored(index, config, report, progress)
-        compare_waiting(index, config, scorer, report, progress)
+        compare_waiting(index, config, judge, report, progress)
     with report.timed("post"):
         poster.post_waiting(progress, dry_run=dry_run)
 

@@ -1,0 +1,140 @@
+"""Fit the model of the calibrated decision to a labelled library, and see how well it does.
+
+    python benchmarks/calibrate.py PATH [--write]
+
+PATH is a folder with `files.json` and `thumbs/`, whose rows tell `base` and `source`. Prints the
+precision and recall that the model has on files whose sources it was not fitted to; with `--write`,
+puts the model fitted to all of them into the package.
+
+Pairs are left out by source, never by file: copies of one picture on both sides of a division
+would show how well the model remembers, not how well it decides. Of five parts of the sources, a
+pair is judged by a model that was fitted to pairs of neither of its files' parts. The division is
+drawn anew several times; the spread between the draws is printed, too.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from labelled import LabelledPairs, load_labelled
+from measured import SHIPPED_CONFIG
+from numpy.typing import NDArray
+from table import print_table
+
+import hydindex
+from hydindex import config as config_file
+from hydindex.calibration import SHIPPED, CalibratedModel, Weights
+from hydindex.match.decision import probabilities
+from hydindex.match.fitting import fit, spreads_of
+
+PARTS: Final = 5
+DRAWS: Final = 10
+GATE: Final = 0.1
+PULL: Final = 1.0
+GOAL_PRECISION: Final = 0.98
+GOAL_RECALL: Final = 0.95
+
+
+def main() -> None:
+    options = _options()
+    config = config_file.load(SHIPPED_CONFIG)
+    pairs = LabelledPairs.of(load_labelled(options.path), config)
+    threshold = config.decision.min_probability
+    rows = []
+    for draw in range(DRAWS):
+        likely = cross_validated(pairs, draw)
+        precision, recall = precision_recall(pairs, likely >= threshold)
+        best_recall, best_precision = at_goals(pairs, likely)
+        rows.append((str(draw), precision, recall, best_recall, best_precision))
+    means = [float(np.mean([row[column] for row in rows])) for column in range(1, 5)]
+    print_table(
+        f"Judged by models fitted to other sources: {len(pairs.first):,} candidates, "
+        f"{pairs.labelled} duplicates.",
+        (
+            *("draw", f"precision at {threshold:g}", "recall"),
+            *(f"recall at precision {GOAL_PRECISION}", f"precision at recall {GOAL_RECALL}"),
+        ),
+        [[_three(value) for value in row] for row in (*rows, ("mean", *means))],
+    )
+    model = fitted_model(
+        pairs,
+        np.ones(len(pairs.first), np.bool_),
+        cross_validated={"precision": round(means[0], 4), "recall": round(means[1], 4)},
+    )
+    print(f"\n{model.to_json()}")
+    if options.write:
+        path = Path(hydindex.__file__).with_name(SHIPPED)
+        path.write_text(model.to_json(), encoding="utf-8")
+        print(f"written to {path.name}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", type=Path, help="folder with files.json and thumbs/")
+    parser.add_argument("--write", action="store_true", help="replace the shipped model")
+    return parser.parse_args()
+
+
+def fitted_model(pairs: LabelledPairs, which: NDArray[np.bool_], **fitted: Any) -> CalibratedModel:
+    """Fit a model to some of the pairs."""
+    terms = {name: values[which] for name, values in pairs.terms().items()}
+    is_duplicate = pairs.is_duplicate[which]
+    spreads = spreads_of(terms)
+    weights = fit(terms, is_duplicate, spreads, pull=PULL)
+    return CalibratedModel(
+        gate=GATE,
+        weights=Weights(**{name: round(value, 4) for name, value in weights.items()}),
+        fitted={
+            "pairs": len(is_duplicate),
+            "duplicates": int(is_duplicate.sum()),
+            "spreads": {name: round(value, 4) for name, value in spreads.items()},
+            **fitted,
+        },
+    )
+
+
+def cross_validated(pairs: LabelledPairs, draw: int) -> NDArray[np.float64]:
+    """Give every pair the probability that a model gives it which knows neither of its sources.
+
+    A pair that the gate keeps out has none: 0.
+    """
+    sources = [each.source for each in pairs.files]
+    names = sorted(set(sources))
+    drawn = np.random.default_rng(draw).permutation(len(names)) % PARTS
+    part_of = dict(zip(names, drawn.tolist(), strict=True))
+    parts = np.array([part_of[source] for source in sources])
+    first, second = parts[pairs.first], parts[pairs.second]
+    likely = np.zeros(len(first))
+    for a in range(PARTS):
+        for b in range(a, PARTS):
+            judged = ((first == a) & (second == b)) | ((first == b) & (second == a))
+            others = ~np.isin(first, (a, b)) & ~np.isin(second, (a, b))
+            model = fitted_model(pairs, others)
+            likely[judged] = probabilities(pairs.evidence, model)[judged]
+    likely[pairs.evidence.structure_8px < GATE] = 0.0
+    return likely
+
+
+def precision_recall(pairs: LabelledPairs, matches: NDArray[np.bool_]) -> tuple[float, float]:
+    """Tell how many of the matches are duplicates, and how many duplicates are matches."""
+    right = int((matches & pairs.is_duplicate).sum())
+    return right / max(1, int(matches.sum())), right / pairs.labelled
+
+
+def at_goals(pairs: LabelledPairs, likely: NDArray[np.float64]) -> tuple[float, float]:
+    """Tell the best recall at the precision that is the goal, and the other way round."""
+    order = np.argsort(-likely, kind="stable")
+    right = np.cumsum(pairs.is_duplicate[order])
+    precision, recall = right / np.arange(1, len(order) + 1), right / pairs.labelled
+    best_recall = recall[precision >= GOAL_PRECISION].max(initial=0.0)
+    best_precision = precision[recall >= GOAL_RECALL].max(initial=0.0)
+    return float(best_recall), float(best_precision)
+
+
+def _three(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
