@@ -46,4 +46,6 @@ def upgrade() -> None:
     recipe = connection.execute(text("SELECT recipe FROM index_state")).scalar()
     if recipe is not None:
         by_threshold = json.dumps({**json.loads(recipe), "decision.method": "threshold"})
-        connection.execute(text("UPDATE index_state SET recipe = :recipe"), {"recipe": by_threshold})
+        connection.execute(
+            text("UPDATE index_state SET recipe = :recipe"), {"recipe": by_threshold}
+        )

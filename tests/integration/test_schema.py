@@ -348,7 +348,7 @@ def insert_file(
 
 
 def insert_pair(low: int, high: int, *, state: str = "queued", reason: str = "NULL") -> str:
-    return f"INSERT INTO pair VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now')"
+    return f"INSERT INTO pair VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now', NULL)"
 
 
 ACCEPTED = [
@@ -360,6 +360,7 @@ ACCEPTED = [
     "INSERT INTO thumbnail VALUES (1, 'picture')",
     "INSERT INTO prepared_picture VALUES (1, 'pixels')",
     "INSERT INTO coarse_picture VALUES (1, 'sums')",
+    "INSERT INTO signature VALUES (1, 'views')",
     "INSERT INTO compared_stay VALUES (1, 1, 2)",
     "INSERT INTO index_state VALUES (1, '{}', 1)",
 ]
@@ -409,9 +410,11 @@ REFUSED = {
         "INSERT INTO coarse_picture VALUES (77, 'x')",
         "FOREIGN KEY",
     ),
+    "a signature of an unknown file": ("INSERT INTO signature VALUES (77, 'x')", "FOREIGN KEY"),
     "a second thumbnail of a file": ("INSERT INTO thumbnail VALUES (1, 'x')", "UNIQUE"),
     "a second picture of a file": ("INSERT INTO prepared_picture VALUES (1, 'x')", "UNIQUE"),
     "a second coarse picture of a file": ("INSERT INTO coarse_picture VALUES (1, 'x')", "UNIQUE"),
+    "a second signature of a file": ("INSERT INTO signature VALUES (1, 'x')", "UNIQUE"),
     "a stay that ends before it began": (
         "INSERT INTO compared_stay VALUES (2, 4, 4)",
         "ck_compared_stay_order",

@@ -75,7 +75,11 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
     }
     revisions = [int(path.name[:4]) for path in (CHECKOUT / "migrations").rglob("[0-9]*.py")]
     assert sorted(revisions) == list(range(1, int(REVISION) + 1))
-    others = {"hydindex/py.typed", "hydindex/migrations/script.py.mako"}
+    others = {
+        "hydindex/calibrated_model.json",
+        "hydindex/migrations/script.py.mako",
+        "hydindex/py.typed",
+    }
     assert contents(wheel) == modules | migrations | others
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hydindex
+from hydindex.calibration import SHIPPED as SHIPPED_MODEL
 from hydindex.config import API_KEY_VARIABLE, Config, index_path, load
 from hydindex.errors import ConfigError
 from hydindex.recipe import RecipeChange, changes, needs_preparation, recipe_of
@@ -63,11 +65,12 @@ def complaint(folder: Path, content: Any) -> str:
 # What is right
 
 
-def test_the_shipped_config_holds_the_defaults_and_a_tag_of_its_own() -> None:
-    own = {"api_key", "tags"}
-    shipped = load(SHIPPED_FILE)
-    assert shipped.model_dump(exclude=own) == Config().model_dump(exclude=own)
-    assert shipped.tags == SHIPPED["tags"]
+def test_the_shipped_config_holds_the_defaults_but_for_its_tags_and_how_it_decides() -> None:
+    shipped = load(SHIPPED_FILE).model_dump()
+    assert shipped.pop("tags") == SHIPPED["tags"]
+    assert shipped["decision"].pop("method") == "calibrated"
+    defaults = Config().model_dump(exclude={"tags": True, "decision": {"method"}})
+    assert shipped == defaults
 
 
 def test_an_empty_config_has_a_default_for_every_key(tmp_path: Path) -> None:
@@ -379,7 +382,8 @@ def test_ssim_needs_a_window_s_width(tmp_path: Path) -> None:
 
 # What a rebuild depends on
 
-# Another value for every key, and whether it changes nothing, the comparison, or what is prepared.
+# Another value for every key, and whether it changes nothing, the comparison, or what is prepared,
+# where the threshold rule decides.
 NOTHING, COMPARISON, PREPARATION = "nothing", "comparison", "preparation"
 OTHER_VALUES: dict[str, tuple[Any, str]] = {
     "api_key": ("another", NOTHING),
@@ -407,6 +411,8 @@ OTHER_VALUES: dict[str, tuple[Any, str]] = {
     "preprocessing.trimStrength": (0.2, PREPARATION),
     "preprocessing.minKeepFrac": (0.5, PREPARATION),
     "similarity_threshold": (0.7, COMPARISON),
+    "decision.method": ("calibrated", PREPARATION),
+    "decision.min_probability": (0.9, NOTHING),
     "post.batch_size": (10, NOTHING),
     "post.max_retries": (0, NOTHING),
     "post.retry_pause_s": (0.5, NOTHING),
@@ -421,6 +427,17 @@ OTHER_VALUES: dict[str, tuple[Any, str]] = {
     "index.path": ("other.db", NOTHING),
     "ssim_parallel.workers": (3, NOTHING),
 }
+# The keys that count for another half where the calibrated decision does.
+OTHER_VALUES_CALIBRATED: dict[str, tuple[Any, str]] = {
+    "decision.method": ("threshold", PREPARATION),
+    "decision.min_probability": (0.9, COMPARISON),
+    "candidate_generation.tolSeconds": (2.0, COMPARISON),
+    "ahash.resize": ([32, 64], PREPARATION),
+    "preprocessing.fixedResize": ([256, 240], NOTHING),
+    "preprocessing.useMSSSIM": (False, NOTHING),
+    "preprocessing.centerFrac": (0.8, NOTHING),
+    "similarity_threshold": (0.7, NOTHING),
+}
 
 
 def test_another_value_is_tried_for_every_shipped_key() -> None:
@@ -431,12 +448,44 @@ def test_another_value_is_tried_for_every_shipped_key() -> None:
 def test_a_changed_key_asks_for_just_what_depends_on_it(
     key: str, value: Any, redone: str, tmp_path: Path
 ) -> None:
-    found = changes(recipe_of(Config()), recipe_of(loaded(tmp_path, nested(key, value))))
+    check_change({}, key, value, redone, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "redone"), [(k, *v) for k, v in OTHER_VALUES_CALIBRATED.items()]
+)
+def test_under_the_calibrated_decision_just_what_it_looks_at_counts(
+    key: str, value: Any, redone: str, tmp_path: Path
+) -> None:
+    check_change({"decision": {"method": "calibrated"}}, key, value, redone, tmp_path)
+
+
+def check_change(before: dict[str, Any], key: str, value: Any, redone: str, folder: Path) -> None:
+    section, _, name = key.partition(".")
+    after = {**before, section: {**before.get(section, {}), name: value} if name else value}
+    old = loaded(folder, before)
+    found = changes(recipe_of(old), recipe_of(loaded(folder, after)))
     if redone == NOTHING:
         assert found == []
     else:
-        assert found == [RecipeChange(key, SHIPPED_LEAVES[key], value)]
+        old_value: Any = old.model_dump(mode="json", by_alias=True)[section]
+        assert found == [RecipeChange(key, old_value[name] if name else old_value, value)]
     assert needs_preparation(found) == (redone == PREPARATION)
+
+
+def test_another_model_asks_to_compare_again_wherever_it_lies(tmp_path: Path) -> None:
+    model = json.loads((Path(hydindex.__file__).with_name(SHIPPED_MODEL)).read_text())
+    (tmp_path / "same.json").write_text(json.dumps(model))
+    model["weights"]["contours"] += 1.0
+    (tmp_path / "other.json").write_text(json.dumps(model))
+
+    def recipe(**decision: Any) -> dict[str, Any]:
+        return recipe_of(loaded(tmp_path, {"decision": {"method": "calibrated", **decision}}))
+
+    assert changes(recipe(), recipe(model="same.json")) == []
+    (change,) = changes(recipe(), recipe(model="other.json"))
+    assert change.key == "decision.model"
+    assert not needs_preparation([change])
 
 
 def test_a_change_is_shown_with_its_old_and_new_value() -> None:

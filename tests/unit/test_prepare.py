@@ -33,6 +33,7 @@ RESIZED_ONLY = Preparation(
     equalize=False,
     trim_strength=1.0,
     min_keep_fraction=0.7,
+    calibrated=False,
 )
 
 
@@ -300,6 +301,7 @@ def test_equalisation_spreads_the_greys_and_keeps_their_order() -> None:
 def test_the_settings_are_those_of_the_config() -> None:
     values = {
         "ahash": {"resize": [32, 16]},
+        "decision": {"method": "calibrated"},
         "preprocessing": {
             "fixedResize": [200, 180],
             "toGray": False,
@@ -319,6 +321,7 @@ def test_the_settings_are_those_of_the_config() -> None:
         equalize=True,
         trim_strength=0.25,
         min_keep_fraction=0.5,
+        calibrated=True,
     )
 
 
