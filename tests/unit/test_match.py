@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter, defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,17 +17,36 @@ from hydindex.match.stays import met_before
 from hydindex.model import NOT_COMPARED, Comparables
 
 UNKNOWN = math.nan
-Row = tuple[float, float, int]
-"""Duration in ms, aspect ratio, average hash."""
+
+
+class Row(NamedTuple):
+    """A file; what it shows without bars is the whole of it, unless said otherwise."""
+
+    duration_ms: float
+    ratio: float = 1.0
+    hash: int = 0
+    content_ratio: float | None = None
+    content_hash: int | None = None
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        return self.ratio, self.ratio if self.content_ratio is None else self.content_ratio
+
+    @property
+    def hashes(self) -> tuple[int, int]:
+        return self.hash, self.hash if self.content_hash is None else self.content_hash
 
 
 def comparables(rows: list[Row], first_id: int = 1) -> Comparables:
-    durations_ms, ratios, hashes = zip(*rows, strict=True) if rows else ((), (), ())
+    ratios = np.array([row.ratios for row in rows], np.float64).reshape(-1, 2)
+    hashes = np.array([row.hashes for row in rows], np.uint64).reshape(-1, 2)
     return Comparables(
         ids=np.arange(first_id, first_id + len(rows), dtype=np.int64),
-        duration_ms=np.array(durations_ms, np.float64),
-        aspect_ratio=np.array(ratios, np.float64),
-        average_hash=np.array(hashes, np.uint64),
+        duration_ms=np.array([row.duration_ms for row in rows], np.float64),
+        aspect_ratio=ratios[:, 0],
+        average_hash=hashes[:, 0],
+        content_aspect_ratio=ratios[:, 1],
+        content_hash=hashes[:, 1],
         compared_since=np.full(len(rows), NOT_COMPARED, np.int64),
     )
 
@@ -37,17 +56,21 @@ def comparables(rows: list[Row], first_id: int = 1) -> Comparables:
 
 def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
     """The rules, for one pair, as the README words them."""
-    if math.isnan(a[0]) or math.isnan(b[0]):
-        if not (math.isnan(a[0]) and math.isnan(b[0])):
+    if math.isnan(a.duration_ms) or math.isnan(b.duration_ms):
+        if not (math.isnan(a.duration_ms) and math.isnan(b.duration_ms)):
             return False
-    elif abs(a[0] - b[0]) > rules.duration_tolerance_ms:
+    elif abs(a.duration_ms - b.duration_ms) > rules.duration_tolerance_ms:
         return False
-    if rules.aspect_ratio_tolerance is not None:
-        if math.isnan(a[1]) or math.isnan(b[1]):
-            return False
-        if abs(a[1] - b[1]) > rules.aspect_ratio_tolerance * max(a[1], b[1]):
-            return False
-    return rules.hamming_max is None or (a[2] ^ b[2]).bit_count() <= rules.hamming_max
+    tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
+    shapes_agree = tolerance is None or any(
+        abs(one - other) <= tolerance * max(one, other)  # never where one is unknown
+        for one, other in itertools.product(a.ratios, b.ratios)
+    )
+    hashes_agree = hamming_max is None or any(
+        (one ^ other).bit_count() <= hamming_max
+        for one, other in itertools.product(a.hashes, b.hashes)
+    )
+    return shapes_agree and hashes_agree
 
 
 def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
@@ -80,11 +103,16 @@ DURATIONS_MS = st.sampled_from(
 )
 RATIOS = st.sampled_from([UNKNOWN, 0.95, 1.0, math.nextafter(0.95, 0.0), 16 / 9, 1.7, 1.69])
 HASHES = st.sampled_from([0, 1, 0xFF, 0xFFFF_FFFF, 0x1_FFFF_FFFF, 2**63, 2**64 - 1])
+ANY_RATIO = RATIOS | st.floats(0.01, 100)
+ANY_HASH = HASHES | st.integers(0, 2**64 - 1)
 ROWS = st.lists(
-    st.tuples(
+    st.builds(
+        Row,
         DURATIONS_MS | st.floats(0, 1e5),
-        RATIOS | st.floats(0.01, 100),
-        HASHES | st.integers(0, 2**64 - 1),
+        ANY_RATIO,
+        ANY_HASH,
+        st.none() | ANY_RATIO,
+        st.none() | ANY_HASH,
     ),
     max_size=14,
 )
@@ -108,11 +136,11 @@ def test_candidates_are_those_of_a_plain_loop_each_once(
 def test_candidates_of_many_files_are_complete() -> None:
     rng = np.random.default_rng(3)
     rows = list(
-        zip(
+        map(
+            Row,
             rng.integers(0, 40_000, 1100).astype(float).tolist(),
             rng.choice([1.0, 1.3, 16 / 9], 1100).tolist(),
             rng.integers(0, 2**64, 1100, np.uint64).tolist(),
-            strict=True,
         )
     )
     rules = CandidateRules(1000.0, 0.05, 32)
@@ -124,15 +152,18 @@ def test_candidates_of_many_files_are_complete() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "agree"),
     [
-        ((5000.0, 1.0, 0), (6000.0, 1.0, 0), True),
-        ((5000.0, 1.0, 0), (6000.1, 1.0, 0), False),
-        ((UNKNOWN, 1.0, 0), (UNKNOWN, 1.0, 0), True),
-        ((UNKNOWN, 1.0, 0), (5000.0, 1.0, 0), False),
-        ((5000.0, 1.0, 0), (5000.0, 0.951, 0), True),
-        ((5000.0, 1.0, 0), (5000.0, 0.949, 0), False),
-        ((5000.0, UNKNOWN, 0), (5000.0, UNKNOWN, 0), False),
-        ((5000.0, 1.0, 0), (5000.0, 1.0, 2**32 - 1), True),
-        ((5000.0, 1.0, 0), (5000.0, 1.0, 2**33 - 1), False),
+        (Row(5000.0, 1.0, 0), Row(6000.0, 1.0, 0), True),
+        (Row(5000.0, 1.0, 0), Row(6000.1, 1.0, 0), False),
+        (Row(UNKNOWN, 1.0, 0), Row(UNKNOWN, 1.0, 0), True),
+        (Row(UNKNOWN, 1.0, 0), Row(5000.0, 1.0, 0), False),
+        (Row(5000.0, 1.0, 0), Row(5000.0, 0.951, 0), True),
+        (Row(5000.0, 1.0, 0), Row(5000.0, 0.949, 0), False),
+        (Row(5000.0, UNKNOWN, 0), Row(5000.0, UNKNOWN, 0), False),
+        (Row(5000.0, 1.0, 0), Row(5000.0, 1.0, 2**32 - 1), True),
+        (Row(5000.0, 1.0, 0), Row(5000.0, 1.0, 2**33 - 1), False),
+        (Row(5000.0, 1.0, 0, 1.78, 2**64 - 1), Row(5000.0, 1.78, 2**64 - 1), True),
+        (Row(5000.0, 1.0, 0, 1.78, 2**64 - 1), Row(5000.0, 2.0, 1, 1.78, 1), True),
+        (Row(5000.0, 1.0, 0, 1.5, 2**64 - 1), Row(5000.0, 1.78, 2**64 - 1), False),
     ],
 )
 def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
@@ -145,7 +176,7 @@ def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
 def test_a_filter_that_is_switched_off_stops_no_pair() -> None:
     filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
     rules = CandidateRules.of(Config.model_validate({"filters": filters}))
-    assert found_candidates([(1.0, UNKNOWN, 0)], [(1.0, 3.0, 2**64 - 1)], rules).total() == 1
+    assert found_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
 
 
 # Neighbourhoods
@@ -176,7 +207,7 @@ def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
     drawn: tuple[float, list[float]],
 ) -> None:
     tolerance_ms, durations_ms = drawn
-    files = comparables([(duration_ms, 1.0, 0) for duration_ms in durations_ms])
+    files = comparables([Row(duration_ms) for duration_ms in durations_ms])
     found = list(neighbourhoods(files, tolerance_ms))
     assert sorted(i for each in found for i in each.joining.ids.tolist()) == files.ids.tolist()
     for each in found:
@@ -190,7 +221,7 @@ def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
 
 def test_files_far_apart_make_neighbourhoods_of_their_own() -> None:
     """So that a night with few new files reads little of a large index."""
-    files = comparables([(90_000.0, 1.0, 0), (2000.0, 1.0, 0), (2500.0, 1.0, 0), (30_000.0, 1, 0)])
+    files = comparables([Row(90_000.0), Row(2000.0), Row(2500.0), Row(30_000.0)])
     found = [
         (each.joining.ids.tolist(), each.to_ms - each.from_ms)
         for each in neighbourhoods(files, 1000.0)
@@ -200,7 +231,7 @@ def test_files_far_apart_make_neighbourhoods_of_their_own() -> None:
 
 
 def test_files_without_a_duration_share_a_neighbourhood_without_bounds() -> None:
-    files = comparables([(UNKNOWN, 1.0, 0), (2000.0, 1.0, 0), (UNKNOWN, 2.0, 0)])
+    files = comparables([Row(UNKNOWN), Row(2000.0), Row(UNKNOWN, 2.0)])
     known, unknown = neighbourhoods(files, 1000.0)
     assert (known.joining.ids.tolist(), unknown.joining.ids.tolist()) == ([2], [1, 3])
     assert (known.has_duration, unknown.has_duration) == (True, False)
