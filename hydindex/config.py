@@ -122,6 +122,9 @@ class Post(Section):
     max_retries: int = Field(3, ge=0, le=100)
     retry_pause_s: float = Field(1.0, ge=0.0, le=3600.0)
     do_default_merge: bool = True
+    pairs: Literal["all", "spanning"] = "all"
+    max_per_run: int | None = Field(None, ge=1)
+    min_probability_to_post: Fraction = 0.0
 
 
 class Timeouts(Section):
@@ -206,6 +209,15 @@ class Config(Section):
     compare: Compare = Compare()
     index: IndexFile = IndexFile()
     ssim_parallel: Any = None
+
+    @model_validator(mode="after")
+    def _posts_by_probability_only_where_there_is_one(self) -> "Config":
+        if self.post.min_probability_to_post and self.decision.method != "calibrated":
+            raise ValueError(
+                "post.min_probability_to_post has no effect unless decision.method is "
+                '"calibrated"; similarity_threshold is what the threshold rule goes by'
+            )
+        return self
 
     @field_validator("api_url")
     @classmethod

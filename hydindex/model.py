@@ -281,6 +281,19 @@ class PairState(StrEnum):
     REFUSED = "refused"
 
 
+class Outcome(StrEnum):
+    """What the user has decided about a pair."""
+
+    DUPLICATE = "duplicate"
+    ALTERNATE = "alternate"
+    FALSE_POSITIVE = "false_positive"
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it was worth the user's while: both files show the same, if not all alike."""
+        return self is not Outcome.FALSE_POSITIVE
+
+
 KEPT_STATES: Final = (PairState.SENDING, PairState.KNOWN, PairState.POSTED)
 """States in which Hydrus has, or may have, heard of a pair; the later ones say more."""
 
@@ -293,6 +306,15 @@ class OutboxPair:
     sha256_low: str
     sha256_high: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedPair:
+    """A pair that the user has decided about, and the evidence that hydindex had for it."""
+
+    pair: FilePair
+    evidence: Mapping[str, float]
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)

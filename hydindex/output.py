@@ -33,18 +33,31 @@ def show_report(
         console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
     elif dry_run:
         console.print(
-            f"Hydrus: would post {pairs.queued:,} pairs, knew {pairs.known:,} already "
-            "(a dry run: nothing was posted)"
+            f"Hydrus: would post {pairs.queued - report.kept_back.total:,} pairs, "
+            f"knew {pairs.known:,} already (a dry run: nothing was posted)"
         )
     else:
         console.print(
             f"Hydrus: {pairs.posted:,} posted, {pairs.known:,} known already, "
             f"{pairs.refused:,} refused, {pairs.queued:,} still queued"
         )
+    if kept_back := _kept_back(report):
+        console.print(f"Kept back: {kept_back}")
     console.print(
         f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
         f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, post {seconds.post:.1f})"
     )
+
+
+def _kept_back(report: Report) -> str:
+    """Say which pairs were not to be posted, and which config keys say so."""
+    kept_back = report.kept_back
+    reasons = {
+        "beyond post.max_per_run, for the next run": kept_back.later,
+        "join files that others join already (post.pairs)": kept_back.implied,
+        "below post.min_probability_to_post": kept_back.doubtful,
+    }
+    return "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
 
 
 def show_plan(console: Console, plan: RebuildPlan) -> None:

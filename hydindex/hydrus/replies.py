@@ -1,11 +1,11 @@
 """What Hydrus answers, as types; facts observed with client v681, API 94."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hydindex.model import FoundFiles, RemoteFile
+from hydindex.model import FoundFiles, Outcome, RemoteFile
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 FileId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -116,10 +116,31 @@ class Relationships(Reply):
     def related(self, a: str, b: str) -> bool:
         """Whether Hydrus relates two files in any way, directly or through their groups."""
         one, two = self.file_relationships[a], self.file_relationships[b]
-        return (
-            one.king == two.king
-            or not one.partners.isdisjoint((b, two.king))
-            or not two.partners.isdisjoint((a, one.king))
+        return one.king == two.king or self._listed(a, b, lambda each: each.partners)
+
+    def outcome(self, a: str, b: str) -> Outcome | None:
+        """What the user has decided about two files, or their groups; None: nothing so far.
+
+        Two alternates of a third file are listed as alternates, even while they are potential
+        duplicates: what is still potential is open.
+        """
+        one, two = self.file_relationships[a], self.file_relationships[b]
+        if self._listed(a, b, lambda each: each.potentials):
+            return None
+        if one.king == two.king or self._listed(a, b, lambda each: each.duplicates):
+            return Outcome.DUPLICATE
+        if self._listed(a, b, lambda each: each.false_positives):
+            return Outcome.FALSE_POSITIVE
+        if self._listed(a, b, lambda each: each.alternates):
+            return Outcome.ALTERNATE
+        return None
+
+    def _listed(
+        self, a: str, b: str, partners: Callable[[FileRelationships], Iterable[str]]
+    ) -> bool:
+        one, two = self.file_relationships[a], self.file_relationships[b]
+        return not {b, two.king}.isdisjoint(partners(one)) or not {a, one.king}.isdisjoint(
+            partners(two)
         )
 
 

@@ -12,6 +12,7 @@ from hydindex.errors import ConfigChanged, IndexDamaged, IndexMissing
 from hydindex.index.comparisons import ComparisonStore
 from hydindex.index.copies import copies, copy_aside
 from hydindex.index.database import opened_database, require_sound
+from hydindex.index.decisions import DecisionStore
 from hydindex.index.files import FileStore
 from hydindex.index.lock import exclusive
 from hydindex.index.migrate import require_present_schema, upgrade
@@ -34,6 +35,7 @@ class Index:
         self.comparisons = ComparisonStore(engine)
         self.outbox = OutboxStore(engine)
         self.posted = PostedRecord(engine)
+        self.decisions = DecisionStore(engine)
         self.runs = RunStore(engine)
         self._engine = engine
 

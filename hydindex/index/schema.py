@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest Alembic revision; an index with this one needs no migration."""
 
 metadata = MetaData(
@@ -153,7 +153,8 @@ compared_stay = Table(
 # Matching pairs and what became of them. `matches` is false for a pair that Hydrus was told of
 # under an earlier recipe and that does not match under the present one; the row must stay, or the
 # pair could be posted a second time. `score` is that of the last time it matched: its similarity,
-# or, where there is `evidence`, the probability that it rests on.
+# or, where there is `evidence`, the probability that it rests on. `outcome` is what the user has
+# decided, null while that is open; `asked_at` is when Hydrus was last asked for it.
 pair = Table(
     "pair",
     metadata,
@@ -165,6 +166,12 @@ pair = Table(
     Column("reason", Text),
     Column("state_at", Text, nullable=False),
     Column("evidence", JSON(none_as_null=True)),
+    Column(
+        "outcome",
+        Text,
+        CheckConstraint("outcome IN ('duplicate', 'alternate', 'false_positive')", "outcome"),
+    ),
+    Column("asked_at", Text),
     PrimaryKeyConstraint("low_id", "high_id"),
     CheckConstraint("low_id < high_id", "order"),
     CheckConstraint("matches IN (0, 1)", "matches"),
@@ -174,6 +181,10 @@ pair = Table(
 )
 Index("ix_pair_high_id", pair.c.high_id)
 Index("ix_pair_state", pair.c.state)
+IS_OPEN = pair.c.state.in_(
+    (literal_column("'posted'"), literal_column("'known'"))
+) & pair.c.outcome.is_(None)
+Index("ix_pair_open", pair.c.asked_at, sqlite_where=IS_OPEN)
 
 # One row: what the data was made with, and the next step of comparing.
 index_state = Table(

@@ -7,11 +7,13 @@ it is only sent again after the relationships in Hydrus, read back, show that it
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from hydindex.config import Config
 from hydindex.errors import HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
+from hydindex.match.spanning import spanning
 from hydindex.model import OutboxPair, PairState
 from hydindex.run.report import Progress, Report
 
@@ -26,6 +28,7 @@ class Poster:
 
     def __init__(self, index: Index, client: HydrusClient, config: Config, report: Report) -> None:
         self._outbox = index.outbox
+        self._decisions = index.decisions
         self._client = client
         self._settings = config.post
         self._report = report
@@ -48,22 +51,49 @@ class Poster:
             self._report.pairs.posted += arrived
 
     def post_waiting(self, progress: Progress, *, dry_run: bool) -> None:
-        """Post every pair that waits; in a dry run, only find out which Hydrus knows already."""
-        waiting = self._outbox.sendable()
+        """Post the pairs that wait, as far as the config lets them go.
 
-        def posted() -> Iterator[OutboxPair]:
-            for batch in self._batches(waiting):
-                unknown = self._set_known_aside(batch)
-                if dry_run:
-                    self._announce(unknown)
-                elif unknown:
-                    self._outbox.move(unknown, PairState.SENDING)
-                    self._send(unknown)
-                yield from batch
-
-        for _ in progress(posted(), stage="Posting", total=len(waiting), unit="pair"):
+        In a dry run, only find out which of them Hydrus knows already.
+        """
+        waiting = self._let_go(self._outbox.sendable())
+        posted = self._post_each(waiting, dry_run=dry_run)
+        for _ in progress(posted, stage="Posting", total=len(waiting), unit="pair"):
             pass
         self._report.pairs.queued = len(self._outbox.sendable()) - self._report.pairs.refused
+
+    def _let_go(self, waiting: Sequence[OutboxPair]) -> Sequence[OutboxPair]:
+        """Keep back the pairs that are too doubtful, and those that follow from the others."""
+        kept_back = self._report.kept_back
+        least = self._settings.min_probability_to_post
+        likely = [item for item in waiting if item.score >= least]
+        kept_back.doubtful = len(waiting) - len(likely)
+        if self._settings.pairs == "all" or not likely:
+            return likely
+        needed = spanning([item.pair for item in likely], self._decisions.joined())
+        chosen = list(compress(likely, needed))
+        kept_back.implied = len(likely) - len(chosen)
+        return chosen
+
+    def _post_each(self, waiting: Sequence[OutboxPair], *, dry_run: bool) -> Iterator[OutboxPair]:
+        """Post pairs, in the order in which they wait, until one run has posted its most."""
+        most = self._settings.max_per_run
+        room = len(waiting) if most is None else most
+        passed = 0
+        for batch in self._batches(waiting):
+            unknown = self._set_known_aside(batch)
+            now = unknown[:room]
+            before = self._report.pairs.posted
+            if dry_run:
+                self._announce(now)
+            elif now:
+                self._outbox.move(now, PairState.SENDING)
+                self._send(now)
+            room -= len(now) if dry_run else self._report.pairs.posted - before
+            passed += len(batch) - len(unknown[len(now) :])
+            yield from batch
+            if not room:
+                break
+        self._report.kept_back.later = len(waiting) - passed
 
     def _set_known_aside(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
         """Move the pairs that Hydrus relates in any way to `known`, and give the rest."""

@@ -40,8 +40,26 @@ class FileCounts:
 
 
 @dataclass
+class KeptBackCounts:
+    """Queued pairs that a run was not to post, as the config says.
+
+    `doubtful` are less probable than `min_probability_to_post`; `implied` join files that other
+    pairs join already (`pairs: "spanning"`); `later` are beyond `max_per_run`.
+    """
+
+    doubtful: int = 0
+    implied: int = 0
+    later: int = 0
+
+    @property
+    def total(self) -> int:
+        """Pairs kept back for whatever reason."""
+        return self.doubtful + self.implied + self.later
+
+
+@dataclass
 class PairCounts:
-    """Pairs that a run dealt with; `queued` are those that wait for the next run to post them."""
+    """Pairs that a run dealt with; `queued` are those that wait, the ones kept back among them."""
 
     candidates: int = 0
     scored: int = 0
@@ -98,6 +116,7 @@ class Report:
 
     files: FileCounts = field(default_factory=FileCounts)
     pairs: PairCounts = field(default_factory=PairCounts)
+    kept_back: KeptBackCounts = field(default_factory=KeptBackCounts)
     sieve: SieveCounts = field(default_factory=SieveCounts)
     seconds: StageSeconds = field(default_factory=StageSeconds)
     saved: int = 0
@@ -112,7 +131,8 @@ class Report:
 
     def exit_code(self, *, posts: bool) -> ExitCode:
         """Tell whether all is done. A queue is left over only where the run was to post it."""
-        left_over = self.not_fetched + self.pairs.refused + (self.pairs.queued if posts else 0)
+        unposted = self.pairs.queued - self.kept_back.total if posts else 0
+        left_over = self.not_fetched + self.pairs.refused + unposted
         return ExitCode.PARTLY_DONE if left_over else ExitCode.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +141,7 @@ class Report:
         return {
             "files": asdict(self.files),
             "pairs": asdict(self.pairs),
+            "kept_back": asdict(self.kept_back),
             "sieve": asdict(self.sieve),
             "seconds": seconds,
         }

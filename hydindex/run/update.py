@@ -9,6 +9,7 @@ from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
 from hydindex.model import FoundFiles
 from hydindex.run.compare import compare_waiting
+from hydindex.run.decisions import note_decisions
 from hydindex.run.diff import LibraryDiff, diff
 from hydindex.run.intake import prepare_stored, take_in
 from hydindex.run.judging import judge_of
@@ -62,6 +63,7 @@ def update(
         prepare_stored(index, config, report, progress)
         compare_waiting(index, config, judge, report, progress)
     with report.timed("post"):
+        note_decisions(index, client)
         poster.post_waiting(progress, dry_run=dry_run)
 
     report.files.indexed, report.files.unusable = index.files.present_counts()

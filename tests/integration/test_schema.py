@@ -348,7 +348,7 @@ def insert_file(
 
 
 def insert_pair(low: int, high: int, *, state: str = "queued", reason: str = "NULL") -> str:
-    return f"INSERT INTO pair VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now', NULL)"
+    return f"INSERT INTO pair VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now', NULL, NULL, NULL)"
 
 
 ACCEPTED = [
@@ -398,6 +398,7 @@ REFUSED = {
     "a pair with an unknown file": (insert_pair(2, 77), "FOREIGN KEY"),
     "a pair of unknown files": (insert_pair(76, 77), "FOREIGN KEY"),
     "a pair's state that does not exist": (insert_pair(2, 3, state="lost"), "ck_pair_state"),
+    "an outcome that does not exist": ("UPDATE pair SET outcome = 'maybe'", "ck_pair_outcome"),
     "a refused pair without a reason": (insert_pair(2, 3, state="refused"), "ck_pair_reason"),
     "a reason for a pair not refused": (insert_pair(2, 3, reason="'no'"), "ck_pair_reason"),
     "the loss of a file of a pair": ("DELETE FROM file WHERE id = 2", "FOREIGN KEY"),

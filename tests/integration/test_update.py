@@ -46,6 +46,7 @@ def test_json_has_just_the_promised_keys(
     assert {key: set(value) for key, value in result.items() if isinstance(value, dict)} == {
         "files": {"found", "new", "gone", "returned", "unusable", "indexed"},
         "pairs": {"candidates", "scored", "matched", "posted", "known", "refused", "queued"},
+        "kept_back": {"doubtful", "implied", "later"},
         "sieve": {"levels", "settled", "weighed"},
         "seconds": {"search", "fetch", "prepare", "compare", "post", "total"},
     }

@@ -1,0 +1,82 @@
+"""What became of the pairs that Hydrus was told of: what the user has decided, as far as asked."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Engine, bindparam, or_, select, update
+
+from hydindex import clock
+from hydindex.index.queries import driver_rows
+from hydindex.index.schema import IS_OPEN, file, pair
+from hydindex.model import KEPT_STATES, DecidedPair, FilePair, OutboxPair, Outcome
+
+_low, _high = file.alias("low"), file.alias("high")
+_BOTH_PRESENT = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
+
+
+class DecisionStore:
+    """Reads and notes decisions. Every method that writes is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open_longest(self, count: int) -> list[OutboxPair]:
+        """List some pairs about which nothing is decided: those not asked about for longest."""
+        query = (
+            select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)
+            .join(_low, _low.c.id == pair.c.low_id)
+            .join(_high, _high.c.id == pair.c.high_id)
+            .where(IS_OPEN, _BOTH_PRESENT)
+            .order_by(pair.c.asked_at, pair.c.low_id, pair.c.high_id)  # null, never, comes first
+            .limit(count)
+        )
+        with self._engine.connect() as connection:
+            return [
+                OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)
+                for low, high, sha_low, sha_high, score in connection.execute(query)
+            ]
+
+    def note(self, outcomes: Mapping[FilePair, Outcome | None]) -> None:
+        """Note what has been decided about pairs; None: they were asked about, and are open."""
+        rows = [
+            {"low": each.low, "high": each.high, "decided": outcome}
+            for each, outcome in outcomes.items()
+        ]
+        if not rows:
+            return
+        statement = (
+            update(pair)
+            .where(pair.c.low_id == bindparam("low"), pair.c.high_id == bindparam("high"))
+            .values(outcome=bindparam("decided"), asked_at=clock.now())
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement, rows)
+
+    def joined(self) -> list[FilePair]:
+        """List the pairs that Hydrus need not be told of others for: it joins their files itself.
+
+        These are duplicates by the user's word, and pairs that wait for it. A pair with a file that
+        is gone waits in vain; one that does not match any longer is probably wrong.
+        """
+        waits = pair.c.outcome.is_(None) & pair.c.matches & _BOTH_PRESENT
+        query = (
+            select(pair.c.low_id, pair.c.high_id)
+            .join(_low, _low.c.id == pair.c.low_id)
+            .join(_high, _high.c.id == pair.c.high_id)
+            .where(pair.c.state.in_(KEPT_STATES), or_(pair.c.outcome == Outcome.DUPLICATE, waits))
+        )
+        with self._engine.connect() as connection:
+            result = connection.execute(query)
+            return [FilePair(low, high) for rows in driver_rows(result) for low, high in rows]
+
+    def decided(self) -> Iterable[DecidedPair]:
+        """List the pairs that the user has decided about, of those that rest on evidence."""
+        query = (
+            select(pair.c.low_id, pair.c.high_id, pair.c.evidence, pair.c.outcome)
+            .where(pair.c.outcome.is_not(None), pair.c.evidence.is_not(None))
+            .order_by(pair.c.low_id, pair.c.high_id)
+        )
+        with self._engine.connect() as connection:
+            return [
+                DecidedPair(FilePair(low, high), evidence, Outcome(outcome))
+                for low, high, evidence, outcome in connection.execute(query)
+            ]

@@ -1,0 +1,50 @@
+"""Which pairs join groups of copies, against the plain definition: one by one, by search."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hydindex.match.spanning import spanning
+from hydindex.model import FilePair
+
+IDS = st.integers(1, 12)
+PAIRS = st.lists(
+    st.lists(IDS, min_size=2, max_size=2, unique=True).map(lambda ids: FilePair(*sorted(ids))),
+    unique=True,
+    max_size=40,
+)
+
+
+def reached_from(start: int, links: list[FilePair]) -> set[int]:
+    """The files that some pairs join to one, found by walking along them."""
+    reached, edge = {start}, [start]
+    while edge:
+        here = edge.pop()
+        for each in links:
+            if here in (each.low, each.high):
+                edge += {each.low, each.high} - reached
+                reached |= {each.low, each.high}
+    return reached
+
+
+@settings(deadline=None)  # the first call imports SciPy
+@given(PAIRS, PAIRS)
+def test_a_pair_is_needed_if_no_stronger_ones_join_its_files(
+    pairs: list[FilePair], joined: list[FilePair]
+) -> None:
+    assert spanning(pairs, joined) == [
+        each.high not in reached_from(each.low, joined + pairs[:number])
+        for number, each in enumerate(pairs)
+    ]
+
+
+@settings(deadline=None)  # the first call imports SciPy
+@given(PAIRS, PAIRS)
+def test_what_is_needed_joins_what_all_pairs_join(
+    pairs: list[FilePair], joined: list[FilePair]
+) -> None:
+    needed = [
+        each for each, is_needed in zip(pairs, spanning(pairs, joined), strict=True) if is_needed
+    ]
+    for each in pairs:
+        assert reached_from(each.low, joined + needed) == reached_from(each.low, joined + pairs)
+    assert spanning(needed, joined) == [True] * len(needed)
