@@ -9,7 +9,7 @@ from hydindex.index.index import Index
 log = logging.getLogger(__name__)
 
 # Four requests at most. A user decides about fewer in a day.
-_PAIRS_A_RUN: Final = 500
+PAIRS_A_RUN: Final = 500
 
 
 def note_decisions(index: Index, client: HydrusClient) -> None:
@@ -17,7 +17,7 @@ def note_decisions(index: Index, client: HydrusClient) -> None:
 
     What is decided once is not asked for again.
     """
-    pairs = index.decisions.open_longest(_PAIRS_A_RUN)
+    pairs = index.decisions.open_longest(PAIRS_A_RUN)
     if not pairs:
         return
     hashes = {sha256 for each in pairs for sha256 in (each.sha256_low, each.sha256_high)}

@@ -11,8 +11,8 @@ decoders differ in the last bit), that of file 15 replaced by what is no picture
 4. With all files but 1, and a Hydrus 682, which keeps no pair and was cut off at the second one:
    one pair is `refused`, one `sending`, the others `queued`.
 
-Then it was vacuumed. `index_0002.db` was made in the same way at revision 0002. Later revisions only
-add columns and tables, and are passed through on the way.
+Then it was vacuumed. `index_0002.db` was made in the same way at revision 0002. Later ones
+only add columns and tables, and are passed through on the way.
 """
 
 import json

@@ -348,7 +348,10 @@ def insert_file(
 
 
 def insert_pair(low: int, high: int, *, state: str = "queued", reason: str = "NULL") -> str:
-    return f"INSERT INTO pair VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now', NULL, NULL, NULL)"
+    columns = "low_id, high_id, score, matches, state, reason, state_at"
+    return (
+        f"INSERT INTO pair ({columns}) VALUES ({low}, {high}, 0.9, 1, '{state}', {reason}, 'now')"
+    )
 
 
 ACCEPTED = [
