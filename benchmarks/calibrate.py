@@ -24,14 +24,13 @@ from table import print_table
 
 import hydindex
 from hydindex import config as config_file
-from hydindex.calibration import SHIPPED, CalibratedModel, Weights
+from hydindex.calibration import SHIPPED, CalibratedModel
 from hydindex.match.decision import probabilities
-from hydindex.match.fitting import fit, spreads_of
+from hydindex.match.fitting import fit_model, judged_by_others
 
 PARTS: Final = 5
 DRAWS: Final = 10
 GATE: Final = 0.1
-PULL: Final = 1.0
 GOAL_PRECISION: Final = 0.98
 GOAL_RECALL: Final = 0.95
 
@@ -79,19 +78,7 @@ def _options() -> argparse.Namespace:
 def fitted_model(pairs: LabelledPairs, which: NDArray[np.bool_], **fitted: Any) -> CalibratedModel:
     """Fit a model to some of the pairs."""
     terms = {name: values[which] for name, values in pairs.terms().items()}
-    is_duplicate = pairs.is_duplicate[which]
-    spreads = spreads_of(terms)
-    weights = fit(terms, is_duplicate, spreads, pull=PULL)
-    return CalibratedModel(
-        gate=GATE,
-        weights=Weights(**{name: round(value, 4) for name, value in weights.items()}),
-        fitted={
-            "pairs": len(is_duplicate),
-            "duplicates": int(is_duplicate.sum()),
-            "spreads": {name: round(value, 4) for name, value in spreads.items()},
-            **fitted,
-        },
-    )
+    return fit_model(terms, pairs.is_duplicate[which], gate=GATE, **fitted)
 
 
 def cross_validated(pairs: LabelledPairs, draw: int) -> NDArray[np.float64]:
@@ -104,14 +91,11 @@ def cross_validated(pairs: LabelledPairs, draw: int) -> NDArray[np.float64]:
     drawn = np.random.default_rng(draw).permutation(len(names)) % PARTS
     part_of = dict(zip(names, drawn.tolist(), strict=True))
     parts = np.array([part_of[source] for source in sources])
-    first, second = parts[pairs.first], parts[pairs.second]
-    likely = np.zeros(len(first))
-    for a in range(PARTS):
-        for b in range(a, PARTS):
-            judged = ((first == a) & (second == b)) | ((first == b) & (second == a))
-            others = ~np.isin(first, (a, b)) & ~np.isin(second, (a, b))
-            model = fitted_model(pairs, others)
-            likely[judged] = probabilities(pairs.evidence, model)[judged]
+    likely = judged_by_others(
+        parts[pairs.first],
+        parts[pairs.second],
+        lambda others: probabilities(pairs.evidence, fitted_model(pairs, others)),
+    )
     likely[pairs.evidence.structure_8px < GATE] = 0.0
     return likely
 

@@ -124,6 +124,13 @@ class ClusterLost(HydindexError):
     exit_code = ExitCode.HYDRUS
 
 
+class TooFewDecisions(HydindexError):
+    """The user has not decided about enough pairs to learn from."""
+
+    kind = "too_few_decisions"
+    exit_code = ExitCode.PARTLY_DONE
+
+
 class Interrupted(HydindexError):
     """The user pressed Ctrl-C, or the system asked the process to end."""
 

@@ -1,6 +1,6 @@
 """What became of the pairs that Hydrus was told of: what the user has decided, as far as asked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import Engine, bindparam, or_, select, update
 
@@ -68,7 +68,7 @@ class DecisionStore:
             result = connection.execute(query)
             return [FilePair(low, high) for rows in driver_rows(result) for low, high in rows]
 
-    def decided(self) -> Iterable[DecidedPair]:
+    def decided(self) -> list[DecidedPair]:
         """List the pairs that the user has decided about, of those that rest on evidence."""
         query = (
             select(pair.c.low_id, pair.c.high_id, pair.c.evidence, pair.c.outcome)

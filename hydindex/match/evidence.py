@@ -13,9 +13,10 @@ Source: Z. Wang, Q. Li, "Information content weighting for perceptual image qual
 2011, of which this is the structure term, with windows weighted by log(1 + variance / noise).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,16 @@ class Evidence:
 
     def __len__(self) -> int:
         return len(self.contours)
+
+    @classmethod
+    def of_pairs(cls, pairs: Sequence[Mapping[str, float]]) -> Self:
+        """Take up again what `of_pair` gave of each pair."""
+        return cls(
+            **{
+                field.name: np.array([each.get(field.name, np.nan) for each in pairs], np.float64)
+                for field in fields(cls)
+            }
+        )
 
     def of_pair(self, row: int) -> dict[str, float]:
         """Give the evidence for one pair by name, rounded; what is unknown is left out."""

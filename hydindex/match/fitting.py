@@ -1,21 +1,70 @@
 """Fits the calibrated model to pairs of which somebody has said what they are."""
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.calibration import CalibratedModel, Weights
+
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 CONSTANT: Final = "intercept"
+PULL_TO_SHIPPED: Final = 10.0
+"""How many pseudo-observations hold a refitted model to the shipped one."""
+
+
+def fit_model(
+    terms: Mapping[str, Floats], is_duplicate: Bools, *, gate: float, **fitted: Any
+) -> CalibratedModel:
+    """Fit a model to pairs alone; `fitted` is noted in it."""
+    spreads = {name: float(values.std()) for name, values in terms.items()}
+    weights = fit(terms, is_duplicate, spreads)
+    noted = {"spreads": {name: round(value, 4) for name, value in spreads.items()}, **fitted}
+    return _model(weights, is_duplicate, gate, noted)
+
+
+def refit_model(
+    shipped: CalibratedModel, terms: Mapping[str, Floats], is_duplicate: Bools, **fitted: Any
+) -> CalibratedModel:
+    """Bring a model nearer to what one user decides; a few decisions move it little."""
+    weights = fit(
+        terms,
+        is_duplicate,
+        shipped.fitted["spreads"],
+        towards=shipped.weights.model_dump(),
+        pull=PULL_TO_SHIPPED,
+    )
+    return _model(weights, is_duplicate, shipped.gate, fitted)
+
+
+def judged_by_others(
+    first_part: NDArray[np.intp],
+    second_part: NDArray[np.intp],
+    judge: Callable[[Bools], Floats],
+) -> Floats:
+    """Cross-validate: give every pair the probability of a model that knows neither file's part.
+
+    The parts are those that the files of each pair belong to: (pairs,), each. `judge` fits a model
+    to the pairs of a mask, and gives every pair a probability by it.
+    """
+    likely = np.zeros(len(first_part))
+    low, high = np.minimum(first_part, second_part), np.maximum(first_part, second_part)
+    for a, b in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
+        judged = (low == a) & (high == b)
+        others = ~np.isin(low, (a, b)) & ~np.isin(high, (a, b))
+        likely[judged] = judge(others)[judged]
+    return likely
 
 
 def fit(
-    terms: dict[str, Floats],
-    is_duplicate: NDArray[np.bool_],
-    spreads: dict[str, float],
+    terms: Mapping[str, Floats],
+    is_duplicate: Bools,
+    spreads: Mapping[str, float],
     *,
-    towards: dict[str, float] | None = None,
+    towards: Mapping[str, float] | None = None,
     pull: float = 1.0,
 ) -> dict[str, float]:
     """Find the weights of a logistic regression, by name, the intercept among them.
@@ -53,6 +102,11 @@ def fit(
     return {CONSTANT: float(found[-1] - found[:-1] @ centre), **weights}
 
 
-def spreads_of(terms: dict[str, Floats]) -> dict[str, float]:
-    """Give the standard deviation of every term."""
-    return {name: float(values.std()) for name, values in terms.items()}
+def _model(
+    weights: dict[str, float], is_duplicate: Bools, gate: float, fitted: dict[str, Any]
+) -> CalibratedModel:
+    return CalibratedModel(
+        gate=gate,
+        weights=Weights(**{name: round(value, 4) for name, value in weights.items()}),
+        fitted={"pairs": len(is_duplicate), "duplicates": int(is_duplicate.sum()), **fitted},
+    )

@@ -1,0 +1,146 @@
+"""`hydindex calibrate`: fits the model of the calibrated decision to the user's own decisions.
+
+It cannot run away. Every fit starts from the model that comes with hydindex, not from the last one,
+and is pulled back to it; and it only counts if, cross-validated, it does better on the user's
+decisions than the model in use.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydindex.calibration import CalibratedModel, load_model
+from hydindex.config import Config
+from hydindex.errors import ConfigError, TooFewDecisions
+from hydindex.index.index import Index
+from hydindex.match.decision import probabilities, terms
+from hydindex.match.evidence import Evidence
+from hydindex.match.fitting import judged_by_others, refit_model
+from hydindex.model import DecidedPair
+
+MODEL_NAME: Final = "calibrated_model.json"
+"""Where a refitted model is written, beside the config, if the config names no other place."""
+FEWEST_DECIDED: Final = 100
+FEWEST_OF_A_KIND: Final = 10
+"""So many must have been right, and so many wrong."""
+_PARTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How a model does on decided pairs: the rest, it never proposed, so recall is of those."""
+
+    precision: float
+    recall: float
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both."""
+        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-9)
+
+    @classmethod
+    def of(cls, matches: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> "Quality":
+        """Compare what a model says with what the user says."""
+        both = int((matches & is_right).sum())
+        return cls(both / max(1, int(matches.sum())), both / max(1, int(is_right.sum())))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A model fitted to the user's decisions, and how it does beside the one in use."""
+
+    right: int
+    wrong: int
+    before: Quality
+    after: Quality
+    model: CalibratedModel
+
+    @property
+    def helps(self) -> bool:
+        """Whether the user would be better off with it."""
+        return self.after.f1 > self.before.f1
+
+
+def calibrate(index: Index, config: Config) -> Calibration:
+    """Fit a model to what the user has decided so far. Nothing is written.
+
+    Raises:
+        ConfigError: the config does not use the calibrated decision.
+        TooFewDecisions: there is too little to learn from.
+    """
+    if config.decision.method != "calibrated":
+        raise ConfigError(
+            "There is nothing to calibrate: decision.method is not calibrated",
+            'Set decision.method to "calibrated", and run hydindex rebuild.',
+        )
+    decided = index.decisions.decided()
+    is_right = np.array([each.outcome.is_right for each in decided], np.bool_)
+    right, wrong = int(is_right.sum()), int((~is_right).sum())
+    if len(decided) < FEWEST_DECIDED or min(right, wrong) < FEWEST_OF_A_KIND:
+        raise TooFewDecisions(
+            f"Too few decisions to learn from: you found {right:,} posted pairs right and "
+            f"{wrong:,} wrong",
+            f"It takes {FEWEST_DECIDED} in all, {FEWEST_OF_A_KIND} of either kind at least. "
+            "The nightly update notes what you decide in Hydrus.",
+        )
+    return fit_to(decided, is_right, config)
+
+
+def fit_to(
+    decided: Sequence[DecidedPair], is_right: NDArray[np.bool_], config: Config
+) -> Calibration:
+    """Fit a model to decided pairs, and compare it with the one in use."""
+    evidence = Evidence.of_pairs([each.evidence for each in decided])
+    values = terms(evidence)
+    shipped, least = load_model(), config.decision.min_probability
+
+    def judged_by(which: NDArray[np.bool_]) -> NDArray[np.float64]:
+        some = {name: column[which] for name, column in values.items()}
+        return probabilities(evidence, refit_model(shipped, some, is_right[which]))
+
+    in_use = probabilities(evidence, model_in_use(config))
+    first, second = _parts(decided)
+    before = Quality.of(in_use >= least, is_right)
+    after = Quality.of(judged_by_others(first, second, judged_by) >= least, is_right)
+    model = refit_model(
+        shipped,
+        values,
+        is_right,
+        cross_validated={"precision": round(after.precision, 4), "recall": round(after.recall, 4)},
+    )
+    return Calibration(int(is_right.sum()), int((~is_right).sum()), before, after, model)
+
+
+def model_in_use(config: Config) -> CalibratedModel:
+    """Give the model that the config names; while there is none yet, the one of hydindex."""
+    path = config.decision.model
+    return load_model(path if path is not None and path.exists() else None)
+
+
+def model_path(config: Config, config_path: Path) -> Path:
+    """Tell where a refitted model belongs."""
+    return config.decision.model or config_path.with_name(MODEL_NAME)
+
+
+def _parts(decided: Sequence[DecidedPair]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide the files, and give the parts of the files of each pair; copies stay together."""
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and seldom needed
+
+    groups = DisjointSet({each for item in decided for each in (item.pair.low, item.pair.high)})
+    for item in decided:
+        if item.outcome.is_right:
+            groups.merge(item.pair.low, item.pair.high)
+    subsets = sorted(map(sorted, groups.subsets()))
+    drawn = np.random.default_rng(0).permutation(len(subsets)) % _PARTS
+    part_of = {
+        file_id: part
+        for files, part in zip(subsets, drawn.tolist(), strict=True)
+        for file_id in files
+    }
+    first = np.array([part_of[item.pair.low] for item in decided], np.intp)
+    second = np.array([part_of[item.pair.high] for item in decided], np.intp)
+    return first, second
