@@ -167,6 +167,36 @@ def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
 
 
 @app.command()
+def calibrate(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the model, if it does better on your decisions.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the model of the calibrated decision to what you decided about posted pairs.
+
+    Example: hydindex calibrate --write
+    """
+    from hydindex import config as config_file
+    from hydindex import output
+    from hydindex.index.index import open_for_reading
+    from hydindex.run.calibrate import calibrate as fit_to_decisions
+    from hydindex.run.calibrate import model_path
+
+    config = config_file.load(config_path)
+    console = _console(config, as_json=as_json, verbose=False, quiet=False)
+    with open_for_reading(config_file.index_path(config, config_path)) as index:
+        calibration = fit_to_decisions(index, config)
+    path = model_path(config, config_path)
+    written = write and calibration.helps
+    if written:
+        _write_lines(path, calibration.model.to_json().splitlines())
+    exit_code = output.show_calibration(console, calibration, path, written=written, asked=write)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Save what can be saved of a damaged index: the record of posted pairs, and thumbnails.
 

@@ -1,11 +1,14 @@
 """The results of the commands, in words for people and as JSON for programs."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from hydindex.console import Console
 from hydindex.errors import ExitCode
+from hydindex.index.decisions import ScoreBand
 from hydindex.index.repair import Repaired
 from hydindex.index.runs import RecordedRun
+from hydindex.run.calibrate import Calibration
 from hydindex.run.rebuild import RebuildPlan
 from hydindex.run.report import Report
 from hydindex.run.stats import Stats
@@ -121,6 +124,45 @@ def show_repair(console: Console, repaired: Repaired | None) -> ExitCode:
     return exit_code
 
 
+def show_calibration(
+    console: Console, calibration: Calibration, path: Path, *, written: bool, asked: bool
+) -> ExitCode:
+    """Show what a model fitted to the user's decisions would do, and give the exit code."""
+    before, after = calibration.before, calibration.after
+    exit_code = ExitCode.DONE if written or not asked else ExitCode.PARTLY_DONE
+    console.print_json(
+        {
+            "command": "calibrate",
+            "exit_code": int(exit_code),
+            "decided": {"right": calibration.right, "wrong": calibration.wrong},
+            "before": {**asdict(before), "f1": before.f1},
+            "after": {**asdict(after), "f1": after.f1},
+            "helps": calibration.helps,
+            "written": str(path) if written else None,
+        }
+    )
+    console.print(
+        f"You found {calibration.right:,} posted pairs right and {calibration.wrong:,} wrong."
+    )
+    console.table(
+        "On these pairs, each judged by a model that was not fitted to it",
+        {
+            "the model in use": f"precision {before.precision:.3f}, recall {before.recall:.3f}",
+            "fitted to you": f"precision {after.precision:.3f}, recall {after.recall:.3f}",
+        },
+    )
+    if not calibration.helps:
+        console.print("The model in use serves you as well or better: there is nothing to write.")
+    elif written:
+        console.print(f"Written to {path}.")
+        console.print(
+            f'Set "decision.model" to "{path.name}", if it is not yet, and run hydindex rebuild.'
+        )
+    else:
+        console.print(f"It would help. hydindex calibrate --write writes it to {path}.")
+    return exit_code
+
+
 def show_stats(console: Console, stats: Stats) -> None:
     """Show what the index holds, what needs attention first."""
     summary = stats.summary
@@ -136,6 +178,7 @@ def show_stats(console: Console, stats: Stats) -> None:
                 "gone": summary.gone_files,
             },
             "pairs": {"states": summary.pair_states, "refusals": summary.refusal_reasons},
+            "decisions": [{**asdict(band), "precision": band.precision} for band in stats.by_score],
             "changes": [asdict(change) for change in stats.changes],
             "runs": [asdict(run) for run in stats.latest_runs],
         }
@@ -158,7 +201,25 @@ def show_stats(console: Console, stats: Stats) -> None:
     console.table("Unusable files", unusable)
     console.table("Pairs", summary.pair_states)
     console.table("Refused pairs", summary.refusal_reasons)
+    if any(band.decided for band in stats.by_score):
+        console.table(
+            "What you decided about posted pairs, by their scores",
+            {f"{band.lowest:.2f} to {band.highest:.2f}": _fates(band) for band in stats.by_score},
+        )
     console.table("Latest runs", {run.started_at: _in_words(run) for run in stats.latest_runs})
+
+
+def _fates(band: ScoreBand) -> str:
+    if band.precision is None:
+        return f"{band.open:,} open"
+    fates = {
+        "duplicates": band.duplicate,
+        "alternates": band.alternate,
+        "false positives": band.false_positive,
+        "open": band.open,
+    }
+    counts = ", ".join(f"{count:,} {name}" for name, count in fates.items() if count)
+    return f"{band.precision:.0%} right ({counts})"
 
 
 def _in_words(run: RecordedRun) -> str:

@@ -1,8 +1,12 @@
 """What became of the pairs that Hydrus was told of: what the user has decided, as far as asked."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Final
 
-from sqlalchemy import Engine, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Integer, bindparam, func, or_, select, update
 
 from hydindex import clock
 from hydindex.index.queries import driver_rows
@@ -11,6 +15,34 @@ from hydindex.model import KEPT_STATES, DecidedPair, FilePair, OutboxPair, Outco
 
 _low, _high = file.alias("low"), file.alias("high")
 _BOTH_PRESENT = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
+
+
+_BAND_EDGES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBand:
+    """Posted pairs whose scores lie in one band, from `lowest` to below `highest`, and their fate.
+
+    The last band takes in its end.
+    """
+
+    lowest: float
+    highest: float
+    duplicate: int = 0
+    alternate: int = 0
+    false_positive: int = 0
+    open: int = 0
+
+    @property
+    def decided(self) -> int:
+        """How many the user has decided about."""
+        return self.duplicate + self.alternate + self.false_positive
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the decided pairs that were right; None where none is decided."""
+        return (self.duplicate + self.alternate) / self.decided if self.decided else None
 
 
 class DecisionStore:
@@ -80,3 +112,28 @@ class DecisionStore:
                 DecidedPair(FilePair(low, high), evidence, Outcome(outcome))
                 for low, high, evidence, outcome in connection.execute(query)
             ]
+
+    def by_score(self, *, calibrated: bool) -> list[ScoreBand]:
+        """Count the pairs that Hydrus was told of by score and fate, the highest scores first.
+
+        Scores of both methods cannot be compared: either calibrated ones are counted, or the
+        others. Bands without a pair are left out.
+        """
+        above: list[ColumnElement[int]] = [
+            (pair.c.score >= edge).cast(Integer) for edge in _BAND_EDGES[1:-1]
+        ]
+        band = reduce(add, above)
+        is_calibrated = pair.c.evidence.is_not(None)
+        query = (
+            select(band, func.coalesce(pair.c.outcome, "open"), func.count())
+            .where(pair.c.state.in_(KEPT_STATES), is_calibrated if calibrated else ~is_calibrated)
+            .group_by(band, pair.c.outcome)
+        )
+        counts: dict[int, dict[str, int]] = {}
+        with self._engine.connect() as connection:
+            for number, fate, count in connection.execute(query):
+                counts.setdefault(number, {})[fate] = count
+        return [
+            ScoreBand(_BAND_EDGES[number], _BAND_EDGES[number + 1], **counts[number])
+            for number in sorted(counts, reverse=True)
+        ]

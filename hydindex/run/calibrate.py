@@ -87,25 +87,27 @@ def calibrate(index: Index, config: Config) -> Calibration:
             f"It takes {FEWEST_DECIDED} in all, {FEWEST_OF_A_KIND} of either kind at least. "
             "The nightly update notes what you decide in Hydrus.",
         )
-    return fit_to(decided, is_right, config)
+    return fit_to(decided, model_in_use(config), config.decision.min_probability)
 
 
 def fit_to(
-    decided: Sequence[DecidedPair], is_right: NDArray[np.bool_], config: Config
+    decided: Sequence[DecidedPair], in_use: CalibratedModel, min_probability: float
 ) -> Calibration:
     """Fit a model to decided pairs, and compare it with the one in use."""
+    is_right = np.array([each.outcome.is_right for each in decided], np.bool_)
     evidence = Evidence.of_pairs([each.evidence for each in decided])
     values = terms(evidence)
-    shipped, least = load_model(), config.decision.min_probability
+    shipped = load_model()
+
+    def quality(likely: NDArray[np.float64]) -> Quality:
+        return Quality.of(likely >= min_probability, is_right)
 
     def judged_by(which: NDArray[np.bool_]) -> NDArray[np.float64]:
         some = {name: column[which] for name, column in values.items()}
         return probabilities(evidence, refit_model(shipped, some, is_right[which]))
 
-    in_use = probabilities(evidence, model_in_use(config))
-    first, second = _parts(decided)
-    before = Quality.of(in_use >= least, is_right)
-    after = Quality.of(judged_by_others(first, second, judged_by) >= least, is_right)
+    before = quality(probabilities(evidence, in_use))
+    after = quality(judged_by_others(*_parts(decided), judged_by))
     model = refit_model(
         shipped,
         values,

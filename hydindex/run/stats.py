@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hydindex.config import Config
+from hydindex.index.decisions import ScoreBand
 from hydindex.index.index import Index
 from hydindex.index.runs import RecordedRun
 from hydindex.index.summary import Summary
@@ -20,6 +21,7 @@ class Stats:
     summary: Summary
     changes: list[RecipeChange]
     latest_runs: list[RecordedRun]
+    by_score: list[ScoreBand]
 
 
 def gather(index: Index, config: Config) -> Stats:
@@ -31,4 +33,5 @@ def gather(index: Index, config: Config) -> Stats:
         summary=index.summary(),
         changes=index.recipe_changes(recipe_of(config)),
         latest_runs=index.runs.latest(RUNS_SHOWN),
+        by_score=index.decisions.by_score(calibrated=config.decision.method == "calibrated"),
     )
