@@ -84,8 +84,10 @@ def _write_config(path: Path, client: StandIn) -> None:
         "api_url": client.url,
         "api_port": client.port,
         "tags": ["system:filetype is video"],
+        "decision": {"method": "calibrated"},
     }
     path.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    path.chmod(0o600)  # it holds a key
 
 
 def _night(title: str, config: Path) -> None:

@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CONSTANT: Final = "intercept"
-PULL_TO_SHIPPED: Final = 10.0
+PULL_TO_SHIPPED: Final = 20.0
 """How many pseudo-observations hold a refitted model to the shipped one."""
 
 

@@ -28,6 +28,7 @@ FEWEST_DECIDED: Final = 100
 FEWEST_OF_A_KIND: Final = 10
 """So many must have been right, and so many wrong."""
 _PARTS: Final = 5
+_LEAST_GAIN_F1: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Calibration:
 
     @property
     def helps(self) -> bool:
-        """Whether the user would be better off with it."""
-        return self.after.f1 > self.before.f1
+        """Whether the user would be better off with it, by more than chance brings about."""
+        return self.after.f1 > self.before.f1 + _LEAST_GAIN_F1
 
 
 def calibrate(index: Index, config: Config) -> Calibration:

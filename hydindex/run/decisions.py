@@ -27,9 +27,6 @@ def note_decisions(index: Index, client: HydrusClient) -> None:
     }
     index.decisions.note(outcomes)
     decided = [outcome for outcome in outcomes.values() if outcome is not None]
-    log.info(
-        "of %d posted pairs asked about, %d have been decided, %d of them as false positives",
-        len(pairs),
-        len(decided),
-        sum(not outcome.is_right for outcome in decided),
-    )
+    if decided:
+        wrong = sum(not outcome.is_right for outcome in decided)
+        log.info("you have decided %d posted pairs, %d of them wrong", len(decided), wrong)

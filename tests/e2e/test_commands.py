@@ -199,7 +199,7 @@ def test_the_demo_finds_the_copies_and_posts_none_twice(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert "0 of them posted twice" in ended.stdout
     assert "24 thumbnails fetched" in ended.stdout
-    assert "3 requests, 0 thumbnails fetched" in ended.stdout
+    assert "4 requests, 0 thumbnails fetched" in ended.stdout
     assert (tmp_path / "demo" / "hydindex.db").exists()
     assert hydindex("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path).returncode == 2
 
