@@ -115,6 +115,13 @@ class Decision(Section):
     model: Annotated[Path, Field(strict=False)] | None = None
 
 
+class Frames(Section):
+    """A second look at doubtful pairs, by frames of both videos."""
+
+    enabled: bool = False
+    max_per_run: int = Field(1000, ge=1)
+
+
 class Post(Section):
     """How matching pairs are sent to Hydrus."""
 
@@ -202,6 +209,7 @@ class Config(Section):
     preprocessing: Preprocessing = Preprocessing()
     similarity_threshold: Fraction = 0.60
     decision: Decision = Decision()
+    frames: Frames = Frames()
     post: Post = Post()
     timeouts: Timeouts = Timeouts()
     network: Network = Network()
@@ -211,7 +219,12 @@ class Config(Section):
     ssim_parallel: Any = None
 
     @model_validator(mode="after")
-    def _posts_by_probability_only_where_there_is_one(self) -> "Config":
+    def _goes_by_probabilities_only_where_there_are_some(self) -> "Config":
+        if self.frames.enabled and self.decision.method != "calibrated":
+            raise ValueError(
+                'frames.enabled has no effect unless decision.method is "calibrated": the '
+                "threshold rule has no doubts"
+            )
         if self.post.min_probability_to_post and self.decision.method != "calibrated":
             raise ValueError(
                 "post.min_probability_to_post has no effect unless decision.method is "

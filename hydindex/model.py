@@ -18,6 +18,10 @@ CoarsePicture = NDArray[np.uint16]
 VIEW_PX: Final = 32
 """Width and height of a view."""
 
+MOMENTS: Final = 5
+FRAMES_A_MOMENT: Final = 3
+"""A second look samples a video at so many moments, and around each of them so many frames."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
@@ -173,6 +177,18 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledFrames:
+    """What a second look sees of a video: each frame as its signature shows a thumbnail.
+
+    `views` uint8 (MOMENTS, FRAMES_A_MOMENT, 2, VIEW_PX, VIEW_PX), of a frame without bars twice the
+    same; `content_shapes` float64 (MOMENTS, FRAMES_A_MOMENT), see `Signature`.
+    """
+
+    views: NDArray[np.uint8]
+    content_shapes: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class ComparableFile:
     """A file with its thumbnail and what was made of it: ready for the index."""
 
@@ -235,6 +251,11 @@ class FilePair:
         """
         return cls(min(a, b), max(a, b))
 
+    @property
+    def ids(self) -> tuple[int, int]:
+        """Both of them, in order."""
+        return self.low, self.high
+
 
 @dataclass(frozen=True, slots=True)
 class SignedFiles:
@@ -252,18 +273,55 @@ class SignedFiles:
     has_bars: NDArray[np.bool_]
     views: NDArray[np.uint8]
 
+    @classmethod
+    def of_frames(
+        cls,
+        sampled: Sequence[SampledFrames],
+        durations_ms: Sequence[float | None],
+        aspect_ratios: Sequence[float | None],
+    ) -> "SignedFiles":
+        """Give every frame of some videos as a file of its own, one video after the other.
+
+        Frames have no average hashes: these are 0.
+        """
+        frames_each = MOMENTS * FRAMES_A_MOMENT
+        count = len(sampled) * frames_each
+        views = np.empty((count, 2, VIEW_PX, VIEW_PX), np.uint8)
+        shapes = np.empty(count)
+        for position, each in enumerate(sampled):
+            part = slice(position * frames_each, (position + 1) * frames_each)
+            views[part] = each.views.reshape(-1, 2, VIEW_PX, VIEW_PX)
+            shapes[part] = each.content_shapes.ravel()
+        ratios = np.repeat(np.array(aspect_ratios, np.float64), frames_each)
+        no_hashes = np.zeros(count, np.uint64)
+        return cls(
+            duration_ms=np.repeat(np.array(durations_ms, np.float64), frames_each),
+            aspect_ratio=ratios,
+            average_hash=no_hashes,
+            content_aspect_ratio=ratios * shapes,
+            content_hash=no_hashes,
+            has_bars=(views[:, 0] != views[:, 1]).any(axis=(1, 2)),
+            views=views,
+        )
+
+
+BY_FRAMES: Final = "frames"
+"""The name of a second look's probability among the evidence for a pair."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
     """A pair that matches, and how surely.
 
     By the threshold rule `score` is its similarity, 1.0 for identical pictures. By the calibrated
-    decision it is a probability, and `evidence` what that rests on, by name.
+    decision it is a probability, and `evidence` what that rests on, by name. Whether a doubtful one
+    matches, a second look decides.
     """
 
     pair: FilePair
     score: float
     evidence: Mapping[str, float] | None = None
+    is_doubtful: bool = False
 
 
 class PairState(StrEnum):

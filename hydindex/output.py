@@ -44,12 +44,32 @@ def show_report(
             f"Hydrus: {pairs.posted:,} posted, {pairs.known:,} known already, "
             f"{pairs.refused:,} refused, {pairs.queued:,} still queued"
         )
+    if looks := _second_look(report):
+        console.print(f"Second look: {looks}")
     if kept_back := _kept_back(report):
         console.print(f"Kept back: {kept_back}")
     console.print(
         f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
-        f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, post {seconds.post:.1f})"
+        f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, "
+        f"look again {seconds.look:.1f}, post {seconds.post:.1f})"
     )
+
+
+def _second_look(report: Report) -> str:
+    """Say what became of doubtful pairs, where there were any."""
+    looks = report.second_look
+    settled = looks.looked_at + looks.unseen
+    said = []
+    if settled:
+        said.append(
+            f"{settled:,} doubtful pairs, {looks.matched:,} match; {looks.sampled:,} videos "
+            f"sampled, {looks.bytes / 1e6:,.1f} MB fetched"
+        )
+    if looks.unseen:
+        said.append(f"of {looks.unseen:,} pairs no frames were to be had")
+    if looks.waiting:
+        said.append(f"{looks.waiting:,} pairs wait for the next run")
+    return "; ".join(said)
 
 
 def _kept_back(report: Report) -> str:
@@ -177,7 +197,11 @@ def show_stats(console: Console, stats: Stats) -> None:
                 "unusable": summary.unusable_reasons,
                 "gone": summary.gone_files,
             },
-            "pairs": {"states": summary.pair_states, "refusals": summary.refusal_reasons},
+            "pairs": {
+                "states": summary.pair_states,
+                "refusals": summary.refusal_reasons,
+                "doubtful": summary.doubtful_pairs,
+            },
             "decisions": [{**asdict(band), "precision": band.precision} for band in stats.by_score],
             "changes": [asdict(change) for change in stats.changes],
             "runs": [asdict(run) for run in stats.latest_runs],
@@ -199,7 +223,8 @@ def show_stats(console: Console, stats: Stats) -> None:
         },
     )
     console.table("Unusable files", unusable)
-    console.table("Pairs", summary.pair_states)
+    doubtful = {"waiting for a second look": summary.doubtful_pairs}
+    console.table("Pairs", summary.pair_states | (doubtful if summary.doubtful_pairs else {}))
     console.table("Refused pairs", summary.refusal_reasons)
     if any(band.decided for band in stats.by_score):
         console.table(

@@ -6,11 +6,22 @@ from typing import Final
 import numpy as np
 import zstandard
 
-from hydindex.model import CoarsePicture, Packed, Picture, Prepared
+from hydindex.model import (
+    FRAMES_A_MOMENT,
+    MOMENTS,
+    VIEW_PX,
+    CoarsePicture,
+    Packed,
+    Picture,
+    Prepared,
+    SampledFrames,
+)
 
 # Level 3 makes real thumbnails as small as zlib does, and reads three times as fast.
 _COMPRESSION_LEVEL: Final = 3
 _COARSE_TYPE: Final = np.dtype("<u2")
+_SHAPE_TYPE: Final = np.dtype("<f8")
+_FRAMES_SHAPE: Final = (MOMENTS, FRAMES_A_MOMENT)
 
 
 def pack(prepared: Prepared) -> Packed:
@@ -53,3 +64,22 @@ def unpack_coarse(sums: bytes, shape: tuple[int, ...]) -> CoarsePicture:
         ValueError: these bytes are nothing of this shape.
     """
     return np.frombuffer(sums, _COARSE_TYPE).reshape(shape)
+
+
+def pack_frames(frames: SampledFrames) -> tuple[bytes, bytes]:
+    """Compress the views of a video's frames as a picture's pixels; take the shapes as they are."""
+    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+    shapes = frames.content_shapes.astype(_SHAPE_TYPE).tobytes()
+    return compressor.compress(frames.views.tobytes()), shapes
+
+
+def unpack_frames(views: bytes, content_shapes: bytes) -> SampledFrames:
+    """Get the frames back.
+
+    Raises:
+        ValueError: these bytes are no frames.
+    """
+    return SampledFrames(
+        views=unpack_picture(views, (*_FRAMES_SHAPE, 2, VIEW_PX, VIEW_PX)),
+        content_shapes=np.frombuffer(content_shapes, _SHAPE_TYPE).reshape(_FRAMES_SHAPE),
+    )

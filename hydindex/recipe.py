@@ -32,7 +32,7 @@ _CANDIDATE_KEYS = (
     "ahash.hammingMax",
 )
 _THRESHOLD_KEYS = (*_PICTURE_KEYS, "preprocessing.useMSSSIM", "similarity_threshold")
-_CALIBRATED_KEYS = ("decision.min_probability",)
+_CALIBRATED_KEYS = ("decision.min_probability", "frames.enabled")
 _MODEL_KEY = "decision.model"
 
 

@@ -7,6 +7,7 @@ from hydindex.demo.replies import Refusal, bad_request
 ADD_FILES = 1
 SEARCH = 3
 RELATIONSHIPS = 8
+LOCAL_PATHS = 13
 EVERY_PERMISSION = frozenset(range(14))
 
 # In the order in which Hydrus lists them in its descriptions.
@@ -14,6 +15,7 @@ _DESCRIPTIONS = {
     RELATIONSHIPS: "edit file relationships",
     ADD_FILES: "import and delete files",
     SEARCH: "search for and fetch files",
+    LOCAL_PATHS: "see local paths",
 }
 
 
@@ -50,11 +52,13 @@ NOBODY = Access("", frozenset())
 FULL_KEY = "f0" * 32
 SEARCH_ONLY_KEY = "5e" * 32
 SEARCH_AND_RELATIONSHIPS_KEY = "38" * 32
+LOCAL_PATHS_KEY = "1d" * 32
 
 _ACCESS = {
     FULL_KEY: Access("full", EVERY_PERMISSION),
     SEARCH_ONLY_KEY: Access("search only", frozenset({SEARCH})),
     SEARCH_AND_RELATIONSHIPS_KEY: Access("hydindex", frozenset({SEARCH, RELATIONSHIPS})),
+    LOCAL_PATHS_KEY: Access("beside Hydrus", frozenset({SEARCH, RELATIONSHIPS, LOCAL_PATHS})),
 }
 
 

@@ -4,6 +4,7 @@ Hydrus parses by name: it knows of each parameter what it is, and drops those it
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -56,6 +57,12 @@ def parse_query(query: str) -> dict[str, Any]:
                 f"I was expecting to parse '{name}' as {called}, but it failed."
             ) from None
     return arguments
+
+
+def parse_range(header: str | None) -> slice | None:
+    """Read which bytes of a file are wanted, of the one kind that is asked for: `bytes=5-9`."""
+    found = None if header is None else re.fullmatch(r"bytes=(\d+)-(\d+)", header)
+    return None if found is None else slice(int(found[1]), int(found[2]) + 1)
 
 
 def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:

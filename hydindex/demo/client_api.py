@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.message import Message
 
 from hydindex.demo.access import NOBODY, access_of
-from hydindex.demo.arguments import parse_body, parse_query
+from hydindex.demo.arguments import parse_body, parse_query, parse_range
 from hydindex.demo.client_state import ClientState
 from hydindex.demo.endpoints import ENDPOINTS, Call, Endpoint
 from hydindex.demo.replies import NO_SUCH_PAGE, JsonReplies, Refusal, Reply, not_found
@@ -67,4 +67,4 @@ class ClientApi:
             caller.check(endpoint.permission)
         if request.method != endpoint.method:
             raise not_found("This service does not support that request!")
-        return Call(caller, self._state, arguments)
+        return Call(caller, self._state, arguments, parse_range(request.headers.get("Range")))

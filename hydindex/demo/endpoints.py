@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydindex.demo import descriptions, placeholders, services
-from hydindex.demo.access import ADD_FILES, RELATIONSHIPS, SEARCH, Access
+from hydindex.demo.access import ADD_FILES, LOCAL_PATHS, RELATIONSHIPS, SEARCH, Access
 from hydindex.demo.arguments import field_of
 from hydindex.demo.client_state import ClientState
+from hydindex.demo.files import HydrusFile
 from hydindex.demo.relationships import Relationship
 from hydindex.demo.replies import Refusal, Reply, bad_request, not_found
 from hydindex.demo.search import all_of
@@ -17,11 +19,15 @@ _HASH_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that may be carried out: by whom, on which client, with which arguments."""
+    """A request that may be carried out: by whom, on which client, with which arguments.
+
+    `part` is which of a file's bytes are wanted, if not all.
+    """
 
     caller: Access
     state: ClientState
     arguments: Mapping[str, Any]
+    part: slice | None = None
 
     def domain(self) -> str:
         """Read which file domain is meant; the default one leaves the trash out."""
@@ -141,6 +147,36 @@ def _picture(content: bytes, name: str) -> Reply:
     )
 
 
+def _file(call: Call) -> Reply:
+    file, path = _stored_file(call)
+    video = path.read_bytes()
+    headers = {
+        "Cache-Control": "max-age=31536000",
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'inline; filename="{file.hash}{file.ext}"',
+    }
+    if call.part is None:
+        return Reply(body=video, content_type=file.mime, headers=headers)
+    part = video[call.part.start : call.part.stop]
+    last = call.part.start + len(part) - 1
+    headers["Content-Range"] = f"bytes {call.part.start}-{last}/{len(video)}"
+    return Reply(status=206, body=part, content_type=file.mime, headers=headers)
+
+
+def _file_path(call: Call) -> dict[str, Any]:
+    file, path = _stored_file(call)
+    return {"path": str(path), "filetype": file.mime, "size": file.size}
+
+
+def _stored_file(call: Call) -> tuple[HydrusFile, Path]:
+    """Find a file, by its id, that is there for others to read."""
+    file_hash = call.state.hash_of(call.arguments.get("file_id", 0))
+    file = None if file_hash is None else call.state.file_of(file_hash)
+    if file is None or file.video is None or call.state.is_deleted(file.hash):
+        raise Refusal(404, "FileMissingException", "The client does not have this file!")
+    return file, file.video
+
+
 def _get_file_relationships(call: Call) -> dict[str, Any]:
     domain = call.domain()
     rows = {
@@ -203,6 +239,8 @@ ENDPOINTS = {
     "/get_files/search_files": Endpoint("GET", _search_files, SEARCH),
     "/get_files/file_metadata": Endpoint("GET", _file_metadata, SEARCH),
     "/get_files/thumbnail": Endpoint("GET", _thumbnail, SEARCH),
+    "/get_files/file": Endpoint("GET", _file, SEARCH),
+    "/get_files/file_path": Endpoint("GET", _file_path, LOCAL_PATHS),
     "/manage_file_relationships/get_file_relationships": Endpoint(
         "GET", _get_file_relationships, RELATIONSHIPS
     ),

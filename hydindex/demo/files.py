@@ -14,8 +14,9 @@ class HydrusFile:
     """A file of a library: its metadata, its tags, its thumbnail, and what it is a copy of.
 
     `hash` is the SHA-256 as 64 hex digits, `size` is in bytes, `thumbnail` holds the bytes
-    of a JPEG or PNG. Two files that share a label in `base` are duplicates of each other;
-    Hydrus knows nothing of `base`, it is there to measure with.
+    of a JPEG or PNG, `video` is where the file itself lies, if anywhere. Two files that share a
+    label in `base` are duplicates of each other; Hydrus knows nothing of `base`, it is there to
+    measure with.
     """
 
     hash: str
@@ -30,13 +31,15 @@ class HydrusFile:
     tags: frozenset[str]
     thumbnail: bytes
     base: frozenset[str] = frozenset()
+    video: Path | None = None
 
 
 def load_folder(path: Path, tags: Iterable[str]) -> list[HydrusFile]:
     """Read a labelled library from a folder, in the order of its file ids.
 
     The folder holds `files.json`, a list of objects with the client's basic metadata and a
-    list `base`, and the thumbnails as `thumbs/HASH`. Every file is given the `tags`.
+    list `base`, and the thumbnails as `thumbs/HASH`; perhaps the files themselves as
+    `videos/HASH.ext`. Every file is given the `tags`.
 
     Raises:
         ValueError: the folder is not laid out like that; the text names what is wrong.
@@ -57,6 +60,7 @@ def load_folder(path: Path, tags: Iterable[str]) -> list[HydrusFile]:
 
 def _file_of(row: Any, folder: Path, tags: frozenset[str]) -> HydrusFile:
     try:
+        video = folder / "videos" / f"{row['hash']}{row['ext']}"
         return HydrusFile(
             hash=row["hash"],
             size=row["size"],
@@ -70,6 +74,7 @@ def _file_of(row: Any, folder: Path, tags: frozenset[str]) -> HydrusFile:
             tags=tags,
             thumbnail=(folder / "thumbs" / row["hash"]).read_bytes(),
             base=frozenset(row["base"]),
+            video=video if video.exists() else None,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder}: a row of files.json lacks a field: {row!r}") from error

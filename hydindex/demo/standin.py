@@ -43,6 +43,7 @@ class StandIn:
     FULL_KEY = access.FULL_KEY
     SEARCH_ONLY_KEY = access.SEARCH_ONLY_KEY
     SEARCH_AND_RELATIONSHIPS_KEY = access.SEARCH_AND_RELATIONSHIPS_KEY
+    LOCAL_PATHS_KEY = access.LOCAL_PATHS_KEY
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -31,6 +32,7 @@ from hydindex.hydrus.patience import Patience
 from hydindex.hydrus.replies import (
     AccessKey,
     ApiVersion,
+    FilePath,
     FileRelationships,
     Metadata,
     Relationships,
@@ -45,6 +47,8 @@ FILES_PER_REQUEST: Final = 256
 """Hydrus itself works through long lists in batches of this size."""
 
 PERMISSIONS: Final = {3: "search for and fetch files", 8: "edit file relationships"}
+SEE_LOCAL_PATHS: Final = 13
+"""The permission to be told where files lie on the client's disk; nothing depends on it."""
 READ_ATTEMPTS: Final = 4
 LONGEST_BACKOFF_S: Final = 30.0
 # A client that listens takes up a connection at once, however busy it is.
@@ -144,14 +148,16 @@ class HydrusClient:
         Raises:
             HydrusAccessDenied: the key is refused, or lacks permission 3 or 8.
         """
-        try:
-            key = self._read(AccessKey, "/verify_access_key")
-        except HydrusRejected as error:  # a key that is not hexadecimal is a 400
-            raise self._denied(error.message) from None
+        key = self._access()
         missing = PERMISSIONS.keys() - key.basic_permissions
         if missing and not key.permits_everything:
             names = ", ".join(f"'{PERMISSIONS[number]}' ({number})" for number in sorted(missing))
             raise self._denied(f"The access key '{key.name}' lacks the permission {names}")
+
+    def permits(self, permission: int) -> bool:
+        """Ask whether the key has a permission, by the number that Hydrus has for it."""
+        key = self._access()
+        return key.permits_everything or permission in key.basic_permissions
 
     def search(self, tags: Sequence[str | Sequence[str]]) -> FoundFiles:
         """Find the files that carry all tags; an inner list is an OR group. The trash is left out.
@@ -190,6 +196,27 @@ class HydrusClient:
     def placeholder(self) -> bytes:
         """Fetch the picture that this client serves for files it does not know."""
         return self._thumbnail({"hash": _IMPOSSIBLE_SHA256})
+
+    def file_part(self, hydrus_id: int, part: range) -> bytes:
+        """Fetch bytes of a file, from `part.start` up to, not with, `part.stop`.
+
+        Raises:
+            HydrusRejected: the client knows the file, or not even that, but does not have it.
+        """
+        query = {"file_id": str(hydrus_id)}
+        answer = self._get("/get_files/file", self._thumbnail_timeout_s, query, len(part), part)
+        if len(answer.content) != len(part):
+            raise self._bad_reply("a part of a file that is shorter than what was asked for")
+        return answer.content
+
+    def file_path(self, hydrus_id: int) -> Path:
+        """Ask where a file lies on the client's own disk. Needs the permission SEE_LOCAL_PATHS.
+
+        Raises:
+            HydrusRejected: the client does not have the file.
+        """
+        query = {"file_id": str(hydrus_id)}
+        return Path(self._read(FilePath, "/get_files/file_path", query).path)
 
     def relationships(self, hashes: Iterable[str]) -> Relationships:
         """Ask how files are related, to trashed and deleted files too; in requests of 256 files."""
@@ -232,6 +259,12 @@ class HydrusClient:
             body={"relationships": rows},
         )
 
+    def _access(self) -> AccessKey:
+        try:
+            return self._read(AccessKey, "/verify_access_key")
+        except HydrusRejected as error:  # a key that is not hexadecimal is a 400
+            raise self._denied(error.message) from None
+
     def _thumbnail(self, query: Mapping[str, str]) -> bytes:
         answer = self._get(
             "/get_files/thumbnail", self._thumbnail_timeout_s, query, _LARGEST_THUMBNAIL_BYTES
@@ -257,18 +290,26 @@ class HydrusClient:
         timeout_s: float,
         query: Mapping[str, str] | None,
         largest_bytes: int = _LARGEST_ANSWER_BYTES,
+        part: range | None = None,
     ) -> "_Answer":
-        return self._retrying(self._try_to_get, path, timeout_s, query, largest_bytes)
+        return self._retrying(self._try_to_get, path, timeout_s, query, largest_bytes, part)
 
     def _try_to_get(
-        self, path: str, timeout_s: float, query: Mapping[str, str] | None, largest_bytes: int
+        self,
+        path: str,
+        timeout_s: float,
+        query: Mapping[str, str] | None,
+        largest_bytes: int,
+        part: range | None,
     ) -> "_Answer":
         if self._patience.is_at_an_end:
             raise self._unreachable("it failed so often that this run gives up")
         if self._closed.is_set():
             raise self._unreachable("the run is over")
         with self._patience.tried():
-            return self._request("GET", path, timeout_s, query, largest_bytes=largest_bytes)
+            return self._request(
+                "GET", path, timeout_s, query, largest_bytes=largest_bytes, part=part
+            )
 
     def _is_to_stop(self, state: RetryCallState) -> bool:
         tried_enough = state.attempt_number >= READ_ATTEMPTS
@@ -286,7 +327,9 @@ class HydrusClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         largest_bytes: int = _LARGEST_ANSWER_BYTES,
+        part: range | None = None,
     ) -> "_Answer":
+        headers = {} if part is None else {"Range": f"bytes={part.start}-{part.stop - 1}"}
         try:
             # The block gives the connection back, also where the body turns out to be unreadable.
             with self._session.request(
@@ -294,6 +337,7 @@ class HydrusClient:
                 self._base_url + path,
                 params=query,
                 json=body,
+                headers=headers,
                 timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
                 verify=self._verify,
                 stream=True,
@@ -306,7 +350,7 @@ class HydrusClient:
             raise self._untrusted(distrust) from None
         except requests.RequestException as error:
             raise self._unreachable(_cause(error, timeout_s)) from None
-        if response.status_code == 200:
+        if response.status_code == (200 if part is None else 206):
             return _Answer(content, response.headers.get("Content-Type", ""))
         text = f"{_error_text(response, content)} ({response.status_code} at {path})"
         if response.status_code in (401, 403, 419):
@@ -369,7 +413,7 @@ class HydrusClient:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came with status 200."""
+    """What came with status 200, or 206 for a part."""
 
     content: bytes
     content_type: str

@@ -84,6 +84,12 @@ class MetadataRow(Reply):
         )
 
 
+class FilePath(Reply):
+    """/get_files/file_path."""
+
+    path: str
+
+
 class FileRelationships(Reply):
     """One file's relationships: its group's king, and its partners by kind.
 

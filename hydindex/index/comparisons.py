@@ -34,6 +34,7 @@ from hydindex.index.schema import (
     IS_UNCOMPARED,
     PICTURES,
     compared_stay,
+    doubtful_pair,
     file,
     index_state,
     pair,
@@ -86,7 +87,8 @@ class ComparisonStore:
     def record(self, joined: Sequence[int], matches: Iterable[ScoredPair]) -> None:
         """Let files join the compared set, and queue their matches: both, or neither.
 
-        A pair that is known already keeps its state: what was posted is never queued again.
+        A pair that is known already keeps its state: what was posted is never queued again. A
+        doubtful one waits for a second look instead.
         """
         with self._engine.begin() as connection:
             step = connection.execute(select(index_state.c.next_step)).scalar_one()
@@ -95,27 +97,12 @@ class ComparisonStore:
                 update(file).where(file.c.id == bindparam("row_id")).values(compared_since=step),
                 [{"row_id": file_id} for file_id in joined],
             )
-            rows = [
-                {
-                    "low_id": match.pair.low,
-                    "high_id": match.pair.high,
-                    "score": match.score,
-                    "evidence": match.evidence,
-                }
-                for match in matches
-            ]
-            if rows:
-                statement = upsert(pair).values(
-                    matches=True, state=PairState.QUEUED, state_at=clock.now()
-                )
-                new = statement.excluded
-                changed = {"score": new.score, "evidence": new.evidence, "matches": True}
-                connection.execute(
-                    statement.on_conflict_do_update(
-                        index_elements=["low_id", "high_id"], set_=changed
-                    ),
-                    rows,
-                )
+            sure: list[ScoredPair] = []
+            doubtful: list[ScoredPair] = []
+            for match in matches:
+                (doubtful if match.is_doubtful else sure).append(match)
+            queue(connection, sure)
+            _put_off(connection, doubtful)
 
     def restart(self, recipe: dict[str, Any], *, prepare_again: bool) -> None:
         """Take up a new recipe: nothing is compared under it yet, and perhaps nothing prepared.
@@ -127,6 +114,7 @@ class ComparisonStore:
             connection.execute(update(file).values(compared_since=None))
             connection.execute(delete(compared_stay))
             connection.execute(delete(pair).where(pair.c.state.in_(_NOT_IN_HYDRUS)))
+            connection.execute(delete(doubtful_pair))
             connection.execute(update(pair).values(matches=False))
             if prepare_again:
                 for table in PICTURES:  # the new recipe may make others
@@ -168,6 +156,41 @@ class ComparisonStore:
         )
 
 
+def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
+    """Put pairs into the outbox; one that is there already keeps its state."""
+    rows = [
+        {
+            "low_id": match.pair.low,
+            "high_id": match.pair.high,
+            "score": match.score,
+            "evidence": match.evidence,
+        }
+        for match in matches
+    ]
+    if not rows:
+        return
+    statement = upsert(pair).values(matches=True, state=PairState.QUEUED, state_at=clock.now())
+    new = statement.excluded
+    changed = {"score": new.score, "evidence": new.evidence, "matches": True}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["low_id", "high_id"], set_=changed), rows
+    )
+
+
+def _put_off(connection: Connection, doubtful: Iterable[ScoredPair]) -> None:
+    rows = [
+        {
+            "low_id": each.pair.low,
+            "high_id": each.pair.high,
+            "probability": each.score,
+            "evidence": each.evidence,
+        }
+        for each in doubtful
+    ]
+    if rows:
+        connection.execute(insert(doubtful_pair), rows)
+
+
 def leave(connection: Connection, ids: Iterable[int]) -> None:
     """Take files out of the compared set, remembering their stay in it."""
     rows = [{"row_id": file_id} for file_id in ids]
@@ -185,7 +208,9 @@ def leave(connection: Connection, ids: Iterable[int]) -> None:
 def forget(connection: Connection, file_id: int) -> None:
     """Make a file count as never compared, because its picture is replaced."""
     is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
+    is_in_doubt = or_(doubtful_pair.c.low_id == file_id, doubtful_pair.c.high_id == file_id)
     connection.execute(delete(compared_stay).where(compared_stay.c.file_id == file_id))
+    connection.execute(delete(doubtful_pair).where(is_in_doubt))
     connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(_NOT_IN_HYDRUS)))
     connection.execute(update(pair).where(is_in_pair).values(matches=False))
     connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine, Integer, bindparam, func, or_, sel
 from hydindex import clock
 from hydindex.index.queries import driver_rows
 from hydindex.index.schema import IS_OPEN, file, pair
-from hydindex.model import KEPT_STATES, DecidedPair, FilePair, OutboxPair, Outcome
+from hydindex.model import BY_FRAMES, KEPT_STATES, DecidedPair, FilePair, OutboxPair, Outcome
 
 _low, _high = file.alias("low"), file.alias("high")
 _BOTH_PRESENT = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
@@ -101,10 +101,18 @@ class DecisionStore:
             return [FilePair(low, high) for rows in driver_rows(result) for low, high in rows]
 
     def decided(self) -> list[DecidedPair]:
-        """List the pairs that the user has decided about, of those that rest on evidence."""
+        """List the pairs that the user has decided about, of those that rest on their thumbnails.
+
+        Pairs that a second look has let through are left out: it has kept others like them back, so
+        that these would speak too well of doubtful thumbnails.
+        """
         query = (
             select(pair.c.low_id, pair.c.high_id, pair.c.evidence, pair.c.outcome)
-            .where(pair.c.outcome.is_not(None), pair.c.evidence.is_not(None))
+            .where(
+                pair.c.outcome.is_not(None),
+                pair.c.evidence.is_not(None),
+                pair.c.evidence[BY_FRAMES].as_string().is_(None),
+            )
             .order_by(pair.c.low_id, pair.c.high_id)
         )
         with self._engine.connect() as connection:

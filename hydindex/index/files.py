@@ -35,6 +35,7 @@ from hydindex.index.schema import (
     coarse_picture,
     file,
     prepared_picture,
+    sampled_frames,
     signature,
     thumbnail,
 )
@@ -363,7 +364,7 @@ def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked
 
 
 def _delete_pictures(connection: Connection, file_id: int) -> None:
-    for table in (thumbnail, *PICTURES):
+    for table in (thumbnail, sampled_frames, *PICTURES):
         connection.execute(delete(table).where(table.c.file_id == file_id))
 
 

@@ -20,6 +20,7 @@ from hydindex.index.outbox import OutboxStore
 from hydindex.index.posted import PostedRecord
 from hydindex.index.runs import RunStore
 from hydindex.index.schema import file, index_state
+from hydindex.index.second_look import SecondLookStore
 from hydindex.index.summary import Summary, summarize
 from hydindex.recipe import Recipe, RecipeChange, changes, redo_text
 
@@ -33,6 +34,7 @@ class Index:
         self.path = path
         self.files = FileStore(engine)
         self.comparisons = ComparisonStore(engine)
+        self.second_look = SecondLookStore(engine)
         self.outbox = OutboxStore(engine)
         self.posted = PostedRecord(engine)
         self.decisions = DecisionStore(engine)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from hydindex.index.database import trouble
-from hydindex.index.schema import file
+from hydindex.index.schema import doubtful_pair, file
 
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -60,6 +60,11 @@ def file_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int
     """Look up the ids of those files that have a row, by their SHA-256; some thousands at most."""
     query = select(file.c.sha256, file.c.id).where(file.c.sha256.in_(list(hashes)))
     return {sha256: file_id for sha256, file_id in connection.execute(query)}  # noqa: C416
+
+
+def count_doubtful(connection: Connection) -> int:
+    """Count the pairs that wait for a second look."""
+    return connection.execute(select(func.count()).select_from(doubtful_pair)).scalar_one()
 
 
 def count_files(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest Alembic revision; an index with this one needs no migration."""
 
 metadata = MetaData(
@@ -138,6 +138,23 @@ signature = Table(
 # What is made of thumbnails, and can be made again.
 PICTURES: Final = (prepared_picture, coarse_picture, signature)
 
+# What a second look has seen of a video, or why it cannot see anything. A file never changes, so no
+# recipe counts. Raw uint8 views (MOMENTS, FRAMES_A_MOMENT, 2, VIEW_PX, VIEW_PX), compressed with
+# Zstandard, and raw little-endian float64 content shapes (MOMENTS, FRAMES_A_MOMENT).
+sampled_frames = Table(
+    "sampled_frames",
+    metadata,
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("views", LargeBinary),
+    Column("content_shapes", LargeBinary),
+    Column("unreadable_reason", Text),
+    CheckConstraint(
+        "(views IS NULL) = (unreadable_reason IS NOT NULL)"
+        " AND (views IS NULL) = (content_shapes IS NULL)",
+        "readable",
+    ),
+)
+
 # The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.
 # Two files have been compared if and only if any of their stays overlap.
 compared_stay = Table(
@@ -185,6 +202,21 @@ IS_OPEN = pair.c.state.in_(
     (literal_column("'posted'"), literal_column("'known'"))
 ) & pair.c.outcome.is_(None)
 Index("ix_pair_open", pair.c.asked_at, sqlite_where=IS_OPEN)
+
+# Pairs that were compared by their thumbnails, and wait for a second look. One that turns out to
+# match becomes a `pair`; either way its row here goes.
+doubtful_pair = Table(
+    "doubtful_pair",
+    metadata,
+    Column("low_id", ForeignKey("file.id"), nullable=False),
+    Column("high_id", ForeignKey("file.id"), nullable=False),
+    Column("probability", Float, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    PrimaryKeyConstraint("low_id", "high_id"),
+    CheckConstraint("low_id < high_id", "order"),
+    sqlite_with_rowid=False,
+)
+Index("ix_doubtful_pair_high_id", doubtful_pair.c.high_id)
 
 # One row: what the data was made with, and the next step of comparing.
 index_state = Table(

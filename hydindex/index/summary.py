@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from hydindex.index.queries import count_files
+from hydindex.index.queries import count_doubtful, count_files
 from hydindex.index.schema import (
     IS_COMPARED,
     IS_GONE,
@@ -22,7 +22,8 @@ class Summary:
     """Counts of files and pairs. Files that are gone are counted apart from all others.
 
     `waiting_files` are there but not yet prepared or compared; `unusable_reasons` and
-    `refusal_reasons` tell how many files or pairs there are for each reason.
+    `refusal_reasons` tell how many files or pairs there are for each reason. `doubtful_pairs` wait
+    for a second look.
     """
 
     comparable_files: int
@@ -31,6 +32,7 @@ class Summary:
     unusable_reasons: dict[str, int]
     pair_states: dict[str, int]
     refusal_reasons: dict[str, int]
+    doubtful_pairs: int
 
 
 def summarize(engine: Engine) -> Summary:
@@ -62,4 +64,5 @@ def summarize(engine: Engine) -> Summary:
             unusable_reasons=counted(unusable),
             pair_states=counted(states),
             refusal_reasons=counted(refusals),
+            doubtful_pairs=count_doubtful(connection),
         )

@@ -20,11 +20,21 @@ _UNKNOWN_MS: Final = 1000.0
 
 def probabilities(evidence: Evidence, model: CalibratedModel) -> Floats:
     """Tell how likely pairs are to show the same, 0 to 1: (pairs,)."""
+    return probability(log_odds(evidence, model))
+
+
+def log_odds(evidence: Evidence, model: CalibratedModel) -> Floats:
+    """Weigh the evidence: the logarithm of the odds that pairs show the same, (pairs,)."""
     weights = model.weights.model_dump()
-    log_odds = np.full(len(evidence), weights.pop("intercept"))
+    result = np.full(len(evidence), weights.pop("intercept"))
     for name, values in terms(evidence).items():
-        log_odds += weights[name] * values
-    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -500.0, 500.0)))
+        result += weights[name] * values
+    return result
+
+
+def probability(odds: Floats) -> Floats:
+    """Turn logarithms of odds into probabilities."""
+    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0)))
     return result
 
 

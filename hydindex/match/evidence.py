@@ -13,6 +13,7 @@ Source: Z. Wang, Q. Li, "Information content weighting for perceptual image qual
 2011, of which this is the structure term, with windows weighted by log(1 + variance / noise).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -206,7 +207,9 @@ def _structure(windows: _Windows, i: Positions, j: Positions) -> Floats:
 def _contours(pixels: Floats, i: Positions, j: Positions) -> Floats:
     down = np.diff(pixels, axis=1)[:, :, :-1]
     across = np.diff(pixels, axis=2)[:, :-1, :]
-    edges = np.stack((down, across), axis=1).reshape(len(pixels), -1)
+    edges = np.concatenate((down, across), axis=1).reshape(
+        len(pixels), 2 * math.prod(down.shape[1:])
+    )
     soft = edges / (np.abs(edges) + _SOFT_EDGE)
     soft -= soft.mean(axis=1, keepdims=True)
     soft /= np.sqrt(np.square(soft).sum(axis=1, keepdims=True) + _EDGE_NOISE * soft.shape[1])
@@ -215,7 +218,7 @@ def _contours(pixels: Floats, i: Positions, j: Positions) -> Floats:
 
 
 def _difference(pixels: Floats, i: Positions, j: Positions) -> Floats:
-    flat = pixels.reshape(len(pixels), -1)
+    flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
     centred = flat - np.median(flat, axis=1, keepdims=True)
     apart = np.abs(centred[i] - centred[j])
     result: Floats = np.quantile(apart, _DIFFERENCE_QUANTILE, axis=1)

@@ -15,8 +15,8 @@ def spanning(pairs: Sequence[FilePair], joined: Iterable[FilePair]) -> list[bool
     from scipy.cluster.hierarchy import DisjointSet  # slow to import, and seldom needed
 
     joined = list(joined)
-    files = {file_id for each in (*pairs, *joined) for file_id in (each.low, each.high)}
+    files = {file_id for each in (*pairs, *joined) for file_id in each.ids}
     groups = DisjointSet(files)
     for each in joined:
-        groups.merge(each.low, each.high)
-    return [bool(groups.merge(each.low, each.high)) for each in pairs]
+        groups.merge(*each.ids)
+    return [bool(groups.merge(*each.ids)) for each in pairs]

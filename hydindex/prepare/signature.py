@@ -6,7 +6,7 @@ from PIL import Image
 
 from hydindex.model import VIEW_PX, Signature
 from hydindex.prepare.average_hash import average_hash
-from hydindex.prepare.bars import content_box
+from hydindex.prepare.bars import Box, content_box
 
 
 def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signature:
@@ -18,18 +18,24 @@ def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signatur
     """
     grey = picture.convert("L")
     box = content_box(np.asarray(grey))
-    whole = _view(grey)
+    whole = view(grey)
     whole_hash = average_hash(picture, hash_resize_px)
     if box == (0, 0, *grey.size):
         return Signature(whole_hash, whole_hash, 1.0, whole[None])
-    left, top, right, bottom = box
     return Signature(
         average_hash=whole_hash,
         content_hash=average_hash(picture.crop(box), hash_resize_px),
-        content_shape=((right - left) / grey.width) / ((bottom - top) / grey.height),
-        views=np.stack((whole, _view(grey.crop(box)))),
+        content_shape=content_shape(box, grey.size),
+        views=np.stack((whole, view(grey.crop(box)))),
     )
 
 
-def _view(grey: Image.Image) -> NDArray[np.uint8]:
+def view(grey: Image.Image) -> NDArray[np.uint8]:
+    """Average a grey picture by area to 32x32."""
     return np.asarray(grey.resize((VIEW_PX, VIEW_PX), Image.Resampling.BOX))
+
+
+def content_shape(box: Box, size_px: tuple[int, int]) -> float:
+    """Tell the aspect ratio of a box in units of that of the whole, of this width and height."""
+    (left, top, right, bottom), (width, height) = box, size_px
+    return ((right - left) / width) / ((bottom - top) / height)

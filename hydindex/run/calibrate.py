@@ -133,10 +133,10 @@ def _parts(decided: Sequence[DecidedPair]) -> tuple[NDArray[np.intp], NDArray[np
     """Divide the files, and give the parts of the files of each pair; copies stay together."""
     from scipy.cluster.hierarchy import DisjointSet  # slow to import, and seldom needed
 
-    groups = DisjointSet({each for item in decided for each in (item.pair.low, item.pair.high)})
+    groups = DisjointSet({each for item in decided for each in item.pair.ids})
     for item in decided:
         if item.outcome.is_right:
-            groups.merge(item.pair.low, item.pair.high)
+            groups.merge(*item.pair.ids)
     subsets = sorted(map(sorted, groups.subsets()))
     drawn = np.random.default_rng(0).permutation(len(subsets)) % _PARTS
     part_of = {

@@ -100,7 +100,7 @@ def _join(
         matches = [match for block in blocks for match in judge.matches(block)]
         index.comparisons.record(step.joining, matches)
         report.pairs.scored += len(step.first)
-        report.pairs.matched += len(matches)
+        report.pairs.matched += sum(not match.is_doubtful for match in matches)
         return step.joining
 
     on_their_way: deque[tuple[_Step, Sequence[BlockT]]] = deque()

@@ -32,7 +32,7 @@ class Judge(Protocol[BlockT]):
         ...
 
     def matches(self, block: BlockT) -> list[ScoredPair]:
-        """Give the pairs of a block that match."""
+        """Give the pairs of a block that match, and those that a second look is to decide."""
         ...
 
 

@@ -11,7 +11,7 @@ from hydindex.errors import ExitCode
 
 T = TypeVar("T")
 _adding = threading.Lock()
-Stage = Literal["search", "fetch", "prepare", "compare", "post", "total"]
+Stage = Literal["search", "fetch", "prepare", "compare", "look", "post", "total"]
 
 
 class Progress(Protocol):
@@ -90,6 +90,25 @@ class SieveCounts:
 
 
 @dataclass
+class SecondLookCounts:
+    """Doubtful pairs that a run settled.
+
+    It `looked_at` some again; of `unseen` ones the frames cannot be had, so that the first verdict
+    stands; `matched` are those of both that match. `waiting` are left for the next run, some of
+    them because of `not_fetched` videos. `sampled` videos were looked at for the first time, for
+    which `bytes` came through the client.
+    """
+
+    looked_at: int = 0
+    unseen: int = 0
+    matched: int = 0
+    waiting: int = 0
+    sampled: int = 0
+    not_fetched: int = 0
+    bytes: int = 0
+
+
+@dataclass
 class StageSeconds:
     """How long each stage took.
 
@@ -102,6 +121,7 @@ class StageSeconds:
     fetch: float = 0.0
     prepare: float = 0.0
     compare: float = 0.0
+    look: float = 0.0
     post: float = 0.0
     total: float = 0.0
 
@@ -118,6 +138,7 @@ class Report:
     pairs: PairCounts = field(default_factory=PairCounts)
     kept_back: KeptBackCounts = field(default_factory=KeptBackCounts)
     sieve: SieveCounts = field(default_factory=SieveCounts)
+    second_look: SecondLookCounts = field(default_factory=SecondLookCounts)
     seconds: StageSeconds = field(default_factory=StageSeconds)
     saved: int = 0
     not_fetched: int = 0
@@ -132,7 +153,8 @@ class Report:
     def exit_code(self, *, posts: bool) -> ExitCode:
         """Tell whether all is done. A queue is left over only where the run was to post it."""
         unposted = self.pairs.queued - self.kept_back.total if posts else 0
-        left_over = self.not_fetched + self.pairs.refused + unposted
+        unfetched = self.not_fetched + self.second_look.not_fetched
+        left_over = unfetched + self.pairs.refused + unposted
         return ExitCode.PARTLY_DONE if left_over else ExitCode.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -143,6 +165,7 @@ class Report:
             "pairs": asdict(self.pairs),
             "kept_back": asdict(self.kept_back),
             "sieve": asdict(self.sieve),
+            "second_look": asdict(self.second_look),
             "seconds": seconds,
         }
 

@@ -16,6 +16,7 @@ from hydindex.run.judging import judge_of
 from hydindex.run.posting import Poster, refusal_hint
 from hydindex.run.report import Progress, Report, unseen
 from hydindex.run.search import search_library
+from hydindex.run.second_look import SecondLook, require_decoder
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,16 @@ def update(
     *,
     dry_run: bool,
 ) -> None:
-    """Find what is new, take it in, compare it, and post the pairs that match.
+    """Find what is new, take it in, compare it, look again where in doubt, and post what matches.
 
     Every step saves as it goes, so whatever ends this early, the next run goes on from there.
     A dry run does the same but changes nothing in Hydrus: the pairs stay queued.
 
     Raises:
         HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: Hydrus cannot be worked with.
-        ConfigError: Hydrus cannot parse the tags.
+        ConfigError: Hydrus cannot parse the tags, or PyAV is missing for a second look.
     """
+    require_decoder(config)
     hydrus_version = client.version()
     client.require_permissions()
     poster = Poster(index, client, config, report)
@@ -62,6 +64,9 @@ def update(
         )
         prepare_stored(index, config, report, progress)
         compare_waiting(index, config, judge, report, progress)
+    if config.frames.enabled:
+        with report.timed("look"):
+            SecondLook(found, index, client, config, report).settle_waiting(progress)
     with report.timed("post"):
         note_decisions(index, client)
         poster.post_waiting(progress, dry_run=dry_run)

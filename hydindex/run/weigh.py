@@ -14,6 +14,7 @@ from hydindex.match.candidates import CandidateRules
 from hydindex.match.decision import probabilities
 from hydindex.match.evidence import weigh
 from hydindex.match.positions import files_of_pairs
+from hydindex.match.second_look import is_doubtful
 from hydindex.model import FilePair, ScoredPair
 from hydindex.run.report import SieveCounts
 
@@ -33,6 +34,7 @@ class Weigher:
         self._tolerance = CandidateRules.of(config).aspect_ratio_tolerance
         self._model = load_model(config.decision.model)
         self._min_probability = config.decision.min_probability
+        self._looks_again = config.frames.enabled
         self._counts = counts
 
     def get_ready(self) -> None:
@@ -50,7 +52,7 @@ class Weigher:
         return True
 
     def matches(self, block: list[ScoredPair]) -> list[ScoredPair]:
-        """Give the pairs of a block that match."""
+        """Give the pairs of a block that match, and the doubtful ones."""
         return block
 
     def _judged(self, first: FileIds, second: FileIds) -> list[ScoredPair]:
@@ -65,12 +67,16 @@ class Weigher:
         likely = probabilities(evidence, self._model)
         self._counts.weighed += len(weighed)
         self._log(first[weighed], second[weighed], likely)
-        (rows,) = np.nonzero(likely >= self._min_probability)
+        doubtful = np.zeros(len(likely), np.bool_)
+        if self._looks_again:  # at videos: still images are nothing but their pictures
+            doubtful = is_doubtful(likely) & ~np.isnan(evidence.duration_difference_ms)
+        (rows,) = np.nonzero((likely >= self._min_probability) | doubtful)
         return [
             ScoredPair(
                 FilePair.of(int(first[weighed[row]]), int(second[weighed[row]])),
                 float(likely[row]),
                 evidence.of_pair(row),
+                is_doubtful=bool(doubtful[row]),
             )
             for row in rows.tolist()
         ]

@@ -1,0 +1,103 @@
+"""Opens the videos of a client for reading, without downloading them whole."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from hydindex.errors import HydindexError
+from hydindex.hydrus.client import SEE_LOCAL_PATHS, HydrusClient
+from hydindex.model import FoundFile
+
+# What is read at a time: a decoder asks for far smaller pieces, mostly one after the other.
+_PART_BYTES: Final = 256 << 10
+
+
+class VideoSource:
+    """Opens videos: from the disk where that is possible and allowed, else through the client.
+
+    `fetched_bytes` is what has come through the client so far. Safe to use from several threads.
+    """
+
+    def __init__(self, client: HydrusClient) -> None:
+        self._client = client
+        self._sees_paths = client.permits(SEE_LOCAL_PATHS)
+        self.fetched_bytes = 0
+
+    @contextmanager
+    def opened(self, file: FoundFile, size_bytes: int) -> Iterator[BinaryIO]:
+        """Open a video.
+
+        Raises:
+            HydrusRejected: the client does not have the file.
+            HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: only when the block is left.
+        """
+        path = self._local_path(file, size_bytes)
+        if path is not None:
+            with path.open("rb") as video:
+                yield video
+            return
+        remote = _RemoteFile(self._client, file.hydrus_id, size_bytes)
+        try:
+            with io.BufferedReader(remote, _PART_BYTES) as video:
+                yield video
+        finally:
+            self.fetched_bytes += remote.fetched_bytes
+        if remote.trouble is not None:
+            raise remote.trouble
+
+    def _local_path(self, file: FoundFile, size_bytes: int) -> Path | None:
+        """Find the video on this machine's disk, where Hydrus runs on the same one."""
+        if not self._sees_paths:
+            return None
+        path = self._client.file_path(file.hydrus_id)
+        try:
+            is_it = path.is_file() and path.stat().st_size == size_bytes
+        except (OSError, ValueError):
+            return None
+        return path if is_it else None
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of the client, of which only what is read is fetched.
+
+    An error inside a decoder's read would be printed and lost. So reading ends there, as at the end
+    of a file, and whoever reads asks for the `trouble`.
+    """
+
+    def __init__(self, client: HydrusClient, hydrus_id: int, size_bytes: int) -> None:
+        self._client = client
+        self._hydrus_id = hydrus_id
+        self._size_bytes = size_bytes
+        self._position = 0
+        self.fetched_bytes = 0
+        self.trouble: HydindexError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}
+        self._position = max(0, start[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        end = min(self._position + len(buffer), self._size_bytes)
+        if self.trouble is not None or self._position >= end:
+            return 0
+        try:
+            part = self._client.file_part(self._hydrus_id, range(self._position, end))
+        except HydindexError as error:
+            self.trouble = error
+            return 0
+        buffer[: len(part)] = part
+        self._position += len(part)
+        self.fetched_bytes += len(part)
+        return len(part)
