@@ -23,11 +23,11 @@ STATEMENTS = (
         content_shapes BLOB,
         unreadable_reason TEXT,
         CONSTRAINT pk_sampled_frames PRIMARY KEY (file_id),
-        CONSTRAINT fk_sampled_frames_file_id FOREIGN KEY(file_id) REFERENCES file (id),
         CONSTRAINT ck_sampled_frames_readable CHECK (
             (views IS NULL) = (unreadable_reason IS NOT NULL)
             AND (views IS NULL) = (content_shapes IS NULL)
-        )
+        ),
+        CONSTRAINT fk_sampled_frames_file_id FOREIGN KEY(file_id) REFERENCES file (id)
     )
     """,
     """

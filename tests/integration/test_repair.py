@@ -79,7 +79,7 @@ def test_no_page_but_those_of_the_schema_holds_the_only_record_of_a_posted_pair(
         else:
             assert told(home) == before, page
             repaired += outcome.json["saved"] is not None
-    assert unreadable == 3
+    assert 0 < unreadable <= 3  # one of these may tell of nothing but other tables
     assert repaired > pages / 2
 
     destroy(home.index, 3, seed=0)  # the root of the table of files

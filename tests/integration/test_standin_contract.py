@@ -124,6 +124,43 @@ def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Respon
     return send(client, request)
 
 
+def test_it_gives_parts_of_a_file_as_recorded(tmp_path: Path) -> None:
+    """Recorded for another video of this size: `bytes=100-199` of 62,563."""
+    video = tmp_path / "a.mp4"
+    video.write_bytes(bytes(n % 251 for n in range(62_563)))
+    file = a_file("a", size=62_563, video=video)
+    part = {"method": "GET", "path": "/get_files/file", "params": {"file_id": 1}}
+    part |= {"key": "<search + relationships>", "headers": {"Range": "bytes=100-199"}}
+    with StandIn([file]) as client:
+        reply = send(client, part)
+        whole = get(client, "/get_files/file", file_id=1)
+    assert reply.status_code == 206
+    assert reply.content == video.read_bytes()[100:200]
+    expected = {
+        "Server": "client api/94 (681)",
+        "Content-Type": "video/mp4",
+        "Cache-Control": "max-age=31536000",
+        "Accept-Ranges": "bytes",
+        "Content-Range": "bytes 100-199/62563",
+        "Content-Disposition": f'inline; filename="{A}.mp4"',
+    }
+    assert {name: reply.headers[name] for name in expected} == expected
+    assert whole.status_code == 200
+    assert whole.content == video.read_bytes()
+
+
+def test_it_tells_where_files_lie_to_whom_it_may(tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"a video")
+    with StandIn([a_file("a", size=7, video=video)]) as client:
+        request = {"method": "GET", "path": "/get_files/file_path", "params": {"file_id": 1}}
+        told = send(client, {**request, "key": StandIn.LOCAL_PATHS_KEY})
+        untold = send(client, {**request, "key": StandIn.SEARCH_AND_RELATIONSHIPS_KEY})
+    assert told.json() | {"path": str(video), "filetype": "video/mp4", "size": 7} == told.json()
+    assert untold.status_code == 403
+    assert "see local paths" in untold.json()["error"]
+
+
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
 
