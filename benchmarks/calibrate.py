@@ -13,6 +13,7 @@ drawn anew several times; the spread between the draws is printed, too.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ import hydindex
 from hydindex import config as config_file
 from hydindex.calibration import SHIPPED, CalibratedModel
 from hydindex.match.decision import probabilities
+from hydindex.match.evidence import Floats
 from hydindex.match.fitting import fit_model, judged_by_others
 
 PARTS: Final = 5
@@ -81,23 +83,29 @@ def fitted_model(pairs: LabelledPairs, which: NDArray[np.bool_], **fitted: Any) 
     return fit_model(terms, pairs.is_duplicate[which], gate=GATE, **fitted)
 
 
-def cross_validated(pairs: LabelledPairs, draw: int) -> NDArray[np.float64]:
+def cross_validated(
+    pairs: LabelledPairs,
+    draw: int,
+    second_look: Callable[[Floats, CalibratedModel], Floats] = lambda likely, _model: likely,
+) -> Floats:
     """Give every pair the probability that a model gives it which knows neither of its sources.
 
-    A pair that the gate keeps out has none: 0.
+    A pair that the gate keeps out has none: 0. `second_look` may judge pairs anew, by the same
+    model.
     """
+
+    def judge(others: NDArray[np.bool_]) -> Floats:
+        model = fitted_model(pairs, others)
+        likely = probabilities(pairs.evidence, model)
+        likely[pairs.evidence.structure_8px < GATE] = 0.0
+        return second_look(likely, model)
+
     sources = [each.source for each in pairs.files]
     names = sorted(set(sources))
     drawn = np.random.default_rng(draw).permutation(len(names)) % PARTS
     part_of = dict(zip(names, drawn.tolist(), strict=True))
     parts = np.array([part_of[source] for source in sources])
-    likely = judged_by_others(
-        parts[pairs.first],
-        parts[pairs.second],
-        lambda others: probabilities(pairs.evidence, fitted_model(pairs, others)),
-    )
-    likely[pairs.evidence.structure_8px < GATE] = 0.0
-    return likely
+    return judged_by_others(parts[pairs.first], parts[pairs.second], judge)
 
 
 def precision_recall(pairs: LabelledPairs, matches: NDArray[np.bool_]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def write_config(home: Path, port: int, access_key: str, **changes: Any) -> Path
     values = json.loads(SHIPPED_CONFIG.read_text(encoding="utf-8"))
     values |= {"api_port": port, "api_key": access_key}
     for key, change in changes.items():
-        values[key] = values[key] | change if isinstance(change, dict) else change
+        values[key] = values.get(key, {}) | change if isinstance(change, dict) else change
     path = home / "hydrus_config.json"
     path.write_text(json.dumps(values, indent=2), encoding="utf-8")
     return path

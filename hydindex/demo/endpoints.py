@@ -165,7 +165,7 @@ def _file(call: Call) -> Reply:
 
 def _file_path(call: Call) -> dict[str, Any]:
     file, path = _stored_file(call)
-    return {"path": str(path), "filetype": file.mime, "size": file.size}
+    return {"path": str(path.absolute()), "filetype": file.mime, "size": file.size}
 
 
 def _stored_file(call: Call) -> tuple[HydrusFile, Path]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -10,8 +11,11 @@ from hydindex.errors import HydindexError
 from hydindex.hydrus.client import SEE_LOCAL_PATHS, HydrusClient
 from hydindex.model import FoundFile
 
-# What is read at a time: a decoder asks for far smaller pieces, mostly one after the other.
-_PART_BYTES: Final = 256 << 10
+# What is fetched at a time: a decoder asks for far smaller pieces, mostly one after the other. Some
+# are kept, because it also goes back and forth, as between a table of contents at the end and the
+# pictures that it names.
+_PART_BYTES: Final = 128 << 10
+_PARTS_KEPT: Final = 8
 
 
 class VideoSource:
@@ -40,7 +44,7 @@ class VideoSource:
             return
         remote = _RemoteFile(self._client, file.hydrus_id, size_bytes)
         try:
-            with io.BufferedReader(remote, _PART_BYTES) as video:
+            with io.BufferedReader(remote) as video:
                 yield video
         finally:
             self.fetched_bytes += remote.fetched_bytes
@@ -71,6 +75,7 @@ class _RemoteFile(io.RawIOBase):
         self._hydrus_id = hydrus_id
         self._size_bytes = size_bytes
         self._position = 0
+        self._part = lru_cache(_PARTS_KEPT)(self._fetch)
         self.fetched_bytes = 0
         self.trouble: HydindexError | None = None
 
@@ -89,15 +94,21 @@ class _RemoteFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        end = min(self._position + len(buffer), self._size_bytes)
-        if self.trouble is not None or self._position >= end:
+        if self.trouble is not None or self._position >= self._size_bytes:
             return 0
+        number, offset = divmod(self._position, _PART_BYTES)
         try:
-            part = self._client.file_part(self._hydrus_id, range(self._position, end))
+            found = self._part(number)[offset : offset + len(buffer)]
         except HydindexError as error:
             self.trouble = error
             return 0
-        buffer[: len(part)] = part
-        self._position += len(part)
-        self.fetched_bytes += len(part)
-        return len(part)
+        buffer[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+    def _fetch(self, number: int) -> bytes:
+        start = number * _PART_BYTES
+        part = range(start, min(start + _PART_BYTES, self._size_bytes))
+        content = self._client.file_part(self._hydrus_id, part)
+        self.fetched_bytes += len(content)
+        return content
