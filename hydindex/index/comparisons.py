@@ -158,15 +158,7 @@ class ComparisonStore:
 
 def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
     """Put pairs into the outbox; one that is there already keeps its state."""
-    rows = [
-        {
-            "low_id": match.pair.low,
-            "high_id": match.pair.high,
-            "score": match.score,
-            "evidence": match.evidence,
-        }
-        for match in matches
-    ]
+    rows = _pair_rows(matches)
     if not rows:
         return
     statement = upsert(pair).values(matches=True, state=PairState.QUEUED, state_at=clock.now())
@@ -178,17 +170,22 @@ def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
 
 
 def _put_off(connection: Connection, doubtful: Iterable[ScoredPair]) -> None:
-    rows = [
+    """Let pairs wait for a second look."""
+    rows = _pair_rows(doubtful)
+    if rows:
+        connection.execute(insert(doubtful_pair), rows)
+
+
+def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:
+    return [
         {
             "low_id": each.pair.low,
             "high_id": each.pair.high,
-            "probability": each.score,
+            "score": each.score,
             "evidence": each.evidence,
         }
-        for each in doubtful
+        for each in scored
     ]
-    if rows:
-        connection.execute(insert(doubtful_pair), rows)
 
 
 def leave(connection: Connection, ids: Iterable[int]) -> None:

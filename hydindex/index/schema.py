@@ -210,7 +210,7 @@ doubtful_pair = Table(
     metadata,
     Column("low_id", ForeignKey("file.id"), nullable=False),
     Column("high_id", ForeignKey("file.id"), nullable=False),
-    Column("probability", Float, nullable=False),
+    Column("score", Float, nullable=False),
     Column("evidence", JSON, nullable=False),
     PrimaryKeyConstraint("low_id", "high_id"),
     CheckConstraint("low_id < high_id", "order"),

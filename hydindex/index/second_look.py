@@ -46,21 +46,19 @@ class SecondLookStore:
             select(
                 doubtful_pair.c.low_id,
                 doubtful_pair.c.high_id,
-                doubtful_pair.c.probability,
+                doubtful_pair.c.score,
                 doubtful_pair.c.evidence,
             )
             .join(_low, _low.c.id == doubtful_pair.c.low_id)
             .join(_high, _high.c.id == doubtful_pair.c.high_id)
             .where(_CAN_BE_SEEN)
-            .order_by(
-                doubtful_pair.c.probability.desc(), doubtful_pair.c.low_id, doubtful_pair.c.high_id
-            )
+            .order_by(doubtful_pair.c.score.desc(), doubtful_pair.c.low_id, doubtful_pair.c.high_id)
             .limit(limit)
         )
         with self._engine.connect() as connection:
             return [
-                ScoredPair(FilePair(low, high), probability, evidence, is_doubtful=True)
-                for low, high, probability, evidence in connection.execute(query)
+                ScoredPair(FilePair(low, high), score, evidence, is_doubtful=True)
+                for low, high, score, evidence in connection.execute(query)
             ]
 
     def waiting_count(self) -> int:

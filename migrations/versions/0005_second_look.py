@@ -34,7 +34,7 @@ STATEMENTS = (
     CREATE TABLE doubtful_pair (
         low_id INTEGER NOT NULL,
         high_id INTEGER NOT NULL,
-        probability FLOAT NOT NULL,
+        score FLOAT NOT NULL,
         evidence JSON NOT NULL,
         CONSTRAINT pk_doubtful_pair PRIMARY KEY (low_id, high_id),
         CONSTRAINT ck_doubtful_pair_order CHECK (low_id < high_id),

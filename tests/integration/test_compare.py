@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Home, rows
+from numpy.typing import NDArray
+from PIL import Image
 
 from hydindex.demo.faults import DROP_BEFORE_WORK
 from hydindex.demo.files import HydrusFile
@@ -50,6 +54,36 @@ def test_the_size_of_a_step_changes_no_result(
     assert (in_steps["scored"], in_steps["matched"]) == (24 * 23 / 2, at_once["matched"])
     assert home.scores() == pytest.approx(whole, abs=1e-5)
     assert len(rows(client)) == at_once["matched"] > 0
+
+
+def test_a_night_of_files_that_have_nothing_in_common_is_an_ordinary_night(
+    home: Home, serve: Serve, library: list[HydrusFile]
+) -> None:
+    """No pair passes the gate of the calibrated decision."""
+    home.configure(decision={"method": "calibrated"}, filters=FILTERS_OFF)
+    one, inverted = unlike_pictures()
+    client = serve(
+        [
+            replace(file, duration_ms=10_000, thumbnail=thumbnail)
+            for file, thumbnail in zip(library, (one, inverted), strict=False)
+        ]
+    )
+    result = home.update()
+    assert (result["pairs"]["scored"], result["sieve"]["weighed"]) == (1, 0)
+    assert client.potentials == frozenset()
+    assert home.update()["pairs"]["scored"] == 0
+
+
+def unlike_pictures() -> tuple[bytes, bytes]:
+    """Two thumbnails, bright where the other is dark."""
+    hills = np.random.default_rng(1).integers(0, 256, (8, 10), np.uint8)
+
+    def jpeg(grey: NDArray[np.uint8]) -> bytes:
+        file = BytesIO()
+        Image.fromarray(grey).resize((150, 120)).save(file, "JPEG")
+        return file.getvalue()
+
+    return jpeg(hills), jpeg(255 - hills)
 
 
 def test_files_are_compared_while_others_are_still_being_fetched(home: Home, serve: Serve) -> None:
