@@ -12,13 +12,20 @@ parts should be fetched.
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import av
 import numpy as np
-from calibrate import DRAWS, cross_validated, precision_recall
+from calibrate import (
+    DRAWS,
+    GOAL_PRECISION,
+    GOAL_RECALL,
+    at_goals,
+    cross_validated,
+    precision_recall,
+)
 from labelled import LabelledFile, LabelledPairs, load_labelled
 from measured import SHIPPED_CONFIG, run_measured, write_config
 from PIL import Image
@@ -82,29 +89,31 @@ def show_accuracy(pairs: LabelledPairs, frames: SignedFiles, config: config_file
         )
         return likely
 
-    rows = []
+    least = config.decision.min_probability
+    figures: dict[str, list[tuple[float, ...]]] = {"thumbnails": [], "and a second look": []}
     for draw in range(DRAWS):
         by_thumbnails = cross_validated(pairs, draw)
         doubtful_counts.append(int(is_doubtful(by_thumbnails).sum()))
-        by_frames = cross_validated(pairs, draw, look)
-        least = config.decision.min_probability
-        rows.append(
-            (
-                *precision_recall(pairs, by_thumbnails >= least),
-                *precision_recall(pairs, by_frames >= least),
-            )
-        )
-    names = [str(draw) for draw in range(DRAWS)]
-    means = tuple(np.mean(rows, axis=0).tolist())
+        judged = (by_thumbnails, cross_validated(pairs, draw, look))
+        for rows, likely in zip(figures.values(), judged, strict=True):
+            rows.append((*precision_recall(pairs, likely >= least), *at_goals(pairs, likely)))
     print_table(
         f"Judged by models fitted to other sources: {len(pairs.first):,} candidates, of which "
-        f"{np.mean(doubtful_counts):.0f} are doubtful;\n{pairs.labelled} duplicates.",
-        ("draw", "precision", "recall", "with a second look", "recall"),
+        f"{np.mean(doubtful_counts):.0f} are doubtful;\n{pairs.labelled} duplicates. Means of "
+        f"{DRAWS} draws, and the lowest and the highest.",
+        (
+            *("", f"precision at {least:g}", "recall"),
+            *(f"recall at precision {GOAL_PRECISION}", f"precision at recall {GOAL_RECALL}"),
+        ),
         [
-            (name, *(f"{value:.3f}" for value in values))
-            for name, values in zip((*names, "mean"), (*rows, means), strict=True)
+            (name, *(_mean_and_range(column) for column in zip(*rows, strict=True)))
+            for name, rows in figures.items()
         ],
     )
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
 def show_runs(files: list[HydrusFile]) -> None:
