@@ -1,11 +1,15 @@
 """Small videos for the tests, made frame by frame."""
 
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from hydindex.demo.files import HydrusFile
 
 FRAMES_PER_S = 10
 
@@ -43,3 +47,52 @@ def write_video(
             container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
     return path
+
+
+def jpeg(grey: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
+
+
+# Of two faint thumbnails that are the same, the pair matches, though not beyond doubt. Of two that
+# show nothing at all, it does not.
+FAINT = jpeg(np.random.default_rng(1).normal(128, 1, (12, 16)).astype(np.uint8))
+EMPTY = jpeg(np.full((12, 16), 128, np.uint8))
+
+
+def doubtful_library(folder: Path) -> dict[str, HydrusFile]:
+    """Eight videos by name; those with the same letter are about as long, a doubtful pair.
+
+    By their thumbnails the pairs a and b match, by their frames a and c.
+    """
+    folder.mkdir(exist_ok=True)
+
+    def video(name: str, scene_number: int, duration_ms: int, thumbnail: bytes) -> HydrusFile:
+        path = folder / f"{name}.mp4"
+        write_video(path, scene(scene_number, frames=duration_ms * FRAMES_PER_S // 1000))
+        return HydrusFile(
+            hash=name.encode().hex().ljust(64, "0"),
+            size=path.stat().st_size,
+            mime="video/mp4",
+            ext=".mp4",
+            width=128,
+            height=96,
+            duration_ms=duration_ms,
+            num_frames=None,
+            has_audio=False,
+            tags=frozenset(),
+            thumbnail=thumbnail,
+            video=path,
+        )
+
+    return {
+        "a1": video("a1", 1, 2000, FAINT),
+        "a2": video("a2", 1, 2300, FAINT),
+        "b1": video("b1", 2, 3500, FAINT),
+        "b2": video("b2", 3, 3800, FAINT),
+        "c1": video("c1", 4, 5000, EMPTY),
+        "c2": video("c2", 4, 5010, EMPTY),
+        "d1": video("d1", 5, 6500, EMPTY),
+        "d2": video("d2", 6, 6510, EMPTY),
+    }

@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 from conftest import FAST, Home, rows
+from made_videos import doubtful_library
 from sqlalchemy import Engine, event
 
 from hydindex import cli, clock
@@ -72,6 +73,7 @@ else:
             "hydindex.match.ssim",
             "hydindex.match.ms_ssim",
             "hydindex.output",
+            "hydindex.prepare.frames",
             "hydindex.run.rebuild",
             "hydindex.run.record",
             "hydindex.run.update",
@@ -116,6 +118,12 @@ def later_night(home: Home, client: StandIn) -> None:
     client.restore(returning)
     client.trash(leaving)
     client.add(videos()[7:])
+
+
+def doubtful_night(home: Home, client: StandIn) -> None:
+    """Some pairs match by their thumbnails, and of others the frames decide."""
+    client.add(videos()[:3])
+    client.add(doubtful_library(home.folder.parent / "videos").values())
 
 
 def changed_config(home: Home, client: StandIn) -> None:
@@ -182,6 +190,7 @@ FIRST_NIGHT = Scene(first_night, ["update"])
 LATER_NIGHT = Scene(later_night, ["update"])
 CALIBRATED_NIGHT = Scene(later_night, ["update"], CALIBRATED)
 SPARING_NIGHT = Scene(later_night, ["update"], SPARING)
+DOUBTFUL_NIGHT = Scene(doubtful_night, ["update"], {**CALIBRATED, "frames": {"enabled": True}})
 MIGRATION = Scene(older_index, ["update"])
 REBUILD = Scene(changed_config, ["rebuild"])
 TO_CALIBRATED = Scene(changed_decision, ["rebuild"])
@@ -215,11 +224,12 @@ class Result:
             files=set(
                 home.sql(
                     "SELECT hex(sha256), state, average_hash, gone_at IS NULL, "
-                    "compared_since IS NULL, pixels, sums, content_shape, content_hash, views "
-                    "FROM file "
+                    "compared_since IS NULL, pixels, sums, content_shape, content_hash, "
+                    "signature.views, content_shapes FROM file "
                     "LEFT JOIN prepared_picture ON prepared_picture.file_id = file.id "
                     "LEFT JOIN coarse_picture ON coarse_picture.file_id = file.id "
-                    "LEFT JOIN signature ON signature.file_id = file.id"
+                    "LEFT JOIN signature ON signature.file_id = file.id "
+                    "LEFT JOIN sampled_frames ON sampled_frames.file_id = file.id"
                 )
             ),
         )
@@ -341,6 +351,8 @@ def is_migrated(home: Home) -> bool:
         pytest.param(SPARING_NIGHT, COMMIT, 8, id="sparing update, commits"),
         pytest.param(SPARING_NIGHT, REQUEST, 12, id="sparing update, requests"),
         pytest.param(SPARING_NIGHT, POST_DONE, 1, id="sparing update, posts done"),
+        pytest.param(DOUBTFUL_NIGHT, COMMIT, 15, id="doubtful update, commits"),
+        pytest.param(DOUBTFUL_NIGHT, REQUEST, 30, id="doubtful update, requests"),
         pytest.param(MIGRATION, STATEMENT, 30, id="migration, statements"),
         pytest.param(MIGRATION, RENAME, 1, id="migration, its copy"),
         pytest.param(MIGRATION, COMMIT, 10, id="migrating update, commits"),

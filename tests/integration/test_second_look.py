@@ -3,16 +3,12 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Home, count, rows
-from made_videos import FRAMES_PER_S, scene, write_video
-from numpy.typing import NDArray
-from PIL import Image
+from made_videos import doubtful_library
 
 from hydindex.demo.faults import DROP_AFTER_WORK, GARBAGE, Fault, refuse
 from hydindex.demo.files import HydrusFile
@@ -30,52 +26,9 @@ TROUBLES = {
 }
 
 
-def jpeg(grey: NDArray[np.uint8]) -> bytes:
-    file = BytesIO()
-    Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
-
-
-# Of two faint thumbnails that are the same, the pair matches, though not beyond doubt. Of two that
-# show nothing at all, it does not.
-FAINT = jpeg(np.random.default_rng(1).normal(128, 1, (12, 16)).astype(np.uint8))
-EMPTY = jpeg(np.full((12, 16), 128, np.uint8))
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> dict[str, HydrusFile]:
-    """Eight videos by name; only those with the same first letter are about as long."""
-    videos = tmp_path / "videos"
-    videos.mkdir()
-
-    def video(name: str, scene_number: int, duration_ms: int, thumbnail: bytes) -> HydrusFile:
-        path = videos / f"{name}.mp4"
-        write_video(path, scene(scene_number, frames=duration_ms * FRAMES_PER_S // 1000))
-        return HydrusFile(
-            hash=name.encode().hex().ljust(64, "0"),
-            size=path.stat().st_size,
-            mime="video/mp4",
-            ext=".mp4",
-            width=128,
-            height=96,
-            duration_ms=duration_ms,
-            num_frames=None,
-            has_audio=False,
-            tags=frozenset(),
-            thumbnail=thumbnail,
-            video=path,
-        )
-
-    return {
-        "a1": video("a1", 1, 2000, FAINT),
-        "a2": video("a2", 1, 2300, FAINT),
-        "b1": video("b1", 2, 3500, FAINT),
-        "b2": video("b2", 3, 3800, FAINT),
-        "c1": video("c1", 4, 5000, EMPTY),
-        "c2": video("c2", 4, 5010, EMPTY),
-        "d1": video("d1", 5, 6500, EMPTY),
-        "d2": video("d2", 6, 6510, EMPTY),
-    }
+    return doubtful_library(tmp_path / "videos")
 
 
 @pytest.fixture(autouse=True)
