@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 from conftest import Home, fetched, rows
+from made_videos import doubtful_library
 
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.standin import StandIn
@@ -88,6 +89,16 @@ def stopped_in_mid_request(
             go_on.set()
     client.faults = lambda *_: None
     return run.returncode, err
+
+
+def test_a_second_look_ends_at_once_and_the_next_run_goes_on(home: Home, serve: Serve) -> None:
+    home.configure(decision={"method": "calibrated"}, frames={"enabled": True})
+    client = serve(list(doubtful_library(home.folder / "videos").values()))
+    stopped = stopped_in_mid_request(home, client, "/get_files/file", 3, signal.SIGINT)
+    assert stopped[0] == 130
+    assert client.potentials == frozenset()
+    assert home.update()["second_look"]["waiting"] == 0
+    assert len(client.potentials) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
