@@ -1,4 +1,4 @@
-"""`hydindex calibrate`: learns from what the user decided, writes what helps, and only when told."""
+"""`hydindex calibrate`: learns from what the user decided, and writes what helps when told."""
 
 from collections.abc import Callable
 
