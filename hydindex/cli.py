@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from hydindex.errors import (
     Interrupted,
     UnexpectedError,
 )
+from hydindex.run.schedule import Scheduler
 
 # numpy, SQLAlchemy and requests take longer to import than `--help` should take: each command
 # imports what it works with.
@@ -269,6 +271,35 @@ def import_posted(
         index.posted.add(pairs)
         new = index.posted.count() - before
     print(f"{len(pairs):,} pairs read, {new:,} of them new to the index {index_path}")
+
+
+@app.command()
+def schedule(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    at: Annotated[
+        datetime, typer.Option(formats=["%H:%M"], metavar="HH:MM", help="When to run, every day.")
+    ] = datetime(1900, 1, 1, hour=3),
+    scheduler: Annotated[
+        Scheduler | None,
+        typer.Option(help="What runs it. [default: what this system brings along]"),
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Set it up, instead of only saying how.")
+    ] = False,
+) -> None:
+    """Have the system run hydindex update every night: says how, or with --install sets it up.
+
+    Example: hydindex schedule --at 04:30 --install
+    """
+    from hydindex import config as config_file
+    from hydindex import output
+    from hydindex.run import schedule as scheduling
+
+    config_file.load(config_path).require_key()
+    planned = scheduling.schedule(scheduler or scheduling.usual_scheduler(), config_path, at.time())
+    if install:
+        scheduling.install(planned)
+    output.show_schedule(planned, installed=install)
 
 
 @app.command()

@@ -131,6 +131,13 @@ class TooFewDecisions(HydindexError):
     exit_code = ExitCode.PARTLY_DONE
 
 
+class CannotSchedule(HydindexError):
+    """The system's scheduler does not take the update."""
+
+    kind = "schedule"
+    exit_code = ExitCode.PARTLY_DONE
+
+
 class Interrupted(HydindexError):
     """The user pressed Ctrl-C, or the system asked the process to end."""
 

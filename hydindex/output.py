@@ -1,7 +1,12 @@
 """The results of the commands, in words for people and as JSON for programs."""
 
+import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from subprocess import list2cmdline
+from textwrap import indent
 
 from hydindex.console import Console
 from hydindex.errors import ExitCode
@@ -11,6 +16,7 @@ from hydindex.index.runs import RecordedRun
 from hydindex.run.calibrate import Calibration
 from hydindex.run.rebuild import RebuildPlan
 from hydindex.run.report import Report
+from hydindex.run.schedule import Schedule
 from hydindex.run.stats import Stats
 
 
@@ -181,6 +187,29 @@ def show_calibration(
     else:
         console.print(f"It would help. hydindex calibrate --write writes it to {path}.")
     return exit_code
+
+
+def show_schedule(planned: Schedule, *, installed: bool) -> None:
+    """Show what makes a scheduler run the update, and how to end it."""
+    for path, text in planned.files.items():
+        print(f"{'Written' if installed else 'To write'}: {path}\n{indent(text, '    ')}")
+    if planned.crontab_line is not None:
+        print(f"{'Added' if installed else 'To add'} to your crontab (crontab -e):")
+        print(f"    {planned.crontab_line}\n")
+    if planned.commands:
+        print("Run:" if installed else "To run:")
+        for command in planned.commands:
+            print(f"    {_as_typed(command)}")
+    if installed:
+        print("\nhydindex update now runs every day at that time. To end that:")
+    else:
+        print("\nhydindex schedule --install does all of that. Afterwards, to end it:")
+    for command in planned.undo:
+        print(f"    {_as_typed(command)}")
+
+
+def _as_typed(command: Sequence[str]) -> str:
+    return list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
 def show_stats(console: Console, stats: Stats) -> None:

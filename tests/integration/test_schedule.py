@@ -1,0 +1,139 @@
+"""`hydindex schedule`: what it says can be taken word by word, and --install does it."""
+
+import json
+import os
+import plistlib
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Home
+
+KEY = "38" * 32
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="its stand-ins are shell scripts")
+
+
+@pytest.fixture
+def user(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder, and the system's own tools, which note what they are told."""
+    home.configure(api_key=KEY)
+    folder, tools = tmp_path / "user", tmp_path / "tools"
+    folder.mkdir()
+    tools.mkdir()
+    for name in ("systemctl", "launchctl", "schtasks", "crontab"):
+        tool(tools / name, f'echo {name} "$@" >> {shlex.quote(str(folder))}/told')
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return folder
+
+
+def tool(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def told(user: Path) -> list[str]:
+    return (user / "told").read_text().splitlines()
+
+
+def update_words(home: Home) -> list[str]:
+    """What must be run every night."""
+    return [sys.executable, "-m", "hydindex", "update", "--quiet", "--config", str(home.config)]
+
+
+def test_systemd_gets_a_timer_and_a_service(home: Home, user: Path) -> None:
+    words = ("schedule", "--scheduler", "systemd", "--at", "04:30")
+    shown = home.run(*words)
+    assert shown.exit_code == 0
+    assert not (user / ".config").exists()
+
+    outcome = home.run(*words, "--install")
+    assert outcome.exit_code == 0, outcome
+    units = user / ".config" / "systemd" / "user"
+    service, timer = (units / f"hydindex.{kind}" for kind in ("service", "timer"))
+    assert "OnCalendar=*-*-* 04:30:00" in timer.read_text()
+    (start,) = [line for line in service.read_text().splitlines() if line.startswith("ExecStart=")]
+    assert shlex.split(start.removeprefix("ExecStart=")) == update_words(home)
+    assert told(user) == [
+        "systemctl --user daemon-reload",
+        "systemctl --user enable --now hydindex.timer",
+    ]
+    for text in (service.read_text(), timer.read_text()):
+        assert all(line in shown.out for line in text.splitlines())
+
+
+def test_cron_gets_one_line_beside_those_that_are_there(home: Home, user: Path) -> None:
+    crontab = user / "crontab"
+    crontab.write_text("0 1 * * * backup\n")
+    script = f'f={shlex.quote(str(crontab))}\nif [ "$1" = -l ]; then cat $f; else cat > $f; fi'
+    tool(user.parent / "tools" / "crontab", script)
+    for at in ("03:00", "04:05"):
+        assert home.run("schedule", "--scheduler", "cron", "--at", at, "--install").exit_code == 0
+    backup, line = crontab.read_text().splitlines()
+    assert backup == "0 1 * * * backup"
+    assert line.startswith("5 4 * * * ")
+    command = line.removeprefix("5 4 * * * ").replace(r"\%", "%")
+    assert shlex.split(command, comments=True) == update_words(home)
+
+
+def test_a_crontab_that_cannot_be_read_is_not_replaced(home: Home, user: Path) -> None:
+    script = 'if [ "$1" = -l ]; then echo "permission denied" >&2; exit 1; fi; echo "$@" >> told'
+    tool(user.parent / "tools" / "crontab", f"cd {shlex.quote(str(user))}; {script}")
+    outcome = home.run("schedule", "--scheduler", "cron", "--install")
+    assert outcome.exit_code == 1
+    assert "permission denied" in outcome.err
+    assert not (user / "told").exists()
+
+
+def test_launchd_gets_an_agent(home: Home, user: Path) -> None:
+    outcome = home.run("schedule", "--scheduler", "launchd", "--at", "23:59", "--install")
+    assert outcome.exit_code == 0, outcome
+    (path,) = (user / "Library" / "LaunchAgents").iterdir()
+    agent = plistlib.loads(path.read_bytes())
+    assert agent["ProgramArguments"] == update_words(home)
+    assert agent["StartCalendarInterval"] == {"Hour": 23, "Minute": 59}
+    assert told(user) == [f"launchctl load -w {path}"]
+
+
+def test_windows_gets_a_task(home: Home, user: Path) -> None:
+    outcome = home.run("schedule", "--scheduler", "windows", "--install")
+    assert outcome.exit_code == 0, outcome
+    command = subprocess.list2cmdline(update_words(home))
+    assert told(user) == [f"schtasks /Create /F /TN hydindex /SC DAILY /ST 03:00 /TR {command}"]
+
+
+def test_paths_with_odd_characters_stay_whole(home: Home, user: Path) -> None:
+    folder = home.folder / 'my 100% "videos" $HOME'
+    folder.mkdir()
+    home.config.rename(folder / "hydrus_config.json")
+    home.config = folder / "hydrus_config.json"
+    home.run("schedule", "--scheduler", "systemd", "--install")
+    service = (user / ".config" / "systemd" / "user" / "hydindex.service").read_text()
+    assert r'my 100%% \"videos\" $$HOME/hydrus_config.json"' in service
+    shown = home.run("schedule", "--scheduler", "cron").out
+    (line,) = [each.strip() for each in shown.splitlines() if "* * *" in each]
+    command = line.split(" ", 5)[5].replace(r"\%", "%")
+    assert shlex.split(command, comments=True) == update_words(home)
+
+
+def test_a_tool_that_fails_or_is_missing_is_said(
+    home: Home, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(user.parent / "tools" / "systemctl", 'echo "Failed to connect to bus" >&2; exit 1')
+    failed = home.run("schedule", "--scheduler", "systemd", "--install")
+    assert failed.exit_code == 1
+    assert "Failed to connect to bus" in failed.err
+    monkeypatch.setenv("PATH", "")
+    missing = home.run("schedule", "--scheduler", "launchd", "--install")
+    assert missing.exit_code == 1
+    assert "launchctl is not installed here" in missing.err
+
+
+def test_a_config_that_would_fail_every_night_is_not_scheduled(home: Home, user: Path) -> None:
+    home.config.write_text(json.dumps({"api_key": "your-hydrus-api-key-here"}))
+    assert home.run("schedule").exit_code == 2
+    assert home.run("schedule", "--at", "25:00").exit_code == 2
+    assert not (user / "told").exists()
