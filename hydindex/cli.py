@@ -277,7 +277,13 @@ def import_posted(
 def schedule(
     config_path: ConfigPath = DEFAULT_CONFIG,
     at: Annotated[
-        datetime, typer.Option(formats=["%H:%M"], metavar="HH:MM", help="When to run, every day.")
+        datetime,
+        typer.Option(
+            formats=["%H:%M"],
+            metavar="HH:MM",
+            help="When to run, every day. [default: 03:00]",
+            show_default=False,
+        ),
     ] = datetime(1900, 1, 1, hour=3),
     scheduler: Annotated[
         Scheduler | None,

@@ -195,7 +195,7 @@ def show_schedule(planned: Schedule, *, installed: bool) -> None:
         print(f"{'Written' if installed else 'To write'}: {path}\n{indent(text, '    ')}")
     if planned.crontab_line is not None:
         print(f"{'Added' if installed else 'To add'} to your crontab (crontab -e):")
-        print(f"    {planned.crontab_line}\n")
+        print(f"    {planned.crontab_line}")
     if planned.commands:
         print("Run:" if installed else "To run:")
         for command in planned.commands:

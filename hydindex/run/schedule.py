@@ -1,6 +1,7 @@
 """Has the system run `hydindex update` every night: what is to be written and run for that."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -112,6 +113,8 @@ WantedBy=timers.target
 
 def _for_systemd(word: str) -> str:
     """Quote a word of a command line of a unit, in which % and $ mean something."""
+    if re.fullmatch(r"[\w@+=:,./-]+", word, re.ASCII):
+        return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'
 
