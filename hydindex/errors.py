@@ -62,6 +62,12 @@ class HydrusRejected(HydindexError):
     exit_code = ExitCode.HYDRUS
 
 
+class HydrusDialogClosed(HydrusRejected):
+    """Hydrus takes requests for an access key only while the user has a dialog open for that."""
+
+    kind = "hydrus_dialog"
+
+
 class ConfigChanged(HydindexError):
     """The index was made with other settings than the config has now."""
 
