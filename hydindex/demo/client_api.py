@@ -55,8 +55,8 @@ class ClientApi:
         # In this order: the key, the arguments, whether there was a key, what it permits, and
         # only then whether the path takes the method.
         key = request.headers.get("Hydrus-Client-API-Access-Key")
-        is_nobody = key is None or not endpoint.needs_key
-        caller = NOBODY if is_nobody else self._state.access_keys.access_of(key)
+        keys = self._state.access_keys
+        caller = NOBODY if key is None or not endpoint.needs_key else keys.access_of(key)
         if request.method == "POST":
             arguments = parse_body(request.headers.get("Content-Type"), request.body)
         else:
