@@ -371,7 +371,7 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        problems = "\n".join(f"  {_describe(dict(problem))}" for problem in error.errors())
+        problems = "\n".join(f"  {mistake}" for mistake in mistakes(error))
         raise ConfigError(
             f"The config {path} is wrong:\n{problems}",
             "Mend these keys; the README lists every key with its range and default.",
@@ -497,6 +497,11 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
             f"The config {path} holds no JSON object", "It must begin with { and end with }."
         )
     return values
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """Say for each key that is wrong what is wrong with it, in a line."""
+    return [_describe(dict(problem)) for problem in error.errors()]
 
 
 def _describe(problem: Mapping[str, Any]) -> str:

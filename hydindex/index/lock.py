@@ -28,11 +28,7 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         IndexLocked: another process holds it.
         IndexUnusable: no lock can be had there.
     """
-    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
-        raise IndexUnusable(
-            f"The folder {path.parent} of the index does not exist",
-            "Make the folder, or mend index.path in the config.",
-        )
+    require_folder(path)
     lock, mark = _lock(path), _mark(path)
     try:
         lock.acquire(timeout=0)
@@ -57,6 +53,19 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         if not mark_stays:
             mark.unlink(missing_ok=True)
         lock.release()
+
+
+def require_folder(path: Path) -> None:
+    """Make sure that the folder of an index is there.
+
+    Raises:
+        IndexUnusable: it is not.
+    """
+    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
+        raise IndexUnusable(
+            f"The folder {path.parent} of the index does not exist",
+            "Make the folder, or mend index.path in the config.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
