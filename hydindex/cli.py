@@ -80,7 +80,7 @@ def init(
 ) -> None:
     """Find the Hydrus client, get an access key from it, and write the config.
 
-    Without a terminal it asks nothing, and writes the defaults.
+    Without a terminal it asks nothing, writes the defaults, and says what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """
@@ -89,12 +89,15 @@ def init(
     from hydindex.run import first_minutes
 
     console = Console(chattiness=0, as_json=False, quiet=False, show_progress=False)
-    with first_minutes.private_file(config_path, overwrite=overwrite) as file:
-        if console.has_somebody:
-            start = first_minutes.ask_for_all(console, config_path, wait_s=wait_s)
-        else:
-            start = first_minutes.take_defaults(config_path)
-        file.write(first_minutes.config_text(start))
+    try:
+        with first_minutes.private_file(config_path, overwrite=overwrite) as file:
+            if console.has_somebody:
+                start = first_minutes.ask_for_all(console, config_path, wait_s=wait_s)
+            else:
+                start = first_minutes.take_defaults(config_path)
+            file.write(first_minutes.config_text(start))
+    except (KeyboardInterrupt, typer.Abort):
+        raise Interrupted("no config was written", "Run hydindex init again.") from None
     schema_path = first_minutes.write_schema(config_path)
     is_named = config_path != DEFAULT_CONFIG
     output_setup.show_start(console, start, config_path, schema_path, is_named=is_named)

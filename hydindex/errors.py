@@ -143,11 +143,12 @@ class Interrupted(HydindexError):
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
-    def __init__(self, done: str = "") -> None:
-        super().__init__(
-            f"Stopped: {done}" if done else "Stopped",
-            "What was done is kept; the next run goes on from there.",
-        )
+    def __init__(
+        self,
+        done: str = "",
+        remedy: str = "What was done is kept; the next run goes on from there.",
+    ) -> None:
+        super().__init__(f"Stopped: {done}" if done else "Stopped", remedy)
 
 
 class UnexpectedError(HydindexError):

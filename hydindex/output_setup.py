@@ -28,7 +28,8 @@ def show_start(
     console.print(f"Written: {config_path}{own}")
     console.print(f"         {schema_path}, by which an editor explains every key")
     console.print()
-    left_to_do = list(_left_to_do(start))
+    named = f" --config {shlex.quote(str(config_path))}" if is_named else ""
+    left_to_do = list(_left_to_do(start, named))
     if left_to_do:
         console.print("Left to do:")
         for each in left_to_do:
@@ -36,12 +37,11 @@ def show_start(
         console.print("Then:")
     else:
         console.print("Next:")
-    named = f" --config {shlex.quote(str(config_path))}" if is_named else ""
     console.print(f"  hydindex check{named}")
     console.print(f"  hydindex update --dry-run{named}")
 
 
-def _left_to_do(start: Start) -> Iterator[str]:
+def _left_to_do(start: Start, named: str) -> Iterator[str]:
     if not start.client_answers:
         ports = " or ".join(str(port) for port in USUAL_PORTS)
         yield (
@@ -51,8 +51,8 @@ def _left_to_do(start: Start) -> Iterator[str]:
         )
     if start.api_key is None:
         yield (
-            "There is no access key yet: hydindex init --overwrite, run in a terminal, gets one "
-            f"from the client ({OPEN_DIALOG}). Or put one into api_key or {API_KEY_VARIABLE}."
+            f"There is no access key yet: hydindex init --overwrite{named}, in a terminal, gets "
+            f"one from the client ({OPEN_DIALOG}). Or put one into api_key or {API_KEY_VARIABLE}."
         )
     elif os.environ.get(API_KEY_VARIABLE):
         yield f"The key is not in the config: set {API_KEY_VARIABLE} wherever hydindex runs."

@@ -110,6 +110,8 @@ class AccessKeys:
     def approve(self, permissions: Collection[int] | None = None) -> None:
         """Take up what was asked for, or what the user makes of it, and close the dialog.
 
+        May be called again: the user edits the key.
+
         Raises:
             ValueError: no request has come.
         """
@@ -119,4 +121,4 @@ class AccessKeys:
         if permissions is not None:
             access = Access(access.name, frozenset(permissions))
         self._known[key] = access
-        self._dialog_is_open, self._requested = False, None
+        self._dialog_is_open = False

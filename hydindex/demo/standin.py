@@ -127,6 +127,8 @@ class StandIn:
     def approve(self, permissions: Collection[int] | None = None) -> None:
         """Approve what a program asks for, or other permissions in its place; the dialog closes.
 
+        May be called again: the user edits the key.
+
         Raises:
             ValueError: no program has asked since the dialog was opened.
         """

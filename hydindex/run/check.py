@@ -273,14 +273,15 @@ def _describe_index(path: Path, recipe: Recipe | None) -> str:
 def _look_at_disk(
     path: Path, config: Config, files: FoundFiles | None, *, migrates: bool
 ) -> Finding:
-    if not all(os.access(each, os.W_OK) for each in (path.parent, path) if each.exists()):
-        return Finding(
-            "disk",
-            Verdict.TROUBLE,
-            f"Nothing can be written to {path.parent}, where the index lies",
-            "May you write to the folder, and to the index in it?",
-            ExitCode.INDEX,
-        )
+    for needed in (path.parent, path):
+        if needed.exists() and not os.access(needed, os.W_OK):
+            return Finding(
+                "disk",
+                Verdict.TROUBLE,
+                f"You may not write to {needed}",
+                "Change its permissions, or set index.path to a file in a folder of your own.",
+                ExitCode.INDEX,
+            )
     size_bytes = path.stat().st_size if path.exists() else 0
     free_bytes = shutil.disk_usage(path.parent).free
     expected_bytes = 0 if files is None else len(files) * BYTES_PER_FILE[config.decision.method]

@@ -72,6 +72,10 @@ def ask_for_all(person: Person, config_path: Path, *, wait_s: float) -> Start:
     Raises:
         HydindexError: there will be no key, or it is refused.
     """
+    person.tell(
+        f"This connects hydindex to your Hydrus client, and writes {config_path}.\n"
+        "Enter takes what stands in brackets; Ctrl-C leaves, and nothing is written."
+    )
     config = _choose_client(person, config_path)
     key = os.environ.get(API_KEY_VARIABLE)
     if key:
