@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -188,6 +189,9 @@ class Terminal:
     def send(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
+    def stop(self) -> None:
+        self._run.send_signal(signal.SIGINT)
+
     def end(self) -> Outcome:
         while self._read():
             pass
@@ -299,10 +303,18 @@ def test_it_does_not_wait_for_ever_and_leaves_nothing_behind(
     assert list(new.folder.iterdir()) == []
 
 
-def test_whoever_breaks_it_off_finds_nothing_written(new: Home) -> None:
+@pytest.mark.parametrize(
+    "break_off",
+    [lambda terminal: terminal.send("\x04"), lambda terminal: terminal.stop()],
+    ids=["Ctrl-D", "Ctrl-C"],
+)
+def test_whoever_breaks_it_off_finds_nothing_written(
+    new: Home, break_off: Callable[["Terminal"], None]
+) -> None:
     terminal = Terminal(new)
     terminal.wait_for("Address")
-    terminal.send("\x04")  # Ctrl-D: there is no more input
+    assert all(is_private(each) for each in new.folder.iterdir())
+    break_off(terminal)
     outcome = terminal.end()
     assert outcome.exit_code == 130
     assert "no config was written" in outcome.out
