@@ -65,6 +65,61 @@ def hydindex(
 
 
 @app.command()
+def init(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write the config anew where there is one already.")
+    ] = False,
+    wait_s: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0.0,
+            help="How long to wait for each click in Hydrus, in seconds.",
+        ),
+    ] = 300.0,
+) -> None:
+    """Find the Hydrus client, get an access key from it, and write the config.
+
+    Without a terminal it asks nothing, writes the defaults, and says what is left to do.
+
+    Example: hydindex init --config ~/hydrus/hydrus_config.json
+    """
+    from hydindex import output_setup
+    from hydindex.console import Console
+    from hydindex.run import first_minutes
+
+    console = Console(chattiness=0, as_json=False, quiet=False, show_progress=False)
+    try:
+        with first_minutes.private_file(config_path, overwrite=overwrite) as file:
+            if console.has_somebody:
+                start = first_minutes.ask_for_all(console, config_path, wait_s=wait_s)
+            else:
+                start = first_minutes.take_defaults(config_path)
+            file.write(first_minutes.config_text(start))
+    except (KeyboardInterrupt, typer.Abort):
+        raise Interrupted("no config was written", "Run hydindex init again.") from None
+    schema_path = first_minutes.write_schema(config_path)
+    is_named = config_path != DEFAULT_CONFIG
+    output_setup.show_start(console, start, config_path, schema_path, is_named=is_named)
+
+
+@app.command()
+def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Go through the set-up, from the config to the index, and say what is wrong. Changes nothing.
+
+    Example: hydindex check --json
+    """
+    from hydindex import output_setup
+    from hydindex.console import Console
+    from hydindex.run.check import check as look_at_all
+
+    console = Console(chattiness=0, as_json=as_json, quiet=False, show_progress=False)
+    raise typer.Exit(output_setup.show_check(console, look_at_all(config_path)))
+
+
+@app.command()
 def update(
     config_path: ConfigPath = DEFAULT_CONFIG,
     dry_run: Annotated[
@@ -406,21 +461,10 @@ def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> 
 def _connect(config: "Config", config_path: Path) -> "HydrusClient":
     import logging
 
-    from hydindex import config as config_file
     from hydindex.exposure import exposures
-    from hydindex.hydrus.client import HydrusClient
+    from hydindex.run.connect import connect
 
     key = config.require_key()
     for exposure in exposures(config, config_path):
         logging.getLogger("hydindex").warning("%s", exposure)
-    return HydrusClient(
-        config.base_url,
-        key,
-        api_timeout_s=config.timeouts.api,
-        thumbnail_timeout_s=config.timeouts.thumb,
-        post_timeout_s=config.timeouts.post,
-        connections=config.network.max_connections,
-        backoff_s=config.network.backoff_factor,
-        verify=config_file.trusted_certificates(config, config_path),
-        server_name=config.tls.server_name,
-    )
+    return connect(config, config_path, key=key)

@@ -18,11 +18,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema
 
 from hydindex.errors import ConfigError
 
 PLACEHOLDER_KEY = "your-hydrus-api-key-here"
 API_KEY_VARIABLE = "HYDINDEX_API_KEY"
+
+_KEYS_TO_REACH_THINGS_BY = {"api_key", "api_url", "api_port", "tags", "tls", "index"}
 
 # MS-SSIM halves a picture four times and slides an 11-pixel window over each: (11 - 1) * 2**4.
 MS_SSIM_SIDE_PX = 160
@@ -35,28 +38,40 @@ Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 class Section(BaseModel):
     """What all parts of the config share: exact types, no unknown keys, no change once read."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # they explain the keys in the JSON schema
+    )
 
 
 class Progress(Section):
     """Progress bars."""
 
     enabled: bool = True
+    """Show them, where stderr is a terminal."""
     type: Literal["tqdm"] = "tqdm"
+    """How they are drawn."""
 
 
 class Filters(Section):
     """Which cheap tests a pair must pass before it is scored."""
 
     use_ar_filter: bool = True
+    """Compare only files of about the same aspect ratio."""
     use_ahash_prefilter: bool = True
+    """Compare only files whose average hashes are near."""
 
 
 class CandidateGeneration(Section):
     """How far apart two files may lie and still be scored."""
 
     tolerance_s: float = Field(1.0, alias="tolSeconds", ge=0.0, le=86_400.0)
+    """How far durations may differ, in seconds."""
     aspect_ratio_tolerance: Fraction = Field(0.05, alias="arTol")
+    """How far aspect ratios may differ, as a part of the larger."""
 
 
 class AverageHash(Section):
@@ -66,9 +81,13 @@ class AverageHash(Section):
         64,
         64,
     )
+    """Width and height, in pixels, that a thumbnail is brought to before it is hashed."""
     hamming_max: int = Field(32, alias="hammingMax", ge=0, le=64)
+    """How many of the 64 bits may differ."""
     io_workers: int | None = Field(None, ge=1, le=64)
+    """Fetch at most so many thumbnails at a time."""
     prefix_bits: Any = Field(None, alias="prefixBits")
+    """Of the older script; accepted, no longer needed."""
 
 
 class Preprocessing(Section):
@@ -77,13 +96,21 @@ class Preprocessing(Section):
     fixed_resize: tuple[
         Annotated[int, Field(ge=8, le=2048)], Annotated[int, Field(ge=8, le=2048)]
     ] = Field((256, 256), alias="fixedResize")
+    """Width and height, in pixels, of the prepared thumbnail."""
     to_gray: bool = Field(True, alias="toGray")
+    """Compare brightness only; else the mean over red, green and blue."""
     pre_blur_sigma: float = Field(0.6, alias="preBlurSigma", ge=0.0, le=64.0)
+    """Gaussian blur, in pixels."""
     hist_eq: bool = Field(False, alias="histEq")
+    """Equalise the histogram."""
     use_ms_ssim: bool = Field(True, alias="useMSSSIM")
+    """Score with MS-SSIM; else with SSIM."""
     center_fraction: float = Field(0.90, alias="centerFrac", gt=0.0, le=1.0)
+    """Which central part of the picture is scored; for MS-SSIM more than 160 pixels a side."""
     trim_strength: Fraction = Field(0.15, alias="trimStrength")
+    """Flat borders are cut off where their contrast is below this part of the largest."""
     min_keep_fraction: Fraction = Field(0.70, alias="minKeepFrac")
+    """A direction that would be cut to less than this part is left whole."""
 
     @property
     def scored_size_px(self) -> tuple[int, int]:
@@ -111,50 +138,70 @@ class Decision(Section):
     """What makes a candidate pair a match."""
 
     method: Literal["threshold", "calibrated"] = "threshold"
+    """By similarity_threshold, or by the probability that a calibrated model gives."""
     min_probability: Fraction = 0.6
+    """The probability from which on a pair matches, where the decision is calibrated."""
     model: Annotated[Path, Field(strict=False)] | None = None
+    """A model of your own, as hydindex calibrate --write makes it; else the shipped one."""
 
 
 class Frames(Section):
     """A second look at doubtful pairs, by frames of both videos."""
 
     enabled: bool = False
+    """Look at frames of both videos where the thumbnails leave a doubt; needs hydindex[frames]."""
     max_per_run: int = Field(1000, ge=1)
+    """Look at so many pairs a run at most; the others wait for the next one."""
 
 
 class Post(Section):
     """How matching pairs are sent to Hydrus."""
 
     batch_size: int = Field(200, ge=1, le=10_000)
+    """Pairs in one request."""
     max_retries: int = Field(3, ge=0, le=100)
+    """How often a post without an answer is tried again, once it is known not to have arrived."""
     retry_pause_s: float = Field(1.0, ge=0.0, le=3600.0)
+    """After how many seconds it is tried again."""
     do_default_merge: bool = True
+    """Handed to Hydrus with each pair; it has no effect on potential duplicates."""
     pairs: Literal["all", "spanning"] = "all"
+    """Post every pair, or only so many that the files that belong together hang together."""
     max_per_run: int | None = Field(None, ge=1)
+    """Post so many pairs a run at most, the most certain first."""
     min_probability_to_post: Fraction = 0.0
+    """Post only pairs of at least this probability, where the decision is calibrated."""
 
 
 class Timeouts(Section):
     """How long to wait for an answer, in seconds."""
 
     api: float = Field(60, gt=0.0, le=86_400.0)
+    """For what is asked, in seconds."""
     thumb: float = Field(60, gt=0.0, le=86_400.0)
+    """For a thumbnail, in seconds."""
     post: float = Field(60, gt=0.0, le=86_400.0)
+    """For what is posted, in seconds."""
 
 
 class Network(Section):
     """How hard to press the client."""
 
     max_connections: int = Field(8, ge=1, le=64)
+    """Requests in flight."""
     backoff_factor: float = Field(0.5, ge=0.0, le=60.0)
+    """Pause before a read is tried again, in seconds, doubling each time up to 30."""
 
 
 class Tls(Section):
     """How an https address proves that it is the client."""
 
     verify: bool = True
+    """Whether an https address must have a certificate that can be trusted."""
     ca_bundle: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """A file (PEM) of certificates to trust, such as client.crt in Hydrus's database folder."""
     server_name: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """The name on the certificate, if not the host in api_url; Hydrus's own says localhost."""
 
     @model_validator(mode="after")
     def _verifies_what_it_names(self) -> "Tls":
@@ -167,7 +214,9 @@ class Compare(Section):
     """Where pairs are scored."""
 
     device: Device = "auto"
+    """The processor; auto takes a GPU where torch finds one. Decisions are the same on all."""
     scheduler: str | None = None
+    """Score on the machines of a Dask cluster, such as tcp://host:8786; needs hydindex[dask]."""
 
     @field_validator("scheduler")
     @classmethod
@@ -181,7 +230,9 @@ class IndexFile(Section):
     """Where the index lies, and what it may give up."""
 
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """The file; else hydindex.db. A relative path counts from the config's folder."""
     forget_gone_days: int | None = Field(None, ge=1, le=36_500)
+    """Give up the pictures of files that Hydrus has not found for so many days."""
 
     @field_validator("path")
     @classmethod
@@ -194,20 +245,29 @@ class IndexFile(Section):
 class Config(Section):
     """The whole of hydrus_config.json; every key has a default but `api_key`."""
 
+    editor_schema: str | None = Field(None, alias="$schema")
+    """The JSON schema by which an editor explains this file; it has no other effect."""
     api_key: str = PLACEHOLDER_KEY
+    """The access key; the environment variable HYDINDEX_API_KEY takes its place."""
     api_url: str = "http://127.0.0.1"
+    """Where the Client API answers, http or https, without the port."""
     api_port: int = Field(42001, ge=1, le=65_535)
+    """The port of the Client API; Hydrus's own default is 45869."""
     tags: Annotated[list[Tag | Annotated[list[Tag], Field(min_length=1)]], Field(min_length=1)] = [
         "system:filetype is video"
     ]
+    """Which files to compare, as in Hydrus's search; an inner list is an OR group."""
     verbose: bool = False
+    """Log as the option -v does."""
     verbosity: int | None = Field(None, ge=0, le=2)
+    """0 logs warnings only, 1 the course of a run, 2 as verbose."""
     progress: Progress = Progress()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
     ahash: AverageHash = AverageHash()
     preprocessing: Preprocessing = Preprocessing()
     similarity_threshold: Fraction = 0.60
+    """The score from which on a pair matches, where decision.method is threshold."""
     decision: Decision = Decision()
     frames: Frames = Frames()
     post: Post = Post()
@@ -217,6 +277,7 @@ class Config(Section):
     compare: Compare = Compare()
     index: IndexFile = IndexFile()
     ssim_parallel: Any = None
+    """Of the older script; accepted, no longer needed."""
 
     @model_validator(mode="after")
     def _goes_by_probabilities_only_where_there_are_some(self) -> "Config":
@@ -306,25 +367,11 @@ def load(path: Path) -> Config:
         ConfigError: the file cannot be read, is not JSON, or holds a wrong, unknown or
             repeated key.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to put a BOM first
-    except FileNotFoundError:
-        raise ConfigError(
-            f"There is no config at {path}",
-            "Copy hydrus_config.json from the README to this place, or name yours with --config.",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The config {path} cannot be read: {error}", "Mend the file or its permissions."
-        ) from None
-
-    values = _parse_json(text, path)
-    if key := os.environ.get(API_KEY_VARIABLE):
-        values["api_key"] = key
+    values = _values(path)
     try:
         config = Config.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        problems = "\n".join(f"  {_describe(dict(problem))}" for problem in error.errors())
+        problems = "\n".join(f"  {mistake}" for mistake in mistakes(error))
         raise ConfigError(
             f"The config {path} is wrong:\n{problems}",
             "Mend these keys; the README lists every key with its range and default.",
@@ -334,6 +381,42 @@ def load(path: Path) -> Config:
     model = _beside(path, str(config.decision.model), "decision.model")
     decision = config.decision.model_copy(update={"model": model})
     return config.model_copy(update={"decision": decision})
+
+
+def load_sound_part(path: Path) -> tuple[Config, frozenset[str]] | None:
+    """Read what can be used of a config that `load` refuses, and which top-level keys cannot.
+
+    These have their defaults. None where nothing can be used: the file is missing, or no JSON.
+    """
+    try:
+        values = _values(path)
+    except ConfigError:
+        return None
+    left_out: set[str] = set()
+    while True:
+        try:
+            return Config.model_validate_json(json.dumps(values)), frozenset(left_out)
+        except ValidationError as error:
+            wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        if not wrong:  # keys that are sound by themselves contradict each other
+            wrong = values.keys() - _KEYS_TO_REACH_THINGS_BY
+        if wrong.isdisjoint(values):
+            return None
+        left_out |= wrong
+        values = {key: value for key, value in values.items() if key not in wrong}
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe every key of the config, with its range and default, for editors."""
+    schema = Config.model_json_schema(schema_generator=_SchemaWithoutTitles)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "hydrus_config.json"}
+
+
+class _SchemaWithoutTitles(GenerateJsonSchema):
+    """Leaves out the titles that pydantic makes of the keys, which say nothing new."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
 
 
 def index_path(config: Config, config_path: Path) -> Path:
@@ -371,6 +454,25 @@ def _beside(config_path: Path, name: str, key: str) -> Path:
         raise ConfigError(f"{key}: {error}", "Name a folder that exists.") from None
 
 
+def _values(path: Path) -> dict[str, Any]:
+    """Read the file as it stands, with the key out of the environment where there is one."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to put a BOM first
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no config at {path}",
+            "Run hydindex init, which makes one, or name yours with --config.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The config {path} cannot be read: {error}", "Mend the file or its permissions."
+        ) from None
+    values = _parse_json(text, path)
+    if key := os.environ.get(API_KEY_VARIABLE):
+        values["api_key"] = key
+    return values
+
+
 def _parse_json(text: str, path: Path) -> dict[str, Any]:
     def refuse_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
         seen = dict(items)
@@ -395,6 +497,11 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
             f"The config {path} holds no JSON object", "It must begin with { and end with }."
         )
     return values
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """Say for each key that is wrong what is wrong with it, in a line."""
+    return [_describe(dict(problem)) for problem in error.errors()]
 
 
 def _describe(problem: Mapping[str, Any]) -> str:

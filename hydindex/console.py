@@ -1,4 +1,4 @@
-"""What a person sees: log lines and progress bars on stderr, results on stdout."""
+"""What a person sees and is asked: results on stdout, all else on stderr."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import typer
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -52,6 +53,24 @@ class Console:
             dynamic_ncols=True,
         ) as bar:
             yield from bar
+
+    @property
+    def has_somebody(self) -> bool:
+        """Whether somebody is there to be asked."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def tell(self, text: str) -> None:
+        """Say something to somebody who is asked, on stderr as the questions are."""
+        print(text, file=sys.stderr)
+
+    def ask(self, question: str, default: str) -> str:
+        """Ask for a line, without the spaces around it; Enter alone gives the default."""
+        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
+        return str(answer).strip()
+
+    def agrees(self, question: str) -> bool:
+        """Ask for yes or no; Enter alone means yes."""
+        return typer.confirm(question, default=True, err=True)
 
     def note(self, text: str) -> None:
         """Log a line about the run itself."""

@@ -62,6 +62,12 @@ class HydrusRejected(HydindexError):
     exit_code = ExitCode.HYDRUS
 
 
+class HydrusDialogClosed(HydrusRejected):
+    """Hydrus takes requests for an access key only while the user has a dialog open for that."""
+
+    kind = "hydrus_dialog"
+
+
 class ConfigChanged(HydindexError):
     """The index was made with other settings than the config has now."""
 
@@ -144,11 +150,12 @@ class Interrupted(HydindexError):
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
-    def __init__(self, done: str = "") -> None:
-        super().__init__(
-            f"Stopped: {done}" if done else "Stopped",
-            "What was done is kept; the next run goes on from there.",
-        )
+    def __init__(
+        self,
+        done: str = "",
+        remedy: str = "What was done is kept; the next run goes on from there.",
+    ) -> None:
+        super().__init__(f"Stopped: {done}" if done else "Stopped", remedy)
 
 
 class UnexpectedError(HydindexError):

@@ -1,7 +1,9 @@
 """What the tests share: a home with a config and an index, and small libraries."""
 
 import json
+import socket
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from hydindex import cli
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
 
+USUAL_PORTS = (45869, 42001)
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
 # Small pictures and SSIM: the same code paths as the shipped config, a hundred times as fast.
@@ -142,6 +146,20 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
     yield start
     for client in running:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def usual_ports() -> Iterator[tuple[int, ...]]:
+    """The ports on which hydindex looks for a client by itself, for one test at a time."""
+    with FileLock(Path(tempfile.gettempdir()) / "hydindex-tests-of-the-usual-ports.lock"):
+        for port in USUAL_PORTS:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    pytest.skip(f"something else uses the port {port}")
+        yield USUAL_PORTS
 
 
 def rows(client: StandIn) -> list[frozenset[str]]:

@@ -5,7 +5,7 @@ Hydrus parses by name: it knows of each parameter what it is, and drops those it
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -89,7 +89,7 @@ def parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
     return arguments
 
 
-def field_of(row: dict[str, Any], name: str, kind: type) -> Any:
+def field_of(row: Mapping[str, Any], name: str, kind: type) -> Any:
     """Take a required field out of a JSON object; 400 where it lacks or is of another type."""
     value = row.get(name)
     if value is None:

@@ -6,7 +6,7 @@ Texts, statuses and the order of the checks are those of Hydrus v681 (API 94).
 from dataclasses import dataclass
 from email.message import Message
 
-from hydindex.demo.access import NOBODY, access_of
+from hydindex.demo.access import NOBODY
 from hydindex.demo.arguments import parse_body, parse_query, parse_range
 from hydindex.demo.client_state import ClientState
 from hydindex.demo.endpoints import ENDPOINTS, Call, Endpoint
@@ -55,7 +55,8 @@ class ClientApi:
         # In this order: the key, the arguments, whether there was a key, what it permits, and
         # only then whether the path takes the method.
         key = request.headers.get("Hydrus-Client-API-Access-Key")
-        caller = NOBODY if key is None or not endpoint.needs_key else access_of(key)
+        keys = self._state.access_keys
+        caller = NOBODY if key is None or not endpoint.needs_key else keys.access_of(key)
         if request.method == "POST":
             arguments = parse_body(request.headers.get("Content-Type"), request.body)
         else:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from hydindex.demo import services
+from hydindex.demo.access import AccessKeys
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.relationships import Relationship, Relationships
 from hydindex.demo.search import Predicate
@@ -38,6 +39,7 @@ class ClientState:
 
     def __init__(self, hydrus_version: int) -> None:
         self.hydrus_version = hydrus_version
+        self.access_keys = AccessKeys()
         self.relationships = Relationships(self._takes_potentials)
         self.posted_rows: list[tuple[str, str]] = []
         self._files: dict[str, HydrusFile] = {}

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hydindex.demo import descriptions, placeholders, services
-from hydindex.demo.access import ADD_FILES, LOCAL_PATHS, RELATIONSHIPS, SEARCH, Access
+from hydindex.demo.access import (
+    ADD_FILES,
+    EVERY_PERMISSION,
+    LOCAL_PATHS,
+    RELATIONSHIPS,
+    SEARCH,
+    Access,
+)
 from hydindex.demo.arguments import field_of
 from hydindex.demo.client_state import ClientState
 from hydindex.demo.files import HydrusFile
@@ -75,14 +82,12 @@ def _api_version(_call: Call) -> dict[str, Any]:
     return {}
 
 
-def _request_new_permissions(_call: Call) -> dict[str, Any]:
-    # As if the user never had the dialog open.
-    raise Refusal(
-        409,
-        "ConflictException",
-        "The permission registration dialog is not open. "
-        'Please open it under "review services" in the hydrus client.',
-    )
+def _request_new_permissions(call: Call) -> dict[str, Any]:
+    call.state.access_keys.check_dialog()
+    name = field_of(call.arguments, "name", str)
+    everything = call.arguments.get("permits_everything", False)
+    permissions = EVERY_PERMISSION if everything else call.arguments.get("basic_permissions", [])
+    return {"access_key": call.state.access_keys.request(Access(name, frozenset(permissions)))}
 
 
 def _verify_access_key(call: Call) -> dict[str, Any]:

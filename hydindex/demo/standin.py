@@ -1,7 +1,7 @@
 """A stand-in for a running Hydrus client: the Client API over real HTTP, with troubles on order."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ssl import SSLContext
 from threading import Lock
@@ -118,6 +118,22 @@ class StandIn:
         with self._lock:
             for file_hash in hashes:
                 self._state.relationships.remove_potentials(file_hash)
+
+    def open_permission_dialog(self) -> None:
+        """Open *add > from api request*, as the user does: until then no program is given a key."""
+        with self._lock:
+            self._state.access_keys.open_dialog()
+
+    def approve(self, permissions: Collection[int] | None = None) -> None:
+        """Approve what a program asks for, or other permissions in its place; the dialog closes.
+
+        May be called again: the user edits the key.
+
+        Raises:
+            ValueError: no program has asked since the dialog was opened.
+        """
+        with self._lock:
+            self._state.access_keys.approve(permissions)
 
     @property
     def potentials(self) -> frozenset[frozenset[str]]:

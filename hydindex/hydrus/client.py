@@ -25,6 +25,7 @@ from tenacity import (
 from hydindex.errors import (
     HydrusAccessDenied,
     HydrusBadReply,
+    HydrusDialogClosed,
     HydrusRejected,
     HydrusUnreachable,
 )
@@ -35,6 +36,7 @@ from hydindex.hydrus.replies import (
     FilePath,
     FileRelationships,
     Metadata,
+    NewKey,
     Relationships,
     Reply,
     SearchResult,
@@ -46,9 +48,12 @@ ReplyT = TypeVar("ReplyT", bound=Reply)
 FILES_PER_REQUEST: Final = 256
 """Hydrus itself works through long lists in batches of this size."""
 
-PERMISSIONS: Final = {3: "search for and fetch files", 8: "edit file relationships"}
+SEARCH_FILES: Final = 3
+PERMISSIONS: Final = {SEARCH_FILES: "search for and fetch files", 8: "edit file relationships"}
 SEE_LOCAL_PATHS: Final = 13
 """The permission to be told where files lie on the client's disk; nothing depends on it."""
+OPEN_DIALOG: Final = "services > review services > local > client api > add > from api request"
+"""Where the user lets the client take a request for an access key."""
 READ_ATTEMPTS: Final = 4
 LONGEST_BACKOFF_S: Final = 30.0
 # A client that listens takes up a connection at once, however busy it is.
@@ -63,6 +68,7 @@ _CHUNK_BYTES: Final = 1 << 20
 # In the default domain a pair cannot be seen while the king of either group lies in the trash, and
 # in the local file storage while that king is deleted (v681).
 _ALL_KNOWN_FILES: Final = b"all known files".hex()
+_REQUEST_KEY: Final = "/request_new_permissions"
 _POTENTIAL: Final = 0
 # No file has this SHA-256; what Hydrus serves for it is the running client's own placeholder.
 _IMPOSSIBLE_SHA256: Final = "0" * 64
@@ -70,6 +76,8 @@ _IMPOSSIBLE_SHA256: Final = "0" * 64
 
 class HydrusClient:
     """One Hydrus client, spoken to with one access key. Safe to use from several threads.
+
+    Without a key, only the version and a new key can be asked for.
 
     Reads are tried again with growing, jittered pauses, while the patience of the run lasts. A
     write is sent once: whether to send it again is for the caller to decide, who has read back
@@ -86,7 +94,7 @@ class HydrusClient:
     def __init__(
         self,
         base_url: str,
-        access_key: str,
+        access_key: str | None,
         *,
         api_timeout_s: float = 60.0,
         thumbnail_timeout_s: float = 60.0,
@@ -113,7 +121,8 @@ class HydrusClient:
         # the environment says.
         self._session.trust_env = False
         self._session.headers["Accept-Encoding"] = "identity"
-        self._session.headers["Hydrus-Client-API-Access-Key"] = access_key
+        if access_key is not None:
+            self._session.headers["Hydrus-Client-API-Access-Key"] = access_key
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections, pool_block=True))
         secure = _TlsAdapter(server_name, pool_maxsize=connections, pool_block=True)
         self._session.mount("https://", secure)
@@ -141,6 +150,21 @@ class HydrusClient:
     def version(self) -> int:
         """Ask which Hydrus version answers, for example 681. Needs no key."""
         return self._read(ApiVersion, "/api_version").hydrus_version
+
+    def request_key(self, name: str) -> str:
+        """Ask for an access key of that name, with the PERMISSIONS and no other.
+
+        The user has to approve it in the client; until then it opens nothing.
+
+        Raises:
+            HydrusDialogClosed: the user has not opened the dialog for that.
+        """
+        query = {
+            "name": name,
+            "permits_everything": "false",
+            "basic_permissions": json.dumps(sorted(PERMISSIONS)),
+        }
+        return self._read(NewKey, _REQUEST_KEY, query).access_key
 
     def require_permissions(self) -> None:
         """Make sure that the key works and may do all that a run needs.
@@ -357,6 +381,11 @@ class HydrusClient:
             raise self._denied(f"Hydrus refuses: {text}")
         if response.status_code >= 500:
             raise self._unreachable(text)
+        if response.status_code == 409 and path == _REQUEST_KEY:
+            raise HydrusDialogClosed(
+                "Hydrus gives out no access key while its dialog for that is not open",
+                f"In Hydrus: {OPEN_DIALOG}.",
+            )
         if response.status_code in (400, 404):
             raise HydrusRejected(
                 f"Hydrus rejects a request: {self._clean(text)}", "See Hydrus's own log."
@@ -376,8 +405,9 @@ class HydrusClient:
 
     def _clean(self, text: str) -> str:
         """Make of what others say a line that can be shown: never the key."""
-        without_key = re.sub(re.escape(self._access_key), "[the access key]", text, flags=re.I)
-        first_line = without_key.strip().partition("\n")[0]
+        if self._access_key is not None:
+            text = re.sub(re.escape(self._access_key), "[the access key]", text, flags=re.I)
+        first_line = text.strip().partition("\n")[0]
         shown = first_line[:LONGEST_ERROR_TEXT]
         return "".join(each if each.isprintable() else "?" for each in shown)
 

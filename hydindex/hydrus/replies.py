@@ -33,6 +33,12 @@ class AccessKey(Reply):
     basic_permissions: list[int]
 
 
+class NewKey(Reply):
+    """/request_new_permissions: opens nothing until the user has approved it."""
+
+    access_key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class SearchResult(Reply):
     """/get_files/search_files; a search without tags is answered without `hashes`."""
 

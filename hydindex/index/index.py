@@ -53,7 +53,16 @@ class Index:
             ConfigChanged: the data was made with another one.
         """
         self.begin_with(recipe)
-        if found := self.recipe_changes(recipe):
+        self.require_made_with(recipe)
+
+    def require_made_with(self, recipe: Recipe) -> None:
+        """Make sure that the data, if there is any, is made with this recipe.
+
+        Raises:
+            ConfigChanged: it was made with another one.
+        """
+        found = self.recipe_changes(recipe)
+        if found and self._holds_files():
             raise ConfigChanged(
                 "The config has changed since the index was made:\n"
                 + "\n".join(f"  {change}" for change in found),
@@ -72,6 +81,14 @@ class Index:
         """Copy the index, before what changes much of it."""
         copy = copy_aside(self.path, before=before)
         log.info("a copy of the index is at %s", copy)
+
+    def require_sound(self) -> None:
+        """Look through the whole file for damages; some seconds a gigabyte.
+
+        Raises:
+            IndexDamaged: there are some.
+        """
+        require_sound(self._engine, self.path)
 
     def summary(self) -> Summary:
         """Count what the index holds."""
@@ -94,14 +111,23 @@ def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Index]:
         IndexLocked, IndexTooNew, IndexDamaged, IndexUnusable: it cannot be held or read.
     """
     with exclusive(path, command) as ended_well:
-        if (not path.exists() or path.stat().st_size == 0) and copies(path):
-            raise IndexDamaged(path, "it is empty or missing, though copies of it lie beside it")
+        require_not_lost(path)
         with opened_database(path) as engine:
             if not ended_well:
                 log.info("the last run was cut short: looking through the index for damages")
                 require_sound(engine, path)
             upgrade(engine, path)
             yield Index(engine, path)
+
+
+def require_not_lost(path: Path) -> None:
+    """Make sure that an index that is not there never was.
+
+    Raises:
+        IndexDamaged: copies of it lie beside its place.
+    """
+    if (not path.exists() or path.stat().st_size == 0) and copies(path):
+        raise IndexDamaged(path, "it is empty or missing, though copies of it lie beside it")
 
 
 @contextmanager

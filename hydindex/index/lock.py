@@ -4,10 +4,11 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from hydindex import clock
 from hydindex.errors import IndexLocked, IndexUnusable
@@ -27,15 +28,8 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         IndexLocked: another process holds it.
         IndexUnusable: no lock can be had there.
     """
-    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
-        raise IndexUnusable(
-            f"The folder {path.parent} of the index does not exist",
-            "Make the folder, or mend index.path in the config.",
-        )
-    # Where the folder knows no locks, filelock would make do with a file that a killed process
-    # leaves behind for ever.
-    lock = FileLock(f"{path}.lock", fallback_to_soft=False)
-    mark = path.with_name(f"{path.name}.holder")
+    require_folder(path)
+    lock, mark = _lock(path), _mark(path)
     try:
         lock.acquire(timeout=0)
         ended_well = not mark.exists()
@@ -59,6 +53,58 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         if not mark_stays:
             mark.unlink(missing_ok=True)
         lock.release()
+
+
+def require_folder(path: Path) -> None:
+    """Make sure that the folder of an index is there.
+
+    Raises:
+        IndexUnusable: it is not.
+    """
+    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
+        raise IndexUnusable(
+            f"The folder {path.parent} of the index does not exist",
+            "Make the folder, or mend index.path in the config.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds an index, or held it last and did not end in good order."""
+
+    name: str
+    is_running: bool
+
+
+def holder(path: Path) -> Holder | None:
+    """Look who holds the index at `path`, without holding it.
+
+    Raises:
+        IndexUnusable: no lock can be had there.
+    """
+    mark = _mark(path)
+    # Without a mark nobody holds it. The lock is only tried where there is one: whoever begins in
+    # the very same moment would find it held.
+    if not mark.exists():
+        return None
+    name = _named(mark).removeprefix(": ")
+    try:
+        with _lock(path).acquire(timeout=0):
+            return Holder(name, is_running=False)
+    except Timeout:
+        return Holder(name, is_running=True)
+    except OSError as error:
+        raise _no_lock(path, error) from None
+
+
+def _lock(path: Path) -> BaseFileLock:
+    # Where the folder knows no locks, filelock would make do with a file that a killed process
+    # leaves behind for ever.
+    return FileLock(f"{path}.lock", fallback_to_soft=False)
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(f"{path.name}.holder")
 
 
 def _name(mark: Path, command: str) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from itertools import compress
+from typing import Final
 
 from hydindex.config import Config
 from hydindex.errors import HydrusRejected, HydrusUnreachable
@@ -20,7 +21,7 @@ from hydindex.run.report import Progress, Report
 log = logging.getLogger(__name__)
 
 # v682 answers 200 to potentials between videos and keeps none of them; v683 mended that.
-_VERSION_THAT_KEEPS_NO_VIDEO_PAIRS = 682
+VERSION_THAT_KEEPS_NO_VIDEO_PAIRS: Final = 682
 
 
 class Poster:
@@ -182,7 +183,7 @@ class Poster:
 
 def refusal_hint(hydrus_version: int) -> str:
     """Say why Hydrus may have refused pairs that it was right to be sent."""
-    if hydrus_version == _VERSION_THAT_KEEPS_NO_VIDEO_PAIRS:
+    if hydrus_version == VERSION_THAT_KEEPS_NO_VIDEO_PAIRS:
         return (
             "This is Hydrus v682, which keeps no potential duplicates between videos. "
             "Update Hydrus to v683 or later; the pairs wait in the queue."

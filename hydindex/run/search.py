@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 
 from hydindex.config import Config
 from hydindex.errors import ConfigError, HydrusRejected
@@ -18,14 +19,23 @@ def search_library(client: HydrusClient, config: Config, report: Report) -> Foun
     Raises:
         ConfigError: Hydrus cannot parse one of the tags.
     """
+    with report.timed("search"):
+        found = find(client, config.tags)
+    if len(found) == 0:
+        log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(config.tags))
+    return found
+
+
+def find(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> FoundFiles:
+    """Find the files that carry all tags.
+
+    Raises:
+        ConfigError: Hydrus cannot parse one of the tags.
+    """
     try:
-        with report.timed("search"):
-            found = client.search(config.tags)
+        return client.search(tags)
     except HydrusRejected as error:
         raise ConfigError(
             f"Hydrus cannot search for the tags of the config: {error.message}",
             "Mend `tags`; what works in Hydrus's own search box works there too.",
         ) from None
-    if len(found) == 0:
-        log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(config.tags))
-    return found

@@ -34,7 +34,7 @@ def hydindex(*words: str, cwd: Path, **environment: str) -> subprocess.Completed
 def test_help_and_version(tmp_path: Path) -> None:
     shown = hydindex("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("update", "rebuild", "stats", "demo"):
+    for command in ("init", "check", "update", "rebuild", "stats", "demo"):
         assert command in shown.stdout
         own = hydindex(command, "--help", cwd=tmp_path)
         assert own.returncode == 0

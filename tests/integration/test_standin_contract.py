@@ -293,3 +293,35 @@ def test_one_connection_serves_many_requests(monkeypatch: pytest.MonkeyPatch) ->
         for _ in range(5):
             session.get(f"{client.url}:{client.port}/api_version", timeout=5)
     assert len(opened) == 1
+
+
+def test_it_gives_out_a_key_while_its_dialog_is_open_that_opens_nothing_until_approved() -> None:
+    def ask(**params: Any) -> requests.Response:
+        request = {"method": "GET", "path": "/request_new_permissions", "params": params}
+        return send(client, request)
+
+    def verify(key: str) -> requests.Response:
+        return send(client, {"method": "GET", "path": "/verify_access_key", "key": key})
+
+    with StandIn() as client:
+        assert ask(name="a", basic_permissions=[3, 8]).status_code == 409
+        client.open_permission_dialog()
+        with pytest.raises(ValueError, match="no request"):
+            client.approve()
+        assert ask(basic_permissions=[3, 8]).status_code == 400
+        forgotten = ask(name="a", basic_permissions=[3]).json()["access_key"]
+        asked = ask(name="b", basic_permissions=[8, 3]).json()
+        key = asked["access_key"]
+        assert asked == {"access_key": key, "version": 94, "hydrus_version": 681}
+        assert len(bytes.fromhex(key)) == 32
+        assert verify(key).status_code == 403
+        client.approve()
+        assert verify(forgotten).status_code == 403
+        known = verify(key).json()
+        assert (known["name"], known["basic_permissions"]) == ("b", [3, 8])
+        assert ask(name="c", basic_permissions=[3]).status_code == 409
+
+        client.open_permission_dialog()
+        edited = ask(name="d", permits_everything=True).json()["access_key"]
+        client.approve(permissions={3})
+        assert verify(edited).json()["basic_permissions"] == [3]

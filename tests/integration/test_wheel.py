@@ -77,6 +77,7 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
     assert sorted(revisions) == list(range(1, int(REVISION) + 1))
     others = {
         "hydindex/calibrated_model.json",
+        "hydindex/starter_config.json",
         "hydindex/migrations/script.py.mako",
         "hydindex/py.typed",
     }

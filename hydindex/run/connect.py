@@ -1,0 +1,69 @@
+"""Opens a Hydrus client as the config says, and finds where one listens."""
+
+from pathlib import Path
+from typing import Final
+
+from hydindex import config as config_file
+from hydindex.config import Config
+from hydindex.errors import HydindexError
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.patience import Patience
+
+USUAL_PORTS: Final = (45869, 42001)
+"""Hydrus's own default, and the one that the shipped config names."""
+_LOOK_S: Final = 5.0
+
+
+def connect(
+    config: Config,
+    config_path: Path,
+    *,
+    key: str | None,
+    patience: Patience | None = None,
+    api_timeout_s: float | None = None,
+) -> HydrusClient:
+    """Open the client that a config names, with an access key or without.
+
+    Raises:
+        ConfigError: `tls.ca_bundle` names no file of certificates.
+    """
+    return HydrusClient(
+        config.base_url,
+        key,
+        api_timeout_s=api_timeout_s or config.timeouts.api,
+        thumbnail_timeout_s=config.timeouts.thumb,
+        post_timeout_s=config.timeouts.post,
+        connections=config.network.max_connections,
+        backoff_s=config.network.backoff_factor,
+        verify=config_file.trusted_certificates(config, config_path),
+        server_name=config.tls.server_name,
+        patience=patience,
+    )
+
+
+def no_patience() -> Patience:
+    """For somebody who waits at a terminal: what fails is not tried again."""
+    return Patience(retry_s=0.0)
+
+
+def version_of(config: Config, config_path: Path) -> int:
+    """Ask which Hydrus version answers where a config says; once, and not for long.
+
+    Raises:
+        ConfigError, HydrusUnreachable, HydrusBadReply: none does.
+    """
+    with connect(
+        config, config_path, key=None, patience=no_patience(), api_timeout_s=_LOOK_S
+    ) as client:
+        return client.version()
+
+
+def find_port(config: Config, config_path: Path) -> int | None:
+    """Look on which of the usual ports a client answers, at the address of a config."""
+    for port in USUAL_PORTS:
+        try:
+            version_of(config.model_copy(update={"api_port": port}), config_path)
+        except HydindexError:
+            continue
+        return port
+    return None

@@ -1,0 +1,343 @@
+"""`hydindex init`: the first minutes, with somebody at a terminal and without."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import USUAL_PORTS, Home, Outcome
+
+from hydindex import config as config_file
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.library import generate_library
+from hydindex.demo.standin import StandIn
+
+CHECKOUT = Path(__file__).parents[2]
+SHIPPED = json.loads((CHECKOUT / "hydrus_config.json").read_bytes())
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def new(home: Home) -> Home:
+    """A folder without a config."""
+    home.config.unlink()
+    return home
+
+
+@pytest.fixture
+def files() -> list[HydrusFile]:
+    return generate_library(seed=3, pictures=6)
+
+
+def stand_in(files: list[HydrusFile], port: int = 0, **settings: Any) -> StandIn:
+    client = StandIn(files, **settings)
+    client.port = port
+    return client
+
+
+def config_of(home: Home) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(home.config.read_text(encoding="utf-8"))
+    return values
+
+
+def is_private(path: Path) -> bool:
+    return os.name != "posix" or path.stat().st_mode & 0o777 == 0o600
+
+
+# Without a terminal
+
+
+@pytest.mark.parametrize("port", USUAL_PORTS)
+@pytest.mark.usefixtures("usual_ports")
+def test_without_a_terminal_the_defaults_are_written_with_the_address_that_answers(
+    new: Home, files: list[HydrusFile], port: int
+) -> None:
+    with stand_in(files, port) as client:
+        outcome = new.run("init")
+        assert {request.path for request in client.requests} == {"/api_version"}
+    assert outcome.exit_code == 0
+    expected = {**SHIPPED, "api_port": port, "tags": ["system:filetype is video"]}
+    assert config_of(new) == {"$schema": "./hydrus_config.schema.json", **expected}
+    assert "init --overwrite" in outcome.out
+    assert "hydindex check" in outcome.out
+    assert is_private(new.config)
+    assert {each.name for each in new.folder.iterdir()} == {
+        "hydrus_config.json",
+        "hydrus_config.schema.json",
+    }
+
+
+@pytest.mark.usefixtures("usual_ports")
+def test_without_a_client_the_defaults_are_written_and_what_is_left_is_said(new: Home) -> None:
+    outcome = new.run("init")
+    assert outcome.exit_code == 0
+    assert config_of(new)["api_port"] == SHIPPED["api_port"]
+    assert "No Hydrus client answers at http://127.0.0.1 on port 45869 or 42001" in outcome.out
+
+
+@pytest.mark.usefixtures("usual_ports")
+def test_what_answers_there_but_is_no_hydrus_is_passed_over(
+    new: Home, files: list[HydrusFile]
+) -> None:
+    with socket.create_server(("127.0.0.1", USUAL_PORTS[0])), stand_in(files, USUAL_PORTS[1]):
+        assert new.run("init").exit_code == 0
+    assert config_of(new)["api_port"] == USUAL_PORTS[1]
+
+
+def test_a_key_out_of_the_environment_is_not_written(
+    new: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDINDEX_API_KEY", StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
+    outcome = new.run("init")
+    written = "".join(each.read_text(encoding="utf-8") for each in new.folder.iterdir())
+    assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in written + outcome.out + outcome.err
+    assert config_file.load(new.config).api_key == StandIn.SEARCH_AND_RELATIONSHIPS_KEY
+
+
+def test_a_config_that_is_there_is_only_overwritten_when_told(home: Home) -> None:
+    before = home.config.read_bytes()
+    home.config.chmod(0o644)
+    refused = home.run("init")
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.err
+    assert home.config.read_bytes() == before
+    assert home.run("init", "--overwrite").exit_code == 0
+    assert config_of(home)["similarity_threshold"] == SHIPPED["similarity_threshold"]
+    assert is_private(home.config)
+
+
+@pytest.mark.parametrize("place", ["nowhere/hydrus_config.json", "a_file/hydrus_config.json"])
+def test_a_place_that_cannot_be_written_is_said(new: Home, place: str) -> None:
+    (new.folder / "a_file").touch()
+    new.config = new.folder / place
+    outcome = new.run("init")
+    assert outcome.exit_code == 2
+    assert "cannot be written" in outcome.err
+    assert [each.name for each in new.folder.iterdir()] == ["a_file"]
+
+
+def test_the_schema_explains_every_key(new: Home) -> None:
+    assert new.run("init").exit_code == 0
+    schema = json.loads((new.folder / "hydrus_config.schema.json").read_bytes())
+
+    def explained(described: dict[str, Any]) -> Iterator[str]:
+        for key, value in described["properties"].items():
+            if "$ref" in value:
+                section = schema["$defs"][value["$ref"].rpartition("/")[2]]
+                assert section["description"]
+                assert section["additionalProperties"] is False
+                yield from (f"{key}.{inner}" for inner in explained(section))
+            else:
+                assert value["description"], key
+                assert "default" in value, key
+                yield key
+
+    keys = set(explained(schema))
+    leaves = {
+        f"{key}.{inner}" if inner else key
+        for key, value in config_of(new).items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    assert leaves <= keys
+    hamming = schema["$defs"]["AverageHash"]["properties"]["hammingMax"]
+    assert (hamming["minimum"], hamming["maximum"], hamming["default"]) == (0, 64, 32)
+
+
+# At a terminal
+
+
+class Terminal:
+    """Runs `hydindex init` at a terminal of its own, and answers what it asks."""
+
+    def __init__(self, home: Home, *words: str, **environment: str) -> None:
+        pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "hydindex", "init", "--config", str(home.config), *words]
+        self._run = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._terminal = ours
+        self._seen_to = 0
+        self.shown = ""
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a text is shown, after what was waited for before."""
+        ends_at = time.monotonic() + TIMEOUT_S
+        while text not in self.shown[self._seen_to :]:
+            assert time.monotonic() < ends_at, f"{text!r} is not in {self.shown!r}"
+            assert self._read(), f"{text!r} is not in {self.shown!r}"
+        self._seen_to = self.shown.index(text, self._seen_to) + len(text)
+
+    def answer(self, question: str, answer: str = "") -> None:
+        self.wait_for(question)
+        os.write(self._terminal, answer.encode() + b"\n")
+
+    def send(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def stop(self) -> None:
+        self._run.send_signal(signal.SIGINT)
+
+    def end(self) -> Outcome:
+        while self._read():
+            pass
+        exit_code = self._run.wait(TIMEOUT_S)
+        os.close(self._terminal)
+        return Outcome(exit_code, self.shown, "")
+
+    def _read(self) -> bool:
+        if not select.select([self._terminal], [], [], TIMEOUT_S)[0]:
+            return False
+        try:
+            got = os.read(self._terminal, 4096)
+        except OSError:  # so Linux says that the other side is closed
+            return False
+        self.shown += got.decode().replace("\r\n", "\n")
+        return bool(got)
+
+
+@pytest.mark.usefixtures("usual_ports")
+def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
+    new: Home, files: list[HydrusFile]
+) -> None:
+    with stand_in(files, USUAL_PORTS[0]) as client:
+        terminal = Terminal(new)
+        terminal.answer("Address of the Client API [http://127.0.0.1]")
+        terminal.answer(f"Port [{USUAL_PORTS[0]}]")
+        terminal.wait_for("client api > add > from api request")
+        client.open_permission_dialog()
+        terminal.wait_for("then apply")
+        client.approve()
+        terminal.answer("Search [system:filetype is video]")
+        terminal.answer("no more")
+        outcome = terminal.end()
+        assert outcome.exit_code == 0, outcome.out
+        assert f"finds {len(files)} files" in outcome.out
+        asked = [each for each in client.requests if each.path == "/request_new_permissions"]
+        assert (asked[0].status, asked[-1].status) == (409, 200)
+        assert asked[-1].query == {
+            "name": "hydindex",
+            "permits_everything": "false",
+            "basic_permissions": "[3, 8]",
+        }
+        key = config_of(new)["api_key"]
+        assert len(bytes.fromhex(key)) == 32
+        assert key not in outcome.out
+        assert is_private(new.config)
+        checked = new.run("check", "--json")
+        assert checked.exit_code == 0
+        assert {each["verdict"] for each in checked.json["findings"]} == {"ok"}
+        assert new.run("update").exit_code == 0
+
+
+def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> None:
+    with stand_in(files, hydrus_version=682) as client:
+        client.open_permission_dialog()
+        terminal = Terminal(new)
+        terminal.answer("Address", "ftp://127.0.0.1:1")
+        terminal.answer("That is no address", "")
+        terminal.answer("Port", "many")
+        terminal.answer("That is no address", "127.0.0.1:9")
+        terminal.wait_for("did not answer")
+        terminal.answer("Address", f"127.0.0.1:{client.port}")
+        terminal.wait_for("Hydrus v682 answers")
+        terminal.wait_for("update Hydrus to v683")
+        terminal.wait_for("then apply")
+        client.approve(permissions={3})
+        terminal.wait_for("lacks the permission 'edit file relationships'")
+        (key,) = (each.query for each in client.requests if each.path.endswith("new_permissions"))
+        assert key["basic_permissions"] == "[3, 8]"
+        client.approve(permissions={3, 8})
+        terminal.answer("Search", "system:filetype is vidio")
+        terminal.answer("no more")
+        terminal.wait_for("Could not parse system predicate")
+        terminal.answer("Search")
+        terminal.answer("no more", "nobody:knows this")
+        terminal.answer("no more")
+        terminal.wait_for("finds 0 files")
+        terminal.answer("all the same", "y")
+        assert terminal.end().exit_code == 0
+    assert config_of(new)["tags"] == ["system:filetype is video", "nobody:knows this"]
+    assert config_of(new)["api_port"] == client.port
+
+
+def approve_nothing(_client: StandIn) -> None:
+    pass
+
+
+def open_the_dialog(client: StandIn) -> None:
+    client.open_permission_dialog()
+
+
+@pytest.mark.parametrize(
+    ("what_the_user_does", "complaint"),
+    [(approve_nothing, "was not opened"), (open_the_dialog, "was not approved")],
+)
+def test_it_does_not_wait_for_ever_and_leaves_nothing_behind(
+    new: Home,
+    files: list[HydrusFile],
+    what_the_user_does: Callable[[StandIn], None],
+    complaint: str,
+) -> None:
+    with stand_in(files) as client:
+        what_the_user_does(client)
+        terminal = Terminal(new, "--wait", "1.5")
+        terminal.answer("Address", f"127.0.0.1:{client.port}")
+        outcome = terminal.end()
+    assert outcome.exit_code == 3
+    assert complaint in outcome.out
+    assert list(new.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "break_off",
+    [lambda terminal: terminal.send("\x04"), lambda terminal: terminal.stop()],
+    ids=["Ctrl-D", "Ctrl-C"],
+)
+def test_whoever_breaks_it_off_finds_nothing_written(
+    new: Home, break_off: Callable[["Terminal"], None]
+) -> None:
+    terminal = Terminal(new)
+    terminal.wait_for("Address")
+    assert all(is_private(each) for each in new.folder.iterdir())
+    break_off(terminal)
+    outcome = terminal.end()
+    assert outcome.exit_code == 130
+    assert "no config was written" in outcome.out
+    assert list(new.folder.iterdir()) == []
+
+
+def test_a_key_of_the_environment_is_proved_and_not_written(
+    new: Home, files: list[HydrusFile]
+) -> None:
+    with stand_in(files) as client:
+        address = f"http://127.0.0.1:{client.port}"
+        refused = Terminal(new, HYDINDEX_API_KEY=StandIn.SEARCH_ONLY_KEY)
+        refused.answer("Address", address)
+        outcome = refused.end()
+        assert outcome.exit_code == 3
+        assert "lacks the permission" in outcome.out
+        assert list(new.folder.iterdir()) == []
+
+        terminal = Terminal(new, HYDINDEX_API_KEY=StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
+        terminal.answer("Address", address)
+        terminal.answer("Search")
+        terminal.answer("no more")
+        outcome = terminal.end()
+    assert outcome.exit_code == 0
+    assert config_of(new)["api_key"] == config_file.PLACEHOLDER_KEY
+    assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in outcome.out
