@@ -144,6 +144,15 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
         client.__exit__(None, None, None)
 
 
+@pytest.fixture
+def posted(home: Home, serve: Callable[..., StandIn], library: list[HydrusFile]) -> StandIn:
+    """A client to which the pairs of its library were posted, by the calibrated decision."""
+    client = serve(library)
+    home.configure(decision={"method": "calibrated"})
+    home.update()
+    return client
+
+
 def rows(client: StandIn) -> list[frozenset[str]]:
     """Every pair that a client was ever sent, repetitions included."""
     return [frozenset(row) for row in client.posted_rows]
