@@ -261,7 +261,7 @@ function evidence(pair) {
 
 /* ---- figures ---- */
 
-const WIDTH = 360;
+const WIDTH = 320;
 const HEIGHT = 150;
 
 function figure(title, ...content) {
@@ -305,7 +305,7 @@ function drawScores() {
     `${((first + number) / bands).toFixed(2)} to ${((first + number + 1) / bands).toFixed(2)}: ${plural(value, "pair")}`
   ));
   const place = (data.matching_score - first / bands) / (1 - first / bands);
-  barChart("Scores of the pairs that match", shown, labels, [(first / bands).toFixed(2), "1.00"],
+  barChart("Scores of matching pairs", shown, labels, [(first / bands).toFixed(2), "1.00"],
     { place, label: `from ${data.matching_score.toFixed(2)} on` });
 }
 
@@ -321,7 +321,7 @@ function drawRuns() {
 }
 
 function drawTimes(runs) {
-  const [row, left, right] = [20, 104, WIDTH - 56];
+  const [row, left, right] = [20, 72, WIDTH - 48];
   const title = "Where the time went";
   const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${row * runs.length}`, role: "img" });
   const said = runs.map((run, number) => {
@@ -333,7 +333,7 @@ function drawTimes(runs) {
     const words = parts.map((part, stage) => `${STAGES[stage] ?? "other"} ${part.toFixed(1)} s`).join(", ");
     const y = row * number;
     picture.append(
-      drawn("text", { x: 0, y: y + 14 }, minute(run.started_at).slice(0, 16)),
+      drawn("text", { x: 0, y: y + 14 }, minute(run.started_at).slice(5, 16)),
       drawn("text", { x: WIDTH, y: y + 14, "text-anchor": "end" }, `${seconds.total.toFixed(1)} s`));
     let x = left;
     parts.forEach((part, stage) => {
@@ -363,7 +363,7 @@ function begin() {
   parts.push(`made ${minute(data.made_at)} by hydindex ${data.version}`);
   if (data.left_out) parts.push(`${plural(data.left_out, "less certain pair")} left out`);
   at("about").textContent = parts.join(" · ");
-  at("attention").append(...data.attention.map((text) => element("li", { textContent: text })));
+  at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
   at("attention").hidden = !data.attention.length;
   at("overview").open = window.matchMedia("(min-width: 60rem)").matches;
   findGroups();

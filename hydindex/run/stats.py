@@ -52,9 +52,9 @@ class Stats:
         if self.latest_runs and self.latest_runs[0].error:
             said.append(f"the last run ended early: {self.latest_runs[0].error.splitlines()[0]}")
         for reason, count in self.summary.refusal_reasons.items():
-            said.append(f"{count:,} refused pairs: {reason}")
+            said.append(f"refused pairs ({count:,}): {reason}")
         for reason, count in self.summary.unusable_reasons.items():
-            said.append(f"{count:,} unusable files: {reason}")
+            said.append(f"unusable files ({count:,}): {reason}")
         return said
 
 

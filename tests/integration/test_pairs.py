@@ -122,8 +122,8 @@ def test_stats_begin_with_what_needs_attention(home: Home) -> None:
     assert "decision.min_probability: 0.6 -> 0.7" in told
     assert "hydindex rebuild" in told
     assert "days have passed since the last good update" in told
-    assert "1 refused pairs: it would not" in told
-    assert "1 unusable files: it is a picture of nothing" in told
+    assert "refused pairs (1): it would not" in told
+    assert "unusable files (1): it is a picture of nothing" in told
     stats = home.run("stats", "--json").json
     assert stats["days_since_update"] > 2000
     assert len(stats["attention"]) == 4
