@@ -128,7 +128,7 @@ def browser() -> Iterator[Any]:
 def show(browser: Any) -> Iterator[Callable[[Path], Any]]:
     """Open pages; none may complain, or ask for anything but itself."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
-    context.set_default_timeout(5000)
+    context.set_default_timeout(15_000)
     complaints: list[str] = []
     requests: list[str] = []
 
