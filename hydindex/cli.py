@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hydindex.config import Config
     from hydindex.console import Console
     from hydindex.hydrus.client import HydrusClient
+    from hydindex.model import PairState
 
 DEFAULT_CONFIG = Path("hydrus_config.json")
 
@@ -50,6 +51,25 @@ Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Log the scores of pairs, and tracebacks of errors.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
+
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        help="Only pairs in this state: queued, sending, posted, known or refused. May be named "
+        "several times.",
+        show_default=False,
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Only pairs with this score, 0 to 1, or a higher one.",
+        show_default=False,
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -221,6 +241,60 @@ def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     console = _console(config, as_json=as_json, verbose=False, quiet=False)
     with open_for_reading(config_file.index_path(config, config_path)) as index:
         output.show_stats(console, gather(index, config))
+
+
+@app.command()
+def pairs(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    states: States = None,
+    min_score: MinScore = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+) -> None:
+    """List the pairs of the index, the most certain first, and what became of them.
+
+    Example: hydindex pairs --state posted --min-score 0.9
+    """
+    from hydindex import config as config_file
+    from hydindex import output
+    from hydindex.index.index import open_for_reading
+
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv exclude each other", "Name one of them.")
+    config = config_file.load(config_path)
+    console = _console(config, as_json=as_json, verbose=False, quiet=False)
+    with open_for_reading(config_file.index_path(config, config_path)) as index:
+        found = index.pairs.most_certain(_pair_states(states), min_score)
+    output.show_pairs(console, found, as_csv=as_csv)
+
+
+@app.command()
+def report(
+    output_path: Annotated[Path, typer.Option("--output", help="File to write, an HTML page.")],
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    states: States = None,
+    min_score: MinScore = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Show so many pairs at most.")
+    ] = 5000,
+) -> None:
+    """Write a page that shows pairs side by side, with what speaks for them; open it in a browser.
+
+    All of it is in the one file, thumbnails too: it needs no network, and no Hydrus.
+
+    Example: hydindex report --output report.html
+    """
+    from hydindex import config as config_file
+    from hydindex import output
+    from hydindex.index.index import open_for_reading
+    from hydindex.run.pairs_page import gather_page, page_lines
+
+    config = config_file.load(config_path)
+    console = _console(config, as_json=False, verbose=False, quiet=False)
+    with open_for_reading(config_file.index_path(config, config_path)) as index:
+        page = gather_page(index, config, _pair_states(states), min_score, limit=limit)
+        _write_lines(output_path, page_lines(page, index))
+    output.show_page(console, output_path, pairs=len(page.pairs), left_out=page.left_out)
 
 
 @app.command()
@@ -435,12 +509,27 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         with half.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
         half.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             half.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise ConfigError(
             f"{path} cannot be written: {error}", "Is there room, and may you write there?"
         ) from None
+
+
+def _pair_states(names: Sequence[str] | None) -> "list[PairState]":
+    from hydindex.model import PairState
+
+    states = [str(state) for state in PairState]
+    for name in names or ():
+        if name not in states:
+            raise ConfigError(
+                f"The command line is wrong: no pair is ever {name}",
+                f"--state takes one of {', '.join(states)}.",
+            )
+    return [PairState(name) for name in names or ()]
 
 
 def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> "Console":

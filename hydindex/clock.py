@@ -17,6 +17,11 @@ def ago(span: timedelta) -> str:
     return _iso(datetime.now(UTC) - span)
 
 
+def days_since(time: str) -> float:
+    """How many days have passed since a time that is written like `now`."""
+    return (datetime.now(UTC) - datetime.fromisoformat(time)) / timedelta(days=1)
+
+
 def file_timestamp() -> str:
     """The time as part of a file's name, for example 20261122T020000Z."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -317,6 +317,13 @@ class Config(Section):
         return f"{parts.scheme}://{parts.netloc}:{self.api_port}{parts.path}"
 
     @property
+    def matching_score(self) -> float:
+        """The score from which on a pair matches, by the method in use."""
+        if self.decision.method == "calibrated":
+            return self.decision.min_probability
+        return self.similarity_threshold
+
+    @property
     def chattiness(self) -> int:
         """0: warnings only; 1: the course of a run; 2: every pair's score as well."""
         if self.verbose:

@@ -1,15 +1,18 @@
 """What a person sees and is asked: results on stdout, all else on stderr."""
 
+import csv
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import typer
 from tqdm import tqdm
 
 T = TypeVar("T")
+Row = Sequence[object]
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -81,9 +84,12 @@ class Console:
         logging.getLogger("hydindex").warning(text)
 
     def print(self, text: str = "") -> None:
-        """Print a line of the result, for people; nothing with `--json` or `--quiet`."""
+        """Print a line of the result, for people; nothing with `--json` or `--quiet`.
+
+        Whatever Hydrus called something, it cannot command the terminal.
+        """
         if not self.as_json and not self.quiet:
-            print(text)
+            print(_printable(text))
 
     def table(self, title: str, rows: Mapping[str, object]) -> None:
         """Print labelled values below a title, aligned; nothing where there are none."""
@@ -95,7 +101,47 @@ class Console:
             shown = f"{value:>9,}" if isinstance(value, int) else value
             self.print(f"  {label:<{width}}  {shown}")
 
+    def columns(self, title: str, header: Sequence[str], rows: Iterable[Row]) -> None:
+        """Print rows below a title and a header, aligned: numbers to the right; nothing without.
+
+        None leaves a cell empty.
+        """
+        columns = list(zip(*rows, strict=True))
+        if not columns:
+            return
+        aligned = [_aligned(name, column) for name, column in zip(header, columns, strict=True)]
+        self.print(title)
+        for cells in zip(*aligned, strict=True):
+            self.print(f"  {'  '.join(cells)}".rstrip())
+
+    def print_csv(self, header: Sequence[str], rows: Iterable[Row]) -> None:
+        """Print rows for other programs, whatever else is shown."""
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
     def print_json(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON object of `--json`."""
         if self.as_json:
             print(json.dumps(value, indent=2))
+
+
+def _printable(text: str) -> str:
+    """Write control characters, and what else has no shape of its own, as escapes."""
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each)[0] == "C" else each
+        for each in text
+    )
+
+
+def _aligned(name: str, column: Row) -> list[str]:
+    cells = [name, *map(_cell, column)]
+    width = max(map(len, cells))
+    is_number = all(value is None or isinstance(value, int | float) for value in column)
+    return [cell.rjust(width) if is_number else cell.ljust(width) for cell in cells]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else _printable(str(value or ""))

@@ -1,5 +1,6 @@
 """The results of the commands, in words for people and as JSON for programs."""
 
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -7,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from subprocess import list2cmdline
 from textwrap import indent
+from typing import Final
 
-from hydindex.console import Console
+from hydindex.console import Console, Row
 from hydindex.errors import ExitCode
 from hydindex.index.decisions import ScoreBand
+from hydindex.index.pairs import ListedPair
 from hydindex.index.repair import Repaired
 from hydindex.index.runs import RecordedRun
 from hydindex.run.calibrate import Calibration
@@ -18,6 +21,8 @@ from hydindex.run.rebuild import RebuildPlan
 from hydindex.run.report import Report
 from hydindex.run.schedule import Schedule
 from hydindex.run.stats import Stats
+
+_BAR_CHARACTERS: Final = 40
 
 
 def show_report(
@@ -232,59 +237,140 @@ def show_stats(console: Console, stats: Stats) -> None:
                 "doubtful": summary.doubtful_pairs,
             },
             "decisions": [{**asdict(band), "precision": band.precision} for band in stats.by_score],
+            "scores": {"matching_from": stats.matching_score, "bands": stats.score_counts},
             "changes": [asdict(change) for change in stats.changes],
+            "days_since_update": stats.days_since_update,
+            "attention": stats.attention(),
             "runs": [asdict(run) for run in stats.latest_runs],
         }
     )
-    console.table(
-        "Config changed since the index was made: run hydindex rebuild",
-        {change.key: f"{change.old} -> {change.new}" for change in stats.changes},
-    )
+    if attention := stats.attention():
+        console.print("Needs attention")
+        for each in attention:
+            console.print(f"  ! {each}")
     console.print(f"Index {stats.path}, {stats.size_bytes / 1e6:,.1f} MB")
-    unusable = summary.unusable_reasons
     console.table(
         "Files",
         {
             "compared": summary.comparable_files,
             "waiting to be compared": summary.waiting_files,
-            "unusable": sum(unusable.values()),
+            "unusable": sum(summary.unusable_reasons.values()),
             "gone from Hydrus": summary.gone_files,
         },
     )
-    console.table("Unusable files", unusable)
     doubtful = {"waiting for a second look": summary.doubtful_pairs}
     console.table("Pairs", summary.pair_states | (doubtful if summary.doubtful_pairs else {}))
-    console.table("Refused pairs", summary.refusal_reasons)
+    console.columns(
+        f"Scores of the pairs that match (from {stats.matching_score:.2f} on)",
+        ("score", "pairs", ""),
+        _histogram(stats.score_counts, stats.matching_score),
+    )
     if any(band.decided for band in stats.by_score):
-        console.table(
+        console.columns(
             "What you decided about posted pairs, by their scores",
-            {f"{band.lowest:.2f} to {band.highest:.2f}": _fates(band) for band in stats.by_score},
+            ("score", "right", "duplicates", "alternates", "false positives", "open"),
+            [_decided_row(band) for band in stats.by_score],
         )
-    console.table("Latest runs", {run.started_at: _in_words(run) for run in stats.latest_runs})
+    console.columns(
+        "Latest runs",
+        ("started", "command", "new files", "matches", "posted", "seconds", "ended"),
+        [_run_row(run) for run in stats.latest_runs],
+    )
 
 
-def _fates(band: ScoreBand) -> str:
-    if band.precision is None:
-        return f"{band.open:,} open"
-    fates = {
-        "duplicates": band.duplicate,
-        "alternates": band.alternate,
-        "false positives": band.false_positive,
-        "open": band.open,
-    }
-    counts = ", ".join(f"{count:,} {name}" for name, count in fates.items() if count)
-    return f"{band.precision:.0%} right ({counts})"
+def _histogram(counts: Sequence[int], matching_score: float) -> list[Row]:
+    """Draw how many pairs have which score, the highest first, down to where pairs match."""
+    highest, bands = max(counts), len(counts)
+    if not highest:
+        return []
+    lowest_seen = next(band for band, count in enumerate(counts) if count)
+    lowest = min(lowest_seen, int(round(matching_score * bands, 9)))
+    return [
+        (
+            f"{band / bands:.2f} to {(band + 1) / bands:.2f}",
+            counts[band],
+            "#" * math.ceil(_BAR_CHARACTERS * counts[band] / highest),
+        )
+        for band in reversed(range(lowest, bands))
+    ]
 
 
-def _in_words(run: RecordedRun) -> str:
+def _decided_row(band: ScoreBand) -> Row:
+    return (
+        f"{band.lowest:.2f} to {band.highest:.2f}",
+        "" if band.precision is None else f"{band.precision:.0%}",
+        band.duplicate,
+        band.alternate,
+        band.false_positive,
+        band.open,
+    )
+
+
+def _run_row(run: RecordedRun) -> Row:
     name = f"{run.command} --dry-run" if run.dry_run else run.command
     if run.report is None:
-        return f"{name}: goes on, or was cut short"
+        return run.started_at, name, None, None, None, None, "goes on, or was cut short"
     files, pairs = run.report["files"], run.report["pairs"]
-    outcome = f"{name}: exit {run.exit_code}, {run.report['seconds']['total']:.1f} s, "
-    if run.error:
-        return outcome + run.error.splitlines()[0]
     return (
-        outcome
-        + f"{files['new']:,} new files, {pairs['matched']:,} matches, {pairs['posted']:,} posted"
+        run.started_at,
+        name,
+        files["new"],
+        pairs["matched"],
+        pairs["posted"],
+        run.report["seconds"]["total"],
+        f"exit {run.exit_code}" + (f": {run.error.splitlines()[0]}" if run.error else ""),
     )
+
+
+def show_pairs(console: Console, pairs: Sequence[ListedPair], *, as_csv: bool) -> None:
+    """Show pairs, as a table, or as JSON or CSV."""
+    listed = [
+        {
+            "sha256_a": each.sha256_low,
+            "sha256_b": each.sha256_high,
+            "score": each.score,
+            "state": each.state,
+            "decision": each.outcome,
+            "matches": each.matches,
+            "state_at": each.state_at,
+        }
+        for each in pairs
+    ]
+    console.print_json(
+        {
+            "command": "pairs",
+            "exit_code": int(ExitCode.DONE),
+            "pairs": [
+                {**row, "reason": each.reason, "evidence": each.evidence}
+                for row, each in zip(listed, pairs, strict=True)
+            ],
+        }
+    )
+    if as_csv:
+        header = ("sha256_a", "sha256_b", "score", "state", "decision", "matches", "state_at")
+        console.print_csv(header, [tuple(row.values()) for row in listed])
+        return
+    console.columns(
+        f"{len(pairs):,} pairs, the most certain first",
+        ("score", "state", "decision", "SHA-256 of one", "SHA-256 of the other", "remark"),
+        [
+            (
+                f"{each.score:.4f}",
+                each.state,
+                (each.outcome or "open").replace("_", " "),
+                each.sha256_low,
+                each.sha256_high,
+                each.reason or ("" if each.matches else "matches no longer"),
+            )
+            for each in pairs
+        ],
+    )
+    if not pairs:
+        console.print("No pairs.")
+
+
+def show_page(console: Console, path: Path, *, pairs: int, left_out: int) -> None:
+    """Say where the page of pairs was written, and what it leaves out."""
+    console.print(f"{pairs:,} pairs written to {path}: open it in a browser.")
+    if left_out:
+        console.print(f"{left_out:,} pairs that are less certain were left out (--limit).")

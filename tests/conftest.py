@@ -162,6 +162,15 @@ def usual_ports() -> Iterator[tuple[int, ...]]:
         yield USUAL_PORTS
 
 
+@pytest.fixture
+def posted(home: Home, serve: Callable[..., StandIn], library: list[HydrusFile]) -> StandIn:
+    """A client to which the pairs of its library were posted, by the calibrated decision."""
+    client = serve(library)
+    home.configure(decision={"method": "calibrated"})
+    home.update()
+    return client
+
+
 def rows(client: StandIn) -> list[frozenset[str]]:
     """Every pair that a client was ever sent, repetitions included."""
     return [frozenset(row) for row in client.posted_rows]

@@ -17,6 +17,7 @@ from hydindex.index.files import FileStore
 from hydindex.index.lock import exclusive
 from hydindex.index.migrate import require_present_schema, upgrade
 from hydindex.index.outbox import OutboxStore
+from hydindex.index.pairs import PairStore
 from hydindex.index.posted import PostedRecord
 from hydindex.index.runs import RunStore
 from hydindex.index.schema import file, index_state
@@ -36,6 +37,7 @@ class Index:
         self.comparisons = ComparisonStore(engine)
         self.second_look = SecondLookStore(engine)
         self.outbox = OutboxStore(engine)
+        self.pairs = PairStore(engine)
         self.posted = PostedRecord(engine)
         self.decisions = DecisionStore(engine)
         self.runs = RunStore(engine)

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Engine, Row, func, insert, select, update
 
 from hydindex import __version__, clock
 from hydindex.index.schema import run
@@ -63,6 +63,14 @@ class RunStore:
         query = select(*columns).order_by(run.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_recorded(row) for row in connection.execute(query)]
+
+    def last_good_update(self) -> str | None:
+        """Tell when an update last ended without an error, as in `clock.now`; dry runs aside."""
+        query = select(func.max(run.c.finished_at)).where(
+            run.c.command == "update", ~run.c.dry_run, run.c.error.is_(None)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
 
 
 def _recorded(row: Row[Any]) -> RecordedRun:

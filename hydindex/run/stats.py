@@ -1,7 +1,9 @@
 """`hydindex stats`: what the index holds, and what needs attention."""
 
 from dataclasses import dataclass
+from typing import Final
 
+from hydindex import clock
 from hydindex.config import Config
 from hydindex.index.decisions import ScoreBand
 from hydindex.index.index import Index
@@ -9,12 +11,18 @@ from hydindex.index.runs import RecordedRun
 from hydindex.index.summary import Summary
 from hydindex.recipe import RecipeChange, recipe_of
 
-RUNS_SHOWN = 5
+RUNS_SHOWN: Final = 5
+# Runs are meant to be nightly.
+_OVERDUE_DAYS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The state of an index. `changes` are config keys for which a rebuild is due."""
+    """The state of an index. `changes` are config keys for which a rebuild is due.
+
+    `score_counts` as in `PairStore`; `matching_score` is the score from which on a pair matches;
+    `last_good_update` is when one last ended without an error, None if none has.
+    """
 
     path: str
     size_bytes: int
@@ -22,10 +30,37 @@ class Stats:
     changes: list[RecipeChange]
     latest_runs: list[RecordedRun]
     by_score: list[ScoreBand]
+    score_counts: list[int]
+    matching_score: float
+    last_good_update: str | None
+
+    @property
+    def days_since_update(self) -> float | None:
+        """How many days ago an update last ended without an error."""
+        return None if self.last_good_update is None else clock.days_since(self.last_good_update)
+
+    def attention(self) -> list[str]:
+        """Say what needs the user's attention, the most urgent first: one line each."""
+        said = [
+            f"the config has changed ({change}): run hydindex rebuild" for change in self.changes
+        ]
+        days = self.days_since_update
+        if days is None:
+            said.append("no update has ended without an error yet")
+        elif days >= _OVERDUE_DAYS:
+            said.append(f"{days:,.0f} days have passed since the last good update")
+        if self.latest_runs and self.latest_runs[0].error:
+            said.append(f"the last run ended early: {self.latest_runs[0].error.splitlines()[0]}")
+        for reason, count in self.summary.refusal_reasons.items():
+            said.append(f"refused pairs ({count:,}): {reason}")
+        for reason, count in self.summary.unusable_reasons.items():
+            said.append(f"unusable files ({count:,}): {reason}")
+        return said
 
 
 def gather(index: Index, config: Config) -> Stats:
     """Collect what there is to know of an index."""
+    calibrated = config.decision.method == "calibrated"
     files = (index.path, index.path.with_name(f"{index.path.name}-wal"))
     return Stats(
         path=str(index.path),
@@ -33,5 +68,8 @@ def gather(index: Index, config: Config) -> Stats:
         summary=index.summary(),
         changes=index.recipe_changes(recipe_of(config)),
         latest_runs=index.runs.latest(RUNS_SHOWN),
-        by_score=index.decisions.by_score(calibrated=config.decision.method == "calibrated"),
+        by_score=index.decisions.by_score(calibrated=calibrated),
+        score_counts=index.pairs.score_counts(calibrated=calibrated),
+        matching_score=config.matching_score,
+        last_good_update=index.runs.last_good_update(),
     )

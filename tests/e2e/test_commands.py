@@ -34,7 +34,8 @@ def hydindex(*words: str, cwd: Path, **environment: str) -> subprocess.Completed
 def test_help_and_version(tmp_path: Path) -> None:
     shown = hydindex("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("init", "check", "update", "rebuild", "stats", "demo"):
+    commands = "init check update rebuild stats pairs report calibrate schedule repair demo"
+    for command in commands.split():
         assert command in shown.stdout
         own = hydindex(command, "--help", cwd=tmp_path)
         assert own.returncode == 0
@@ -121,10 +122,10 @@ def test_a_night_with_nothing_new_does_not_load_torch(
 ) -> None:
     serve(library)
     home.update()
-    for command in ("update", "stats"):
+    for command in (["update"], ["stats"], ["pairs"], ["report", "--output", "report.html"]):
         script = (
             "import sys\nfrom hydindex import cli\n"
-            f"try: cli.main([{command!r}])\n"
+            f"try: cli.main({command!r})\n"
             "except SystemExit as end: assert end.code == 0, end.code\n"
             "sys.exit('torch' in sys.modules)"
         )

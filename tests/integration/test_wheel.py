@@ -79,6 +79,9 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
         "hydindex/calibrated_model.json",
         "hydindex/starter_config.json",
         "hydindex/migrations/script.py.mako",
+        "hydindex/pairs_page/page.css",
+        "hydindex/pairs_page/page.html",
+        "hydindex/pairs_page/page.js",
         "hydindex/py.typed",
     }
     assert contents(wheel) == modules | migrations | others

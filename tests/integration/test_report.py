@@ -1,0 +1,258 @@
+"""`hydindex report` writes one page that needs nothing else, shows all pairs, and stays quick."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Home
+
+from hydindex.demo.standin import StandIn
+
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=http://x/ onerror=alert(1)> $data"
+)
+CHROMIUM = shutil.which("chromium")
+
+
+def report(home: Home, *words: str) -> Path:
+    path = home.folder / "report.html"
+    assert home.run("report", "--output", str(path), *words).exit_code == 0
+    return path
+
+
+def embedded(page: str, element_id: str) -> Any:
+    found = re.search(
+        rf'<script type="application/json" id="{element_id}">(.*?)</script>', page, re.S
+    )
+    assert found is not None
+    return json.loads(found[1])
+
+
+def add_pairs(home: Home, number: int) -> None:
+    """Put pairs into the index: threes of files with a thumbnail each, all three alike."""
+    files = number + number % 3
+    home.sql(
+        f"WITH RECURSIVE n(i) AS (SELECT 100001 UNION ALL SELECT i + 1 FROM n "
+        f"WHERE i < 100000 + {files}) INSERT INTO file (id, sha256, mime, width_px, height_px, "
+        "duration_ms, size_bytes, state, average_hash, checked_at) "
+        "SELECT i, randomblob(32), 'video/mp4', 640, 480, i, i, 'prepared', 0, '' FROM n"
+    )
+    home.sql(
+        "INSERT INTO thumbnail (file_id, picture) SELECT id, "
+        "(SELECT picture FROM thumbnail LIMIT 1) FROM file WHERE id > 100000"
+    )
+    home.sql(
+        "INSERT INTO pair (low_id, high_id, score, matches, state, state_at, evidence) "
+        "SELECT low.id, high.id, 0.6 + (low.id % 1000) / 2500.0, 1, 'queued', "
+        "'2026-01-01T00:00:00+00:00', json_object('contours', 0.5) FROM file low JOIN file high "
+        "ON high.id IN (low.id + 1, low.id + 2) AND (high.id - 100001) / 3 = (low.id - 100001) / 3 "
+        f"WHERE low.id > 100000 LIMIT {number}"
+    )
+
+
+def test_the_page_holds_everything_it_shows_and_no_key(home: Home, posted: StandIn) -> None:
+    page = report(home).read_text("utf-8")
+    shown = embedded(page, "data")
+    files = [each["sha256"] for each in shown["files"]]
+    pairs = {frozenset((files[each["a"]], files[each["b"]])) for each in shown["pairs"]}
+    assert pairs == posted.potentials
+    assert len(files) == len(set(files))
+    thumbnails = embedded(page, "thumbnails")
+    assert len(thumbnails) == len(files)
+    assert all(each.startswith("data:image/") for each in thumbnails)
+    assert not re.search(r"""(src|href|url|import)\s*[=(]\s*["']?\s*(https?:)?//""", page)
+    assert re.search(r"""content="default-src 'none'; img-src data:; style-src 'sha256-""", page)
+    assert "unsafe" not in page
+    assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in page
+    assert [run["report"]["files"]["found"] for run in shown["runs"]] == [40]
+
+
+@pytest.mark.usefixtures("posted")
+def test_pairs_are_chosen_as_in_the_list(home: Home) -> None:
+    every = home.run("pairs", "--json").json["pairs"]
+    path = home.folder / "report.html"
+    said = home.run("report", "--output", str(path), "--limit", "3").out
+    assert f"{len(every) - 3} pairs that are less certain were left out" in said
+    shown = embedded(path.read_text("utf-8"), "data")
+    assert [each["score"] for each in shown["pairs"]] == [each["score"] for each in every[:3]]
+    assert shown["left_out"] == len(every) - 3
+    none = embedded(report(home, "--state", "refused").read_text("utf-8"), "data")
+    assert none["pairs"] == none["files"] == []
+    assert home.run("report", "--output", str(path), "--state", "lost").exit_code == 2
+
+
+@pytest.mark.usefixtures("posted")
+def test_what_hydrus_says_is_text(home: Home) -> None:
+    quoted = HOSTILE.replace("'", "''")
+    home.sql(f"UPDATE file SET mime = '{quoted}'")
+    home.sql(f"UPDATE pair SET state = 'refused', reason = '{quoted}'")
+    page = report(home).read_text("utf-8")
+    assert page.count("<script") == page.count("</script") == 3
+    assert "<img" not in page
+    shown = embedded(page, "data")
+    assert {each["mime"] for each in shown["files"]} == {HOSTILE}
+    assert {each["reason"] for each in shown["pairs"]} == {HOSTILE}
+    assert any(HOSTILE in each for each in shown["attention"])
+
+
+@pytest.mark.usefixtures("posted")
+def test_the_page_is_written_whole_or_not_at_all(home: Home) -> None:
+    before = report(home).read_bytes()
+    blocked = home.folder / "folder"
+    blocked.mkdir()
+    assert home.run("report", "--output", str(blocked)).exit_code == 2
+    assert home.run("report", "--output", str(home.folder / "none" / "page.html")).exit_code == 2
+    home.sql("DROP TABLE thumbnail")
+    assert home.run("report", "--output", str(home.folder / "report.html")).exit_code != 0
+    assert (home.folder / "report.html").read_bytes() == before
+    assert not list(home.folder.glob("**/*.part"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as started:
+        # As root, as in containers, Chromium starts without its sandbox only.
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Callable[[Path], Any]]:
+    """Open pages; none may complain, or ask for anything but itself."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(15_000)
+    complaints: list[str] = []
+    requests: list[str] = []
+
+    def open_page(path: Path) -> Any:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    context.close()
+    assert complaints == []
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
+def scores(page: Any) -> list[float]:
+    return [float(text) for text in page.locator(".score").all_inner_texts()]
+
+
+@pytest.mark.usefixtures("posted")
+def test_filters_and_sorting(home: Home, show: Callable[[Path], Any]) -> None:
+    refused = (
+        "UPDATE pair SET state = 'refused', reason = 'no', score = 0.5 WHERE (low_id, high_id)"
+    )
+    home.sql(f"{refused} = (SELECT low_id, high_id FROM pair LIMIT 1)")
+    every = home.run("pairs", "--json").json["pairs"]
+    page = show(report(home))
+    count = page.locator("#count")
+    assert count.inner_text() == f"{len(every)} of {len(every)} pairs"
+
+    page.select_option("#state", "refused")
+    assert count.inner_text().startswith("1 of ")
+    assert page.locator("#pairs li").count() == 1
+    assert page.locator(".remark").inner_text() == "no"
+    page.select_option("#state", "")
+
+    page.fill("#text", every[0]["sha256_a"][10:30].upper())
+    same = [each for each in every if every[0]["sha256_a"] in (each["sha256_a"], each["sha256_b"])]
+    assert count.inner_text().startswith(f"{len(same)} of ")
+    page.fill("#text", "not in any hash")
+    assert page.locator("#nothing").is_visible()
+    page.fill("#text", "")
+
+    page.fill("#highest", "0.55")
+    assert scores(page) == [0.5]
+    page.fill("#highest", "")
+    page.fill("#lowest", "0.55")
+    assert count.inner_text().startswith(f"{len(every) - 1} of ")
+    page.fill("#lowest", "")
+
+    page.uncheck("#grouped")
+    page.select_option("#order", "least certain")
+    assert scores(page)[0] == 0.5
+    assert scores(page) == sorted(scores(page))
+
+
+@pytest.mark.usefixtures("posted")
+def test_files_that_belong_together_stand_together(home: Home, show: Callable[[Path], Any]) -> None:
+    home.sql("DELETE FROM pair")
+    add_pairs(home, 6)
+    page = show(report(home))
+    assert page.locator(".heading").count() == 2
+    assert "3 files in 3 pairs" in page.locator(".heading").first.inner_text()
+    page.uncheck("#grouped")
+    assert page.locator(".heading").count() == 0
+
+
+@pytest.mark.usefixtures("posted")
+def test_keys_move_and_copy(home: Home, show: Callable[[Path], Any]) -> None:
+    page = show(report(home))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+    def place() -> str | None:
+        found: str | None = page.evaluate("document.activeElement.getAttribute('aria-posinset')")
+        return found
+
+    for key, expected in [("j", "1"), ("ArrowDown", "2"), ("j", "3"), ("k", "2"), ("ArrowUp", "1")]:
+        page.keyboard.press(key)
+        assert place() == expected
+    best = home.run("pairs", "--json").json["pairs"][0]
+    page.keyboard.press("c")
+    page.locator("#copied", has_text="the query of 2 files").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"system:hash is {best['sha256_a']} {best['sha256_b']}"
+    page.locator(".hash").first.click()
+    page.locator("#copied", has_text="the hash").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == best["sha256_a"]
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "text"
+    page.keyboard.type("jk")
+    assert page.locator("#text").input_value() == "jk"
+    page.fill("#text", "")
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    assert place() == "2"
+
+
+@pytest.mark.usefixtures("posted")
+def test_what_hydrus_says_is_shown_and_not_obeyed(home: Home, show: Callable[[Path], Any]) -> None:
+    quoted = HOSTILE.replace("'", "''")
+    home.sql(f"UPDATE file SET mime = '{quoted}'")
+    home.sql(f"UPDATE pair SET state = 'refused', reason = '{quoted}'")
+    page = show(report(home))
+    assert page.title() == "hydindex: pairs that look alike"
+    assert page.locator(".remark").first.inner_text() == HOSTILE
+    assert HOSTILE in page.locator(".file p").first.inner_text()
+    assert HOSTILE in page.locator("#attention").inner_text()
+    assert page.locator("img:not([src^='data:image/'])").count() == 0
+
+
+@pytest.mark.usefixtures("posted")
+def test_five_thousand_pairs_are_no_burden(home: Home, show: Callable[[Path], Any]) -> None:
+    home.sql("DELETE FROM pair")
+    add_pairs(home, 5000)
+    page = show(report(home))
+    assert page.locator("#count").inner_text() == "5,000 of 5,000 pairs"
+    assert 0 < page.locator("#pairs li").count() < 30
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_selector("li[aria-posinset='5000']")
+    assert page.locator("#pairs li").count() < 30
+    page.locator("img").last.evaluate("image => image.decode()")
+    page.select_option("#order", "least certain")
+    page.evaluate("window.scrollTo(0, 0)")
+    page.wait_for_selector("li[aria-posinset='1']")
+    assert scores(page)[0] == 0.6
