@@ -146,6 +146,15 @@ def update(
         bool,
         typer.Option("--dry-run", help="Change nothing in Hydrus; say what would be posted."),
     ] = False,
+    wait_for_client_minutes: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-client",
+            metavar="MINUTES",
+            min=0.0,
+            help="Wait for so many minutes until Hydrus answers.",
+        ),
+    ] = 0.0,
     as_json: AsJson = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -158,12 +167,15 @@ def update(
     from hydindex import output
     from hydindex.index.index import open_for_writing
     from hydindex.recipe import recipe_of
+    from hydindex.run.connect import wait_for_client
     from hydindex.run.record import recorded
     from hydindex.run.report import Report
     from hydindex.run.update import update as run_update
 
     config = config_file.load(config_path)
-    console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet)
+    log_path = config_file.log_path(config, config_path)
+    console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet, log_path=log_path)
+    wait_for_client(config, config_path, minutes=wait_for_client_minutes)
     report = Report()
     with (
         _connect(config, config_path) as client,
@@ -207,7 +219,8 @@ def rebuild(
 
     config = config_file.load(config_path)
     path = config_file.index_path(config, config_path)
-    console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet)
+    log_path = config_file.log_path(config, config_path)
+    console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet, log_path=log_path)
     if dry_run:
         with open_for_reading(path) as index:
             output.show_plan(console, plan_rebuild(index, config, refetch=refetch))
@@ -488,11 +501,15 @@ def _run(words: Sequence[str]) -> int:
 
 def _fail(words: Sequence[str], error: HydindexError) -> int:
     """Say what happened and what to do: on stderr, and with `--json` as an object on stdout."""
+    from hydindex.console import log_run
+
     print(f"hydindex: {error.message}\n{error.remedy}", file=sys.stderr)
+    command = next((word for word in words if not word.startswith("-")), None)
+    log_run(f"{command} exit={int(error.exit_code)} {error.message}")
     if "--json" in words:
         trouble = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
         result = {
-            "command": next((word for word in words if not word.startswith("-")), None),
+            "command": command,
             "exit_code": int(error.exit_code),
             "error": trouble,
         }
@@ -532,16 +549,24 @@ def _pair_states(names: Sequence[str] | None) -> "list[PairState]":
     return [PairState(name) for name in names or ()]
 
 
-def _console(config: "Config", *, as_json: bool, verbose: bool, quiet: bool) -> "Console":
+def _console(
+    config: "Config", *, as_json: bool, verbose: bool, quiet: bool, log_path: Path | None = None
+) -> "Console":
     from hydindex.console import Console
 
     chattiness = 0 if quiet else 2 if verbose else config.chattiness
-    console = Console(
-        chattiness=chattiness,
-        as_json=as_json,
-        quiet=quiet,
-        show_progress=config.progress.enabled,
-    )
+    try:
+        console = Console(
+            chattiness=chattiness,
+            as_json=as_json,
+            quiet=quiet,
+            show_progress=config.progress.enabled,
+            log_path=log_path,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"log.path cannot be written: {error}", "Name a file in a folder that is there."
+        ) from None
     for key in config.superseded_keys:
         console.note(f"The config key {key} is no longer needed and has no effect.")
     return console

@@ -242,6 +242,13 @@ class IndexFile(Section):
         return value
 
 
+class LogFile(Section):
+    """A log of the runs, besides what goes to stderr."""
+
+    path: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """The file; else none is written. A relative path counts from the config's folder."""
+
+
 class Config(Section):
     """The whole of hydrus_config.json; every key has a default but `api_key`."""
 
@@ -276,6 +283,7 @@ class Config(Section):
     tls: Tls = Tls()
     compare: Compare = Compare()
     index: IndexFile = IndexFile()
+    log: LogFile = LogFile()
     ssim_parallel: Any = None
     """Of the older script; accepted, no longer needed."""
 
@@ -430,6 +438,11 @@ def index_path(config: Config, config_path: Path) -> Path:
     """Where the index lies: `index.path`, or hydindex.db beside the config."""
     # By its own name, because the lock is beside it.
     return _beside(config_path, config.index.path or "hydindex.db", "index.path").resolve()
+
+
+def log_path(config: Config, config_path: Path) -> Path | None:
+    """Where the log file lies, if there is to be one."""
+    return _beside(config_path, config.log.path, "log.path") if config.log.path else None
 
 
 def trusted_certificates(config: Config, config_path: Path) -> bool | str:

@@ -6,7 +6,8 @@ import logging
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import typer
 from tqdm import tqdm
@@ -15,6 +16,21 @@ T = TypeVar("T")
 Row = Sequence[object]
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+# Some ten thousand lines, and as many in each of the files before.
+_LOG_FILE_BYTES: Final = 1 << 20
+_LOG_FILES_KEPT: Final = 3
+
+# How whole runs ended: only for the log file, because on a terminal the result tells it.
+_runs = logging.getLogger("hydindex.runs")
+_runs.propagate = False
+_runs.setLevel(logging.INFO)
+_runs.addHandler(logging.NullHandler())
+
+
+def log_run(text: str) -> None:
+    """Write a line about a whole run into the log file, if there is one."""
+    _runs.info("%s", _printable(text))
 
 
 class _TqdmHandler(logging.Handler):
@@ -24,23 +40,48 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+def _log_file(path: Path) -> logging.Handler:
+    from logging.handlers import RotatingFileHandler  # with it come sockets and queues
+
+    handler = RotatingFileHandler(
+        path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
+    )
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(_LINE)
+    return handler
+
+
 class Console:
     """One command's output.
 
     What is logged: with `chattiness` 0 warnings only, with 1 the course of a run, with 2 every
     pair's score. With `as_json`, stdout gets one JSON object and nothing else; with `quiet`, no
-    result for people.
+    result for people. A log file gets the course of the run in any case, and how it ended.
+
+    Raises:
+        OSError: the log file cannot be written.
     """
 
-    def __init__(self, *, chattiness: int, as_json: bool, quiet: bool, show_progress: bool) -> None:
+    def __init__(
+        self,
+        *,
+        chattiness: int,
+        as_json: bool,
+        quiet: bool,
+        show_progress: bool,
+        log_path: Path | None = None,
+    ) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self._show_progress = show_progress and not quiet and sys.stderr.isatty()
-        handler = _TqdmHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        to_person = _TqdmHandler(_LEVELS[chattiness])
+        to_person.setFormatter(_LINE)
+        to_file = _log_file(log_path) if log_path is not None else logging.NullHandler()
         logger = logging.getLogger("hydindex")
-        logger.handlers = [handler]
-        logger.setLevel(_LEVELS[chattiness])
+        for old in _runs.handlers:
+            old.close()
+        logger.handlers, _runs.handlers = [to_person, to_file], [to_file]
+        logger.setLevel(_LEVELS[chattiness] if log_path is None else _LEVELS[max(1, chattiness)])
         logger.propagate = False
 
     def progress(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:

@@ -10,7 +10,7 @@ from subprocess import list2cmdline
 from textwrap import indent
 from typing import Final
 
-from hydindex.console import Console, Row
+from hydindex.console import Console, Row, log_run
 from hydindex.errors import ExitCode
 from hydindex.index.decisions import ScoreBand
 from hydindex.index.pairs import ListedPair
@@ -30,6 +30,11 @@ def show_report(
 ) -> None:
     """Show what an update or a rebuild found and did."""
     files, pairs, seconds = report.files, report.pairs, report.seconds
+    log_run(
+        f"{command} exit={int(exit_code)} found={files.found} new={files.new} "
+        f"matched={pairs.matched} posted={pairs.posted} queued={pairs.queued} "
+        f"seconds={seconds.total:.1f}"
+    )
     console.print_json(
         {
             "command": command,

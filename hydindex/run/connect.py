@@ -1,17 +1,22 @@
 """Opens a Hydrus client as the config says, and finds where one listens."""
 
+import logging
+import time
 from pathlib import Path
 from typing import Final
 
 from hydindex import config as config_file
 from hydindex.config import Config
-from hydindex.errors import HydindexError
+from hydindex.errors import HydindexError, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.patience import Patience
+
+log = logging.getLogger(__name__)
 
 USUAL_PORTS: Final = (45869, 42001)
 """Hydrus's own default, and the one that the shipped config names."""
 _LOOK_S: Final = 5.0
+_BETWEEN_LOOKS_S: Final = 5.0
 
 
 def connect(
@@ -56,6 +61,22 @@ def version_of(config: Config, config_path: Path) -> int:
         config, config_path, key=None, patience=no_patience(), api_timeout_s=_LOOK_S
     ) as client:
         return client.version()
+
+
+def wait_for_client(config: Config, config_path: Path, *, minutes: float) -> None:
+    """Wait until a client answers, for so many minutes at the most.
+
+    Whether one has come in the end, the run itself finds out.
+    """
+    ends_at = time.monotonic() + 60 * minutes
+    while time.monotonic() < ends_at:
+        try:
+            version_of(config, config_path)
+        except HydrusUnreachable as error:
+            log.info("waiting for Hydrus: %s", error.message)
+            time.sleep(min(_BETWEEN_LOOKS_S, max(0.0, ends_at - time.monotonic())))
+        else:
+            return
 
 
 def find_port(config: Config, config_path: Path) -> int | None:
