@@ -4,16 +4,15 @@
 
 PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`).
 
-Scored are all pairs that the shipped candidate rules let through. "One by one" calls
-pytorch-msssim (or scikit-image) for each of them, on pictures that lie unpacked in memory.
-hydindex's way is the whole stage of a run: finding the candidates, reading their pictures from the
-index, unpacking them, all levels, what the library has to settle, and recording the matches. Both
-are warm: torch is loaded and has been used. They take turns, and medians are printed.
+Scored, by the threshold rule, are all pairs that the shipped candidate rules let through. "One by
+one" calls pytorch-msssim (or scikit-image) for each of them, on pictures that lie unpacked in
+memory. hydindex's way is the whole stage of a run: finding the candidates, reading their pictures
+from the index, unpacking them, all levels, what the library has to settle, and recording the
+matches. Both are warm: torch is loaded and has been used. They take turns, and medians are printed.
 """
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from typing import Final, TypeVar
 from unittest.mock import patch
 
 import numpy as np
+from indexed import compare_all, indexed, with_method
 from measured import SHIPPED_CONFIG
 from numpy.typing import NDArray
 from one_by_one import CandidatePairs
@@ -32,15 +32,11 @@ from table import print_table
 
 from hydindex import config as config_file
 from hydindex.config import Config
-from hydindex.demo.files import HydrusFile, load_folder
-from hydindex.index.index import Index, open_for_writing
-from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail
+from hydindex.demo.files import load_folder
+from hydindex.index.index import Index
 from hydindex.prepare.thumbnail import Preparation
-from hydindex.recipe import recipe_of
-from hydindex.run.compare import compare_waiting
 from hydindex.run.intake import prepare_and_pack
-from hydindex.run.report import Report, SieveCounts, unseen
-from hydindex.run.score import Scorer
+from hydindex.run.report import SieveCounts
 
 ResultT = TypeVar("ResultT")
 
@@ -105,15 +101,12 @@ def _measure_scoring(task: Task) -> list[Measured]:
     _keep_to_cores(task.threads)
     import torch
 
-    config = _with_ssim(config_file.load(SHIPPED_CONFIG), ms_ssim=task.ms_ssim)
+    config = _with_ssim(_threshold_config(), ms_ssim=task.ms_ssim)
     configs = [config, config.model_copy(update={"similarity_threshold": 0.0})]
     with (
-        tempfile.TemporaryDirectory() as folder,
-        open_for_writing(Path(folder) / "hydindex.db") as index,
+        indexed(load_folder(task.corpus, ()), config) as index,
         patch("os.cpu_count", return_value=task.threads),
     ):
-        index.adopt(recipe_of(config))
-        index.files.save([_comparable(each, config) for each in load_folder(task.corpus, ())])
         candidates = CandidatePairs.of(index, config)
         measured = [Measured(each.similarity_threshold, len(candidates)) for each in configs]
         candidates.first(WARM_UP_PAIRS).scores(config)
@@ -134,6 +127,10 @@ def _keep_to_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
+def _threshold_config() -> Config:
+    return with_method(config_file.load(SHIPPED_CONFIG), "threshold")
+
+
 def _with_ssim(config: Config, *, ms_ssim: bool) -> Config:
     preprocessing = config.preprocessing.model_copy(update={"use_ms_ssim": ms_ssim})
     return config.model_copy(update={"preprocessing": preprocessing})
@@ -141,18 +138,11 @@ def _with_ssim(config: Config, *, ms_ssim: bool) -> Config:
 
 def _compare_all(index: Index, config: Config, measured: Measured) -> float:
     """Run the stage of comparing on all files; give its seconds."""
-    index.comparisons.restart(recipe_of(config), prepare_again=False)
-    report = Report()
-
-    def compare() -> None:
-        with Scorer(index.files, config, report.sieve) as scorer:
-            compare_waiting(index, config, scorer, report, unseen)
-
-    _, seconds = _timed(compare)
+    report = compare_all(index, config)
     if report.pairs.candidates != measured.pairs:
         raise RuntimeError(f"{report.pairs.candidates} candidates, expected {measured.pairs}")
     measured.sieve = report.sieve
-    return seconds
+    return report.seconds.compare
 
 
 def _hold_to(
@@ -166,23 +156,6 @@ def _hold_to(
     measured.largest_difference = max(abs(score - by_pair[pair]) for pair, score in queued.items())
 
 
-def _comparable(file: HydrusFile, config: Config) -> ComparableFile:
-    remote = RemoteFile(
-        hydrus_id=0,
-        sha256=file.hash,
-        size_bytes=file.size,
-        mime=file.mime,
-        width_px=file.width,
-        height_px=file.height,
-        duration_ms=file.duration_ms,
-        num_frames=file.num_frames,
-    )
-    packed = prepare_and_pack(file.thumbnail, Preparation.of(config))
-    if not isinstance(packed, Packed):
-        raise TypeError(packed)
-    return ComparableFile(Thumbnail(remote, file.thumbnail), packed)
-
-
 def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:
     started = time.perf_counter()
     result = work()
@@ -191,7 +164,7 @@ def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:
 
 def _show_preparing(corpus: Path, threads: Sequence[int], repeats: int) -> None:
     thumbnails = [file.thumbnail for file in load_folder(corpus, ())]
-    preparation = Preparation.of(config_file.load(SHIPPED_CONFIG))
+    preparation = Preparation.of(_threshold_config())
 
     def prepare_all(count: int) -> None:
         with ThreadPoolExecutor(count) as executor:
