@@ -31,6 +31,7 @@ bench: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/first_run.py $(CORPUS)
 	$(BIN)/python benchmarks/scoring.py $(CORPUS)
+	$(BIN)/python benchmarks/accuracy.py $(CORPUS) --plot docs/images/accuracy.png
 	$(BIN)/python benchmarks/scale.py --files $(FILES) --plot docs/images/scale.png
 
 # A run that was cut short leaves no .installed behind, so that the next one begins anew.

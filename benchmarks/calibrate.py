@@ -21,7 +21,7 @@ import numpy as np
 from labelled import LabelledPairs, load_labelled
 from measured import SHIPPED_CONFIG
 from numpy.typing import NDArray
-from table import print_table
+from table import print_table, to_three
 
 import hydindex
 from hydindex import config as config_file
@@ -42,13 +42,13 @@ def main() -> None:
     config = config_file.load(SHIPPED_CONFIG)
     pairs = LabelledPairs.of(load_labelled(options.path), config)
     threshold = config.decision.min_probability
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for draw in range(DRAWS):
         likely = cross_validated(pairs, draw)
         precision, recall = precision_recall(pairs, likely >= threshold)
         best_recall, best_precision = at_goals(pairs, likely)
-        rows.append((str(draw), precision, recall, best_recall, best_precision))
-    means = [float(np.mean([row[column] for row in rows])) for column in range(1, 5)]
+        rows.append((precision, recall, best_recall, best_precision))
+    means: list[float] = np.mean(rows, axis=0).tolist()
     print_table(
         f"Judged by models fitted to other sources: {len(pairs.first):,} candidates, "
         f"{pairs.labelled} duplicates.",
@@ -56,7 +56,7 @@ def main() -> None:
             *("draw", f"precision at {threshold:g}", "recall"),
             *(f"recall at precision {GOAL_PRECISION}", f"precision at recall {GOAL_RECALL}"),
         ),
-        [[_three(value) for value in row] for row in (*rows, ("mean", *means))],
+        [(str(draw), *map(to_three, row)) for draw, row in (*enumerate(rows), ("mean", means))],
     )
     model = fitted_model(
         pairs,
@@ -122,10 +122,6 @@ def at_goals(pairs: LabelledPairs, likely: NDArray[np.float64]) -> tuple[float, 
     best_recall = recall[precision >= GOAL_PRECISION].max(initial=0.0)
     best_precision = precision[recall >= GOAL_RECALL].max(initial=0.0)
     return float(best_recall), float(best_precision)
-
-
-def _three(value: object) -> object:
-    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Self
 
@@ -81,23 +80,6 @@ class LabelledPairs:
     def terms(self) -> dict[str, NDArray[np.float64]]:
         """Give the terms of every pair."""
         return dict(terms(self.evidence))
-
-    def kinds(self) -> list[str]:
-        """Name for every pair the alteration that parts its files; "two" where both are altered."""
-        return [
-            kind_of(self.files[i], self.files[j])
-            for i, j in zip(self.first, self.second, strict=True)
-        ]
-
-
-def kinds_labelled(files: list[LabelledFile]) -> dict[str, int]:
-    """Count the duplicates of a library by the alteration that parts them."""
-    counts: dict[str, int] = {}
-    for one, other in combinations(files, 2):
-        if not one.file.base.isdisjoint(other.file.base):
-            kind = kind_of(one, other)
-            counts[kind] = counts.get(kind, 0) + 1
-    return counts
 
 
 def kind_of(one: LabelledFile, other: LabelledFile) -> str:

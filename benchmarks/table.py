@@ -16,6 +16,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         print("  ".join([first, *others]).rstrip(), flush=True)
 
 
+def to_three(value: float) -> str:
+    """Write a share with three decimals, more than a table would give it."""
+    return f"{value:.3f}"
+
+
 def _text(value: object) -> str:
     match value:
         case None:
