@@ -13,11 +13,11 @@ from hydindex.calibration import load_model
 from hydindex.config import Config
 from hydindex.index.files import FileStore
 from hydindex.match.candidates import CandidateRules
-from hydindex.match.decision import probabilities
-from hydindex.match.evidence import Evidence, Positions, weigh
+from hydindex.match.decision import may_reach, probabilities
+from hydindex.match.evidence import Evidence, Positions, glance, look_closely
 from hydindex.match.positions import files_of_pairs
-from hydindex.match.second_look import is_doubtful
-from hydindex.model import FilePair, ScoredPair
+from hydindex.match.second_look import DOUBTFUL, is_doubtful
+from hydindex.model import FilePair, ScoredPair, SignedFiles
 from hydindex.run.executors import own_threads
 from hydindex.run.report import SieveCounts
 
@@ -30,12 +30,21 @@ FileIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """How many pairs of a block passed the gate; which of them may match, and their evidence."""
+
+    passed: int
+    rows: Positions
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class PendingBlock:
     """A block on its way: its pairs by the ids of their files, and the evidence to come."""
 
     first: FileIds
     second: FileIds
-    weighing: Future[tuple[Positions, Evidence]]
+    weighing: Future[Weighed]
 
 
 class Weigher(ExitStack):
@@ -49,6 +58,8 @@ class Weigher(ExitStack):
         self._model = load_model(config.decision.model)
         self._min_probability = config.decision.min_probability
         self._looks_again = config.frames.enabled
+        lowest, _ = DOUBTFUL
+        self._least = min(self._min_probability, lowest if self._looks_again else 1.0)
         self._counts = counts
 
     def get_ready(self) -> None:
@@ -67,10 +78,11 @@ class Weigher(ExitStack):
 
     def matches(self, block: PendingBlock) -> list[ScoredPair]:
         """Wait for the evidence of a block; give its pairs that match, and the doubtful ones."""
-        weighed, evidence = block.weighing.result()
-        first, second = block.first[weighed], block.second[weighed]
+        weighed = block.weighing.result()
+        first, second = block.first[weighed.rows], block.second[weighed.rows]
+        evidence = weighed.evidence
         likely = probabilities(evidence, self._model)
-        self._counts.weighed += len(weighed)
+        self._counts.weighed += weighed.passed
         self._log(first, second, likely)
         doubtful = np.zeros(len(likely), np.bool_)
         if self._looks_again:  # at videos: still images are nothing but their pictures
@@ -89,15 +101,20 @@ class Weigher(ExitStack):
     def _submit_part(self, first: FileIds, second: FileIds) -> PendingBlock:
         self._threads.wait_for_room()
         file_ids, first_at, second_at = files_of_pairs(first, second)
-        weighing = self._threads.submit(
-            weigh,
-            self._files.signed(file_ids),
-            first_at,
-            second_at,
+        signed = self._files.signed(file_ids)
+        weighing = self._threads.submit(self._weigh, signed, first_at, second_at)
+        return PendingBlock(first, second, weighing)
+
+    def _weigh(self, files: SignedFiles, first: Positions, second: Positions) -> Weighed:
+        seen = glance(
+            files,
+            first,
+            second,
             aspect_ratio_tolerance=self._tolerance,
             gate=self._model.gate,
         )
-        return PendingBlock(first, second, weighing)
+        promising = seen[may_reach(seen, self._model, self._least)]
+        return Weighed(len(seen), promising.rows, look_closely(promising))
 
     def _log(self, first: FileIds, second: FileIds, likely: NDArray[np.float64]) -> None:
         if not log.isEnabledFor(logging.DEBUG):
