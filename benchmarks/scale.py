@@ -1,14 +1,17 @@
 """Measure a night with 200 new files, and one with nothing new, in libraries of growing size.
 
     python benchmarks/scale.py --files 10000 100000 --plot docs/images/scale.png
+    python benchmarks/scale.py --files 10000 100000 --method calibrated threshold
 
 Each library is made by recipe (see `scale_library`) and put into an index directly; a stand-in for
 the Hydrus client serves it from a process of its own. Then `hydindex update` runs as it does every
-night, with the shipped config but for `hammingMax` 12 and a threshold of 0.9.
+night, with the shipped config but for `hammingMax` 12 and a threshold of 0.9, and by the decision
+that `--method` says.
 
 What was filled stays in the folder: the next time only the nights are run, each with 200 further
-files. A library that has grown by a tenth that way is filled anew. A file takes 30 KB, so a million
-need 30 GB of disk; filling takes some minutes then, and the stand-in 2 GB of memory.
+files. A library that has grown by a tenth that way is filled anew. A file takes 30 KB by the
+threshold rule, so a million need 30 GB of disk; filling takes some minutes then, and the stand-in
+2 GB of memory. The calibrated decision takes a quarter of that disk.
 
 One update that is not measured runs first, so figures are those of a warm page cache.
 """
@@ -19,12 +22,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import numpy as np
-from measured import Cost, run_measured, write_config
+from measured import SHIPPED_CONFIG, Cost, run_measured, write_config
 from scale_client import ACCESS_KEY, ScaleClient, scale_client
 from scale_index import fill_index
 from scale_library import (
@@ -40,8 +44,10 @@ from scale_library import (
 from table import print_table
 
 from hydindex import config as config_file
+from hydindex.config import Config
 from hydindex.match.candidates import CandidateRules
 
+METHODS: Final = ("calibrated", "threshold")
 CONFIG_CHANGES: Final = {"ahash": {"hammingMax": 12}, "similarity_threshold": 0.9}
 STAGES: Final = ("search", "fetch", "prepare", "compare", "post")
 LEVELS: Final = ("5", "4", "3", "2", "1")
@@ -78,6 +84,7 @@ class Night:
 class Library:
     """A filled index and all that was measured on it."""
 
+    method: str
     files: int
     index_bytes: int
     known_pairs: int
@@ -87,13 +94,15 @@ class Library:
 
 def main() -> None:
     options = _options()
-    pool_path = options.folder / "pool.npz"
+    pool_path = options.folder / "pictures.npz"
     pool = load_pool(pool_path)
     libraries = []
-    for count in options.files:
-        _say(f"{count:,} files")
-        libraries.append(_measure(options.folder, pool_path, pool, count, options.nights))
-    _show(libraries)
+    for count, method in product(options.files, options.method):
+        _say(f"{count:,} files, {method}")
+        home = options.folder / method / str(count)
+        libraries.append(_measure(home, pool_path, pool, count, method, options.nights))
+    for method in options.method:
+        _show(method, [each for each in libraries if each.method == method])
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(each) for each in libraries], indent=2))
     if options.plot is not None:
@@ -105,6 +114,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000])
+    shipped_method = config_file.load(SHIPPED_CONFIG).decision.method
+    parser.add_argument("--method", choices=METHODS, nargs="+", default=[shipped_method])
     parser.add_argument("--folder", type=Path, default=Path("build/scale"))
     parser.add_argument("--nights", type=int, default=3, help="nights with new files to run")
     parser.add_argument("--plot", type=Path, help="draw the growth curves as PNG")
@@ -112,12 +123,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(folder: Path, pool_path: Path, pool: Pool, count: int, nights: int) -> Library:
+def _measure(
+    home: Path, pool_path: Path, pool: Pool, count: int, method: str, nights: int
+) -> Library:
     """Run nights on a library of this size; of those with new files the median in time counts."""
-    home = folder / str(count)
     home.mkdir(parents=True, exist_ok=True)
     library = draw_library(pool, count)
-    config_path = write_config(home, 1, ACCESS_KEY, **CONFIG_CHANGES)
+    changes = CONFIG_CHANGES | {"decision": {"method": method}}
+    config_path = write_config(home, 1, ACCESS_KEY, **changes)
     config = config_file.load(config_path)
     index_path = config_file.index_path(config, config_path)
     if not index_path.exists() or _past_nights(home) * NEW_FILES > count * MOST_GROWTH:
@@ -128,7 +141,7 @@ def _measure(folder: Path, pool_path: Path, pool: Pool, count: int, nights: int)
 
     _say("  starting the stand-in")
     with scale_client(pool_path, count, past_nights) as client:
-        write_config(home, client.port, ACCESS_KEY, **CONFIG_CHANGES)
+        write_config(home, client.port, ACCESS_KEY, **changes)
         run_measured(home, "update")
         measured = []
         for night in range(past_nights + 1, past_nights + 1 + nights):
@@ -137,11 +150,12 @@ def _measure(folder: Path, pool_path: Path, pool: Pool, count: int, nights: int)
             new = draw_night(pool, library, night)
             _note_past_nights(home, night)  # before it is: a night cut short must be served, too
             client.import_night(night)
-            sieve = _sift(pool, known, new, CandidateRules.of(config))
+            sieve = _sift(pool, known, new, config)
             measured.append(_run_night(home, client, new, sieve))
         _say("  a night with nothing new")
         quiet = [_run_night(home, client) for _ in range(nights)]
     return Library(
+        method=method,
         files=count,
         index_bytes=index_path.stat().st_size,
         known_pairs=_pairs_in(index_path),
@@ -181,23 +195,31 @@ def _note_past_nights(home: Path, nights: int) -> None:
     (home / "nights").write_text(f"{nights}\n")
 
 
-def _sift(pool: Pool, known: Files, new: Files, rules: CandidateRules) -> Sieve:
-    """Compare each new file with all known ones and with the new ones before it."""
+def _sift(pool: Pool, known: Files, new: Files, config: Config) -> Sieve:
+    """Compare each new file with all known ones and with the new ones before it.
+
+    By the threshold rule a file looks like its picture; by the calibrated decision it may look like
+    that or like its content, and one of the two has to agree with one of the other file's.
+    """
+    rules = CandidateRules.of(config)
     files = known + new
-    ratio = (pool.width_px / pool.height_px)[files.picture]
-    average_hash = pool.average_hash.view(np.uint64)[files.picture]
+    ratio = pool.width_px / pool.height_px
+    looks = [(ratio, pool.average_hash.view(np.uint64))]
+    if config.decision.method == "calibrated":
+        looks.append((ratio * pool.content_shape, pool.content_hash.view(np.uint64)))
+    ratios, hashes = (np.stack(each)[:, files.picture] for each in zip(*looks, strict=True))
 
     def passing(position: int) -> Iterator[int]:
         others = slice(0, position)
         gap_ms = np.abs(files.duration_ms[others] - files.duration_ms[position])
         (near,) = np.nonzero(gap_ms <= rules.duration_tolerance_ms)
         yield len(near)
-        gap = np.abs(ratio[near] - ratio[position])
-        largest = (rules.aspect_ratio_tolerance or 0) * np.maximum(ratio[near], ratio[position])
-        near = near[gap <= largest]
+        own, other = ratios[:, None, position, None], ratios[None, :, near]
+        largest = (rules.aspect_ratio_tolerance or 0) * np.maximum(own, other)
+        near = near[(np.abs(own - other) <= largest).any(axis=(0, 1))]
         yield len(near)
-        differing_bits = np.bitwise_count(average_hash[near] ^ average_hash[position])
-        yield int(np.count_nonzero(differing_bits <= (rules.hamming_max or 0)))
+        differing_bits = np.bitwise_count(hashes[:, None, position, None] ^ hashes[None, :, near])
+        yield int(np.count_nonzero((differing_bits <= (rules.hamming_max or 0)).any(axis=(0, 1))))
 
     counts = np.array([list(passing(n)) for n in range(len(known), len(files))])
     return Sieve(*counts.sum(axis=0).tolist())
@@ -208,12 +230,12 @@ def _pairs_in(index_path: Path) -> int:
         return int(database.execute("SELECT count(*) FROM pair").fetchone()[0])
 
 
-def _show(libraries: list[Library]) -> None:
+def _show(method: str, libraries: list[Library]) -> None:
     print_table(
-        f"A night with {NEW_FILES} new files, and one with nothing new. Memory is the peak; read "
-        "is what the process\nread from files (page cache and Python's modules included, the "
-        "network not). Stages in seconds;\nprepare is the time of its threads, divided by their "
-        "number; compare includes loading torch.",
+        f"A night with {NEW_FILES} new files, and one with nothing new ({method}). Memory is the "
+        "peak; read is\nwhat the process read from files (page cache and Python modules included, "
+        "the network not). Stages\nin seconds; prepare is the time of its threads divided by their "
+        "number; compare includes loading torch\nwhere it is needed.",
         ("files", "new", "seconds", "CPU s", "MB memory", "MB read", *STAGES, "requests"),
         [
             _night_row(night, library.files)
@@ -222,19 +244,18 @@ def _show(libraries: list[Library]) -> None:
         ],
     )
     print_table(
-        "Pairs of the new files: near in duration, then of about the same shape, then of near "
-        "hashes: these\nare the candidates. Then for how many pairs each level of MS-SSIM was "
-        "computed, how many the library\nsettled, and what matched. Hot: new files in the hot "
-        "bucket.",
+        f"Pairs of the new files ({method}): near in duration, then of about the same shape, then "
+        "of near\nhashes: these are the candidates. Then how many were looked at more closely, and "
+        "what matched. Hot: new\nfiles in the hot bucket.",
         (
             *("files", "hot", "near", "shape", "candidates"),
-            *(f"level {level}" for level in LEVELS),
-            *("settled", "matched", "posted"),
+            *_looked_at(libraries[0]),
+            *("matched", "posted"),
         ),
-        [_pairs_row(library.with_new_files, library.files) for library in libraries],
+        [_pairs_row(library) for library in libraries],
     )
     print_table(
-        "The index.",
+        f"The index ({method}).",
         ("files", "MB", "KB a file", "pairs"),
         [
             (
@@ -262,20 +283,31 @@ def _night_row(night: Night, files: int) -> list[object]:
     ]
 
 
-def _pairs_row(night: Night, files: int) -> list[object]:
-    pairs, sieve = night.report["pairs"], night.report["sieve"]
-    counted = night.sieve
+def _pairs_row(library: Library) -> list[object]:
+    night = library.with_new_files
+    pairs, counted = night.report["pairs"], night.sieve
     return [
-        f"{files:,}",
+        f"{library.files:,}",
         night.hot_files,
         counted and counted.near_in_duration,
         counted and counted.of_one_shape,
         pairs["candidates"],
-        *(sieve["levels"].get(level, 0) for level in LEVELS),
-        sieve["settled"],
+        *_looked_at(library).values(),
         pairs["matched"],
         pairs["posted"],
     ]
+
+
+def _looked_at(library: Library) -> dict[str, int]:
+    """Tell how many pairs each level of MS-SSIM was computed for and how many the library settled.
+
+    Of the calibrated decision, how many passed the gate and were weighed.
+    """
+    sieve = library.with_new_files.report["sieve"]
+    if library.method == "calibrated":
+        return {"weighed": sieve["weighed"]}
+    levels = {f"level {level}": sieve["levels"][level] for level in LEVELS}
+    return {**levels, "settled": sieve["settled"]}
 
 
 def _megabytes(count: int | None) -> int | None:

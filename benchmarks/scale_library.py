@@ -1,8 +1,8 @@
 """A library of any size, made by recipe: the same files for the same seed, and few pictures.
 
 Pictures come from a pool of scenes and altered copies of them, as the demo's library has them
-(`hydindex.demo.library`), each prepared once by hydindex itself. A file of the library is one of
-these pictures and a duration:
+(`hydindex.demo.library`), each prepared once by hydindex itself, for both ways to decide. A file of
+the library is one of these pictures and a duration:
 
 - a tenth of all files is exactly 10 s long: the hot bucket;
 - 15 % have one of six round lengths;
@@ -17,7 +17,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from hydindex.config import Config
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
-from hydindex.model import Packed
+from hydindex.model import Packed, Signature
 from hydindex.prepare.thumbnail import Preparation
 from hydindex.run.intake import prepare_and_pack
 
@@ -83,8 +83,9 @@ class Blobs:
 class Pool:
     """The distinct pictures: parallel, those of one scene one after the other.
 
-    `scene` int64: the position of the first picture of the same scene. `average_hash` int64, as
-    the index keeps it: the same 64 bits, signed.
+    `scene` int64: the position of the first picture of the same scene. Both hashes int64, as the
+    index keeps them: the same 64 bits, signed. `pixels` and `sums` are for the threshold rule;
+    `content_shape` float64, `content_hash` and `views` for the calibrated decision.
     """
 
     thumbnails: list[bytes]
@@ -94,6 +95,9 @@ class Pool:
     average_hash: NDArray[np.int64]
     pixels: list[bytes]
     sums: list[bytes]
+    content_shape: NDArray[np.float64]
+    content_hash: NDArray[np.int64]
+    views: list[bytes]
 
     def __len__(self) -> int:
         return len(self.thumbnails)
@@ -141,6 +145,9 @@ def load_pool(path: Path) -> Pool:
             average_hash=stored["average_hash"],
             pixels=blobs("pixels"),
             sums=blobs("sums"),
+            content_shape=stored["content_shape"],
+            content_hash=stored["content_hash"],
+            views=blobs("views"),
         )
 
 
@@ -258,26 +265,28 @@ def _make_copies(
     files.duration_ms[copies] = (library.duration_ms[original] + drift_ms).clip(_SHORTEST_MS)
 
 
-def _made_pictures() -> list[tuple[HydrusFile, Packed]]:
+def _made_pictures() -> list[tuple[HydrusFile, Packed, Signature]]:
     """Draw and prepare the pictures of the pool, on all cores."""
     seeds = range(POOL_PICTURES // _PICTURES_A_TASK)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
         return [made for task in processes.map(_pictures_of, seeds) for made in task]
 
 
-def _pictures_of(seed: int) -> list[tuple[HydrusFile, Packed]]:
-    preparation = Preparation.of(Config())  # as shipped
+def _pictures_of(seed: int) -> list[tuple[HydrusFile, Packed, Signature]]:
+    by_threshold = replace(Preparation.of(Config()), calibrated=False)  # else as shipped
+    calibrated = replace(by_threshold, calibrated=True)
     made = []
     for file in generate_library(SEED + seed, _PICTURES_A_TASK):
-        packed = prepare_and_pack(file.thumbnail, preparation)
-        if not isinstance(packed, Packed):
-            raise TypeError(packed)
-        made.append((file, packed))
+        packed = prepare_and_pack(file.thumbnail, by_threshold)
+        signature = prepare_and_pack(file.thumbnail, calibrated)
+        if not isinstance(packed, Packed) or not isinstance(signature, Signature):
+            raise TypeError(packed, signature)
+        made.append((file, packed, signature))
     return made
 
 
-def _save_pool(path: Path, pictures: Sequence[tuple[HydrusFile, Packed]]) -> None:
-    files, packed = zip(*pictures, strict=True)
+def _save_pool(path: Path, pictures: Sequence[tuple[HydrusFile, Packed, Signature]]) -> None:
+    files, packed, signatures = zip(*pictures, strict=True)
     _, first_of_scene, scene_number = np.unique(
         [next(iter(file.base)) for file in files], return_index=True, return_inverse=True
     )
@@ -285,12 +294,15 @@ def _save_pool(path: Path, pictures: Sequence[tuple[HydrusFile, Packed]]) -> Non
         "width_px": np.array([file.width for file in files]),
         "height_px": np.array([file.height for file in files]),
         "scene": first_of_scene[scene_number],
-        "average_hash": np.array([each.average_hash for each in packed], np.uint64).view(np.int64),
+        "average_hash": _signed([each.average_hash for each in packed]),
+        "content_shape": np.array([each.content_shape for each in signatures]),
+        "content_hash": _signed([each.content_hash for each in signatures]),
     }
     for name, parts in (
         ("thumbnails", [file.thumbnail for file in files]),
         ("pixels", [each.pixels for each in packed]),
         ("sums", [each.sums for each in packed]),
+        ("views", [each.views.tobytes() for each in signatures]),
     ):
         blobs = Blobs.of(parts)
         columns[name], columns[f"{name}_ends"] = blobs.content, blobs.ends
@@ -300,3 +312,7 @@ def _save_pool(path: Path, pictures: Sequence[tuple[HydrusFile, Packed]]) -> Non
     half_written = path.with_suffix(".part")
     half_written.write_bytes(content.getbuffer())
     half_written.rename(path)
+
+
+def _signed(hashes: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(hashes, np.uint64).view(np.int64)

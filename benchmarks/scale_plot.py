@@ -15,18 +15,26 @@ if TYPE_CHECKING:
 # At this size a README shows the picture as it is, two image pixels to one of a fine screen.
 _SIZE_INCHES: Final = (8.0, 3.2)
 _DOTS_PER_INCH: Final = 200
-_NEW, _QUIET, _INK, _GRID = "#0b6bcb", "#c2571a", "#24292f", "#d8dee4"
+_INK, _GRID = "#24292f", "#d8dee4"
+_COLOURS: Final = {"calibrated": "#0b6bcb", "threshold": "#7a5bb5", "nothing new": "#c2571a"}
 
 
 def draw_growth(path: Path, libraries: list[Library]) -> None:
-    """Draw both curves, of a night with new files and of a quiet one, side by side."""
+    """Draw the curves of nights with new files, by each decision, and of one with nothing new.
+
+    That one decides nothing: it is drawn for the first decision only.
+    """
     libraries = sorted(libraries, key=lambda library: library.files)
+    methods = list(dict.fromkeys(library.method for library in libraries))
+    by_method = {
+        method: [each for each in libraries if each.method == method] for method in methods
+    }
+    nights = {
+        method: [each.with_new_files.cost for each in its] for method, its in by_method.items()
+    }
+    nights["nothing new"] = [each.with_nothing_new.cost for each in by_method[methods[0]]]
+    counts = sorted({library.files for library in libraries})
     new_files = libraries[0].with_new_files.report["files"]["new"]
-    nights = (
-        (f"{new_files} new files", _NEW, [each.with_new_files.cost for each in libraries]),
-        ("nothing new", _QUIET, [each.with_nothing_new.cost for each in libraries]),
-    )
-    counts = [library.files for library in libraries]
     mpl.rc("font", size=9)
     mpl.rc("text", color=_INK)
     mpl.rc("axes", labelcolor=_INK, edgecolor=_GRID)
@@ -34,10 +42,11 @@ def draw_growth(path: Path, libraries: list[Library]) -> None:
     mpl.rc("ytick", color=_INK)
     figure = Figure(_SIZE_INCHES, layout="constrained", facecolor="white")
     time, memory = figure.subplots(1, 2)
-    for label, colour, costs in nights:
+    for label, costs in nights.items():
+        colour = _COLOURS[label]
         _draw_line(time, counts, [cost.wall_s for cost in costs], label, colour)
         _draw_line(memory, counts, [cost.peak_bytes / 1e6 for cost in costs], label, colour)
-    _finish(time, counts, "Time of a night", "s")
+    _finish(time, counts, f"Time of a night with {new_files} new files", "s")
     _finish(memory, counts, "Peak memory", "MB")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DOTS_PER_INCH)

@@ -4,11 +4,12 @@
 
 PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`).
 
-Scored, by the threshold rule, are all pairs that the shipped candidate rules let through. "One by
-one" calls pytorch-msssim (or scikit-image) for each of them, on pictures that lie unpacked in
-memory. hydindex's way is the whole stage of a run: finding the candidates, reading their pictures
-from the index, unpacking them, all levels, what the library has to settle, and recording the
-matches. Both are warm: torch is loaded and has been used. They take turns, and medians are printed.
+Scored are all pairs that the shipped candidate rules let through, by the threshold rule: the
+calibrated decision has no counterpart in any library. "One by one" calls
+pytorch-msssim (or scikit-image) for each of them, on pictures that lie unpacked in memory.
+hydindex's way is the whole stage of a run: finding the candidates, reading their pictures from the
+index, unpacking them, all levels, what the library has to settle, and recording the matches. Both
+are warm: torch is loaded and has been used. They take turns, and medians are printed.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -24,7 +26,7 @@ from typing import Final, TypeVar
 from unittest.mock import patch
 
 import numpy as np
-from indexed import compare_all, indexed, with_method
+from indexed import compare_all, indexed
 from measured import SHIPPED_CONFIG
 from numpy.typing import NDArray
 from one_by_one import CandidatePairs
@@ -101,7 +103,7 @@ def _measure_scoring(task: Task) -> list[Measured]:
     _keep_to_cores(task.threads)
     import torch
 
-    config = _with_ssim(_threshold_config(), ms_ssim=task.ms_ssim)
+    config = _by_threshold(ms_ssim=task.ms_ssim)
     configs = [config, config.model_copy(update={"similarity_threshold": 0.0})]
     with (
         indexed(load_folder(task.corpus, ()), config) as index,
@@ -127,13 +129,12 @@ def _keep_to_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def _threshold_config() -> Config:
-    return with_method(config_file.load(SHIPPED_CONFIG), "threshold")
-
-
-def _with_ssim(config: Config, *, ms_ssim: bool) -> Config:
+def _by_threshold(*, ms_ssim: bool) -> Config:
+    """Take the shipped config, but the threshold rule, on one of both kinds of score."""
+    config = config_file.load(SHIPPED_CONFIG)
+    decision = config.decision.model_copy(update={"method": "threshold"})
     preprocessing = config.preprocessing.model_copy(update={"use_ms_ssim": ms_ssim})
-    return config.model_copy(update={"preprocessing": preprocessing})
+    return config.model_copy(update={"decision": decision, "preprocessing": preprocessing})
 
 
 def _compare_all(index: Index, config: Config, measured: Measured) -> float:
@@ -164,21 +165,24 @@ def _timed(work: Callable[[], ResultT]) -> tuple[ResultT, float]:
 
 def _show_preparing(corpus: Path, threads: Sequence[int], repeats: int) -> None:
     thumbnails = [file.thumbnail for file in load_folder(corpus, ())]
-    preparation = Preparation.of(_threshold_config())
+    by_threshold = Preparation.of(_by_threshold(ms_ssim=True))
+    ways = {"calibrated": replace(by_threshold, calibrated=True), "threshold": by_threshold}
 
-    def prepare_all(count: int) -> None:
+    def prepare_all(method: str, count: int) -> None:
         with ThreadPoolExecutor(count) as executor:
-            list(executor.map(lambda each: prepare_and_pack(each, preparation), thumbnails))
+            list(executor.map(lambda each: prepare_and_pack(each, ways[method]), thumbnails))
 
-    prepare_all(1)
-    seconds: dict[int, list[float]] = {count: [] for count in threads}
+    cases = list(product(ways, threads))
+    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+    for case in cases:
+        prepare_all(*case)
     for _ in range(repeats):
-        for count in threads:
-            seconds[count].append(_timed(lambda: prepare_all(count))[1])  # noqa: B023
+        for case in cases:
+            seconds[case].append(_timed(lambda: prepare_all(*case))[1])  # noqa: B023
     print_table(
         "Preparing and packing.",
-        ("threads", "thumbnails", "per second"),
-        [(each, len(thumbnails), len(thumbnails) / median(seconds[each])) for each in threads],
+        ("decision", "threads", "thumbnails", "per second"),
+        [(*case, len(thumbnails), len(thumbnails) / median(seconds[case])) for case in cases],
     )
 
 

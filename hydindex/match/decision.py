@@ -1,13 +1,13 @@
 """The calibrated decision: evidence, weighed by a model, becomes a probability."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.calibration import CalibratedModel
-from hydindex.match.evidence import Evidence, Floats
+from hydindex.match.evidence import Evidence, Floats, Glance
 
 # At so many nats per pixel a picture counts as half featureless: its windows then stray by about
 # one grey level, as much as compression alone makes them.
@@ -16,6 +16,8 @@ _HALF_FEATURELESS: Final = 0.5
 _SAME_DURATION_MS: Final = 20.0
 # Still images have none, and so nothing but their pictures to speak for them.
 _UNKNOWN_MS: Final = 1000.0
+# By far more than float arithmetic can be wrong by, in log odds.
+_ROUNDING: Final = 1e-6
 
 
 def probabilities(evidence: Evidence, model: CalibratedModel) -> Floats:
@@ -38,27 +40,65 @@ def probability(odds: Floats) -> Floats:
     return result
 
 
-def terms(evidence: Evidence) -> Mapping[str, NDArray[np.float64]]:
-    """Bring the evidence into the form in which it adds up, by the names of the model's weights.
+def may_reach(seen: Glance, model: CalibratedModel, least: float) -> NDArray[np.bool_]:
+    """Tell which pairs may turn out to be as probable as `least`, (pairs,).
 
-    Between 0.98 and 0.99 lies as much as between 0.2 and 0.6, so agreements are taken by how far
-    they are from perfect. The duration says something of featureless pictures only: candidates lie
-    near each other by rule, and where there is something to see, that decides.
+    What a glance does not show is taken to speak for the pair as strongly as it ever can; so no
+    pair is lost by looking at no others more closely.
     """
-    featureless = 1.0 / (1.0 + evidence.information / _HALF_FEATURELESS)
-    apart_ms = np.nan_to_num(evidence.duration_difference_ms, nan=_UNKNOWN_MS)
-    return {
-        "structure_8px": _closeness(evidence.structure_8px),
-        "structure_16px": _closeness(evidence.structure_16px),
-        "structure_32px": _closeness(evidence.structure_32px),
-        "contours": _closeness(evidence.contours),
-        "difference": np.log1p(evidence.difference),
-        "information": np.log(evidence.information + 0.1),
-        "coarse_information": np.log(evidence.coarse_information + 0.1),
-        "featureless_duration": featureless * np.log1p(apart_ms / _SAME_DURATION_MS),
-    }
+    weights = model.weights.model_dump()
+    most = np.full(len(seen), weights.pop("intercept") + _ROUNDING)
+    for name, weight in weights.items():
+        if name in _RANGES:
+            most += max(weight * end for end in _RANGES[name])
+        else:
+            most += weight * _TERMS[name](seen)
+    return probability(most) >= least
+
+
+def terms(evidence: Evidence) -> Mapping[str, Floats]:
+    """Bring the evidence into the form in which it adds up, by the names of the model's weights."""
+    return {name: term(evidence) for name, term in _TERMS.items()}
 
 
 def _closeness(agreement: Floats) -> Floats:
+    """Between 0.98 and 0.99 lies as much as between 0.2 and 0.6: tell how near to perfect it is."""
     result: Floats = -np.log(1.01 - np.clip(agreement, -1.0, 1.0))
     return result
+
+
+def _amount(information: Floats) -> Floats:
+    result: Floats = np.log(information + 0.1)
+    return result
+
+
+def _featureless_duration(evidence: Evidence) -> Floats:
+    """The duration says something of featureless pictures only.
+
+    Candidates lie near each other by rule, and where there is something to see, that decides.
+    """
+    featureless = 1.0 / (1.0 + evidence.information / _HALF_FEATURELESS)
+    apart_ms = np.nan_to_num(evidence.duration_difference_ms, nan=_UNKNOWN_MS)
+    result: Floats = featureless * np.log1p(apart_ms / _SAME_DURATION_MS)
+    return result
+
+
+_TERMS: Final[Mapping[str, Callable[[Any], Floats]]] = {
+    "structure_8px": lambda evidence: _closeness(evidence.structure_8px),
+    "structure_16px": lambda evidence: _closeness(evidence.structure_16px),
+    "structure_32px": lambda evidence: _closeness(evidence.structure_32px),
+    "contours": lambda evidence: _closeness(evidence.contours),
+    "difference": lambda evidence: np.log1p(evidence.difference),
+    "information": lambda evidence: _amount(evidence.information),
+    "coarse_information": lambda evidence: _amount(evidence.coarse_information),
+    "featureless_duration": _featureless_duration,
+}
+# How far the terms can go that a glance does not show. Pixels of 8 bits hold 9.1 nats at the most;
+# and candidates are less than 100 days apart.
+_CLOSENESS_RANGE: Final = tuple(_closeness(np.array([-1.0, 1.0])).tolist())
+_RANGES: Final[Mapping[str, Sequence[float]]] = {
+    "structure_16px": _CLOSENESS_RANGE,
+    "structure_32px": _CLOSENESS_RANGE,
+    "information": tuple(_amount(np.array([0.0, 9.1])).tolist()),
+    "featureless_duration": (0.0, 20.0),
+}

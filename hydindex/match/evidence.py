@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.match.candidates import aspect_ratios_agree
+from hydindex.match.positions import files_of_pairs
 from hydindex.model import VIEW_PX, SignedFiles
 
 Floats = NDArray[np.float64]
@@ -91,6 +92,33 @@ class Evidence:
         return {name: round(value, 4) for name, value in values.items() if not np.isnan(value)}
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The evidence that costs little and says most: parallel arrays, (pairs,), as in `Evidence`.
+
+    `rows` tells which of the given pairs these are; `first` and `second` are their files by
+    position, and `left` and `right` the views that are laid upon each other, by number.
+    """
+
+    files: SignedFiles
+    rows: Positions
+    first: Positions
+    second: Positions
+    left: Positions
+    right: Positions
+    structure_8px: Floats
+    coarse_information: Floats
+    contours: Floats
+    difference: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> "Glance":
+        of_pairs = fields(self)[1:]
+        return Glance(self.files, *(getattr(self, field.name)[chosen] for field in of_pairs))
+
+
 def weigh(
     files: SignedFiles,
     first: Positions,
@@ -101,29 +129,63 @@ def weigh(
 ) -> tuple[Positions, Evidence]:
     """Gather the evidence for pairs, given by the positions of their files.
 
-    Gives which of the pairs are worth a verdict, and their evidence. Left out are those whose
-    coarsest structure agrees by less than `gate`, however their views are laid upon each other.
+    Gives which of the pairs are worth a verdict, and their evidence (see `glance`).
+    """
+    seen = glance(files, first, second, aspect_ratio_tolerance=aspect_ratio_tolerance, gate=gate)
+    return seen.rows, look_closely(seen)
+
+
+def glance(
+    files: SignedFiles,
+    first: Positions,
+    second: Positions,
+    *,
+    aspect_ratio_tolerance: float | None,
+    gate: float,
+) -> Glance:
+    """Look at pairs, given by the positions of their files.
+
+    Left out are those whose coarsest structure agrees by less than `gate`, however their views are
+    laid upon each other.
     """
     views = files.views.reshape(-1, VIEW_PX, VIEW_PX)
     at_8px = _Windows.of(views, 8)
     left, right, agreement = _best_ways(files, at_8px, first, second, aspect_ratio_tolerance)
     (rows,) = np.nonzero(agreement >= gate)
-    first, second, left, right = first[rows], second[rows], left[rows], right[rows]
+    left, right = left[rows], right[rows]
+    used, i, j = files_of_pairs(left, right)
+    coarse_information = at_8px.information()
+    return Glance(
+        files=files,
+        rows=rows,
+        first=first[rows],
+        second=second[rows],
+        left=left,
+        right=right,
+        structure_8px=agreement[rows],
+        coarse_information=np.minimum(coarse_information[left], coarse_information[right]),
+        contours=_contours(views[used], i, j),
+        difference=_difference(views[used], i, j),
+    )
 
-    used, places = np.unique(np.concatenate((left, right)), return_inverse=True)
-    i, j = places[: len(left)], places[len(left) :]
-    at_16px, at_32px = _Windows.of(views[used], 16), _Windows.of(views[used], 32)
-    information, coarse_information = at_32px.information(), at_8px.information()[used]
+
+def look_closely(seen: Glance) -> Evidence:
+    """Gather all the evidence for pairs that have been glanced at."""
+    files, first, second, left, right = seen.files, seen.first, seen.second, seen.left, seen.right
+    used, i, j = files_of_pairs(left, right)
+    views = files.views.reshape(-1, VIEW_PX, VIEW_PX)[used]
+    at_16px, at_32px = _Windows.of(views, 16), _Windows.of(views, 32)
+    information = at_32px.information()
     hashes = np.stack((files.average_hash, files.content_hash), axis=1).ravel()
     ratios = np.stack((files.aspect_ratio, files.content_aspect_ratio), axis=1).ravel()
-    return rows, Evidence(
-        structure_8px=agreement[rows],
+    return Evidence(
+        structure_8px=seen.structure_8px,
         structure_16px=_structure(at_16px, i, j),
         structure_32px=_structure(at_32px, i, j),
-        contours=_contours(at_32px.pixels, i, j),
-        difference=_difference(at_32px.pixels, i, j),
+        contours=seen.contours,
+        difference=seen.difference,
         information=np.minimum(information[i], information[j]),
-        coarse_information=np.minimum(coarse_information[i], coarse_information[j]),
+        coarse_information=seen.coarse_information,
         duration_difference_ms=np.abs(files.duration_ms[first] - files.duration_ms[second]),
         hamming_distance=np.bitwise_count(hashes[left] ^ hashes[right]).astype(np.float64),
         aspect_ratio_difference=_relative(files.aspect_ratio[first], files.aspect_ratio[second]),
@@ -204,25 +266,29 @@ def _structure(windows: _Windows, i: Positions, j: Positions) -> Floats:
     return result
 
 
-def _contours(pixels: Floats, i: Positions, j: Positions) -> Floats:
+def _contours(views: NDArray[np.uint8], i: Positions, j: Positions) -> Floats:
+    pixels = views.astype(np.float64)
     down = np.diff(pixels, axis=1)[:, :, :-1]
     across = np.diff(pixels, axis=2)[:, :-1, :]
-    edges = np.concatenate((down, across), axis=1).reshape(
+    soft = np.concatenate((down, across), axis=1).reshape(
         len(pixels), 2 * math.prod(down.shape[1:])
     )
-    soft = edges / (np.abs(edges) + _SOFT_EDGE)
+    # In place: fresh memory costs as much as the arithmetic on it.
+    strengths = np.abs(soft)
+    strengths += _SOFT_EDGE
+    soft /= strengths
     soft -= soft.mean(axis=1, keepdims=True)
     soft /= np.sqrt(np.square(soft).sum(axis=1, keepdims=True) + _EDGE_NOISE * soft.shape[1])
     result: Floats = np.einsum("ij,ij->i", soft[i], soft[j])
     return result
 
 
-def _difference(pixels: Floats, i: Positions, j: Positions) -> Floats:
-    flat = pixels.reshape(len(pixels), math.prod(pixels.shape[1:]))
+def _difference(views: NDArray[np.uint8], i: Positions, j: Positions) -> Floats:
+    # All of these are multiples of an eighth and below 512: float32 is exact, and half the size.
+    flat = views.reshape(len(views), math.prod(views.shape[1:])).astype(np.float32)
     centred = flat - np.median(flat, axis=1, keepdims=True)
     apart = np.abs(centred[i] - centred[j])
-    result: Floats = np.quantile(apart, _DIFFERENCE_QUANTILE, axis=1)
-    return result
+    return np.quantile(apart, _DIFFERENCE_QUANTILE, axis=1).astype(np.float64)
 
 
 def _information(variances: Floats) -> Floats:

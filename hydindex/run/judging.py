@@ -40,7 +40,8 @@ class Judge(Protocol[BlockT]):
 def judge_of(config: Config, files: FileStore, counts: SieveCounts) -> Iterator[Judge[Any]]:
     """Give the judge that the config asks for."""
     if config.decision.method == "calibrated":
-        yield Weigher(files, config, counts)
+        with Weigher(files, config, counts) as weigher:
+            yield weigher
         return
     with Scorer(files, config, counts) as scorer:
         yield scorer

@@ -6,9 +6,8 @@ scored in blocks, on the full pictures, in other threads or on other machines.
 
 import logging
 import math
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,7 +33,7 @@ from hydindex.model import FilePair, ScoredPair
 from hydindex.packing import coarse_size_bytes
 from hydindex.prepare.thumbnail import Preparation
 from hydindex.pyramid import coarse_shape
-from hydindex.run.executors import Scoring, scoring_executor
+from hydindex.run.executors import Workers, scoring_workers
 from hydindex.run.report import SieveCounts
 
 log = logging.getLogger(__name__)
@@ -69,8 +68,7 @@ class Scorer(ExitStack):
         self._in_levels = config.preprocessing.use_ms_ssim
         self._shape = Preparation.of(config).shape
         self._coarse_shape = coarse_shape(self._shape)
-        self._scoring: Scoring | None = None
-        self._running: deque[Future[BlockScores]] = deque()
+        self._started: Workers | None = None
 
     def get_ready(self) -> None:
         """Load torch, because there will be something to score soon.
@@ -141,10 +139,8 @@ class Scorer(ExitStack):
     def _submit_block(
         self, first: FileIds, second: FileIds, standing: Standing | None
     ) -> PendingBlock:
-        scoring = self._executor()
-        ahead = scoring.blocks_ahead  # with more on their way, pictures would only wait in memory
-        while len(self._running) >= ahead:
-            wait([self._running.popleft()])
+        workers = self._workers()
+        workers.wait_for_room()
         file_ids, first_at, second_at = files_of_pairs(first, second)
         block = PairBlock(
             packed=self._files.packed_pictures(file_ids),
@@ -155,14 +151,12 @@ class Scorer(ExitStack):
             threshold=self._threshold,
             device=self._config.compare.device,
         )
-        scores = scoring.executor.submit(score_block, block)
-        self._running.append(scores)
-        return PendingBlock(first, second, file_ids, scores)
+        return PendingBlock(first, second, file_ids, workers.submit(score_block, block))
 
-    def _executor(self) -> Scoring:
-        if self._scoring is None:
-            self._scoring = self.enter_context(scoring_executor(self._config))
-        return self._scoring
+    def _workers(self) -> Workers:
+        if self._started is None:
+            self._started = self.enter_context(scoring_workers(self._config))
+        return self._started
 
     def _log_scores(self, block: PendingBlock, result: BlockScores) -> None:
         if not log.isEnabledFor(logging.DEBUG):

@@ -1,7 +1,9 @@
 """Judges pairs of indexed files by the calibrated decision."""
 
 import logging
-from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,11 +13,12 @@ from hydindex.calibration import load_model
 from hydindex.config import Config
 from hydindex.index.files import FileStore
 from hydindex.match.candidates import CandidateRules
-from hydindex.match.decision import probabilities
-from hydindex.match.evidence import weigh
+from hydindex.match.decision import may_reach, probabilities
+from hydindex.match.evidence import Evidence, Positions, glance, look_closely
 from hydindex.match.positions import files_of_pairs
-from hydindex.match.second_look import is_doubtful
-from hydindex.model import FilePair, ScoredPair
+from hydindex.match.second_look import DOUBTFUL, is_doubtful
+from hydindex.model import FilePair, ScoredPair, SignedFiles
+from hydindex.run.executors import own_threads
 from hydindex.run.report import SieveCounts
 
 log = logging.getLogger(__name__)
@@ -26,60 +29,92 @@ _PAIRS_AT_ONCE: Final = 2048
 FileIds = NDArray[np.int64]
 
 
-class Weigher:
-    """A judge that has its verdicts at once: there is little to compute."""
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """How many pairs of a block passed the gate; which of them may match, and their evidence."""
+
+    passed: int
+    rows: Positions
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBlock:
+    """A block on its way: its pairs by the ids of their files, and the evidence to come."""
+
+    first: FileIds
+    second: FileIds
+    weighing: Future[Weighed]
+
+
+class Weigher(ExitStack):
+    """Weighs pairs for one run; a context, because it holds threads."""
 
     def __init__(self, files: FileStore, config: Config, counts: SieveCounts) -> None:
+        super().__init__()
+        self._threads = self.enter_context(own_threads())
         self._files = files
         self._tolerance = CandidateRules.of(config).aspect_ratio_tolerance
         self._model = load_model(config.decision.model)
         self._min_probability = config.decision.min_probability
         self._looks_again = config.frames.enabled
+        lowest, _ = DOUBTFUL
+        self._least = min(self._min_probability, lowest if self._looks_again else 1.0)
         self._counts = counts
 
     def get_ready(self) -> None:
         """Nothing takes long to load."""
 
-    def submit(self, first: FileIds, second: FileIds) -> Sequence[list[ScoredPair]]:
-        """Judge pairs, a few at a time: a file may have a hundred thousand rivals."""
+    def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
+        """Begin to weigh pairs, a few at a time: a file may have a hundred thousand rivals."""
         parts = [
             slice(start, start + _PAIRS_AT_ONCE) for start in range(0, len(first), _PAIRS_AT_ONCE)
         ]
-        return [self._judged(first[part], second[part]) for part in parts]
+        return [self._submit_part(first[part], second[part]) for part in parts]
 
-    def is_done(self, _block: list[ScoredPair]) -> bool:
-        """All are."""
-        return True
+    def is_done(self, block: PendingBlock) -> bool:
+        """Tell whether a block has been weighed."""
+        return block.weighing.done()
 
-    def matches(self, block: list[ScoredPair]) -> list[ScoredPair]:
-        """Give the pairs of a block that match, and the doubtful ones."""
-        return block
-
-    def _judged(self, first: FileIds, second: FileIds) -> list[ScoredPair]:
-        file_ids, first_at, second_at = files_of_pairs(first, second)
-        weighed, evidence = weigh(
-            self._files.signed(file_ids),
-            first_at,
-            second_at,
-            aspect_ratio_tolerance=self._tolerance,
-            gate=self._model.gate,
-        )
+    def matches(self, block: PendingBlock) -> list[ScoredPair]:
+        """Wait for the evidence of a block; give its pairs that match, and the doubtful ones."""
+        weighed = block.weighing.result()
+        first, second = block.first[weighed.rows], block.second[weighed.rows]
+        evidence = weighed.evidence
         likely = probabilities(evidence, self._model)
-        self._counts.weighed += len(weighed)
-        self._log(first[weighed], second[weighed], likely)
+        self._counts.weighed += weighed.passed
+        self._log(first, second, likely)
         doubtful = np.zeros(len(likely), np.bool_)
         if self._looks_again:  # at videos: still images are nothing but their pictures
             doubtful = is_doubtful(likely) & ~np.isnan(evidence.duration_difference_ms)
         (rows,) = np.nonzero((likely >= self._min_probability) | doubtful)
         return [
             ScoredPair(
-                FilePair.of(int(first[weighed[row]]), int(second[weighed[row]])),
+                FilePair.of(int(first[row]), int(second[row])),
                 float(likely[row]),
                 evidence.of_pair(row),
                 is_doubtful=bool(doubtful[row]),
             )
             for row in rows.tolist()
         ]
+
+    def _submit_part(self, first: FileIds, second: FileIds) -> PendingBlock:
+        self._threads.wait_for_room()
+        file_ids, first_at, second_at = files_of_pairs(first, second)
+        signed = self._files.signed(file_ids)
+        weighing = self._threads.submit(self._weigh, signed, first_at, second_at)
+        return PendingBlock(first, second, weighing)
+
+    def _weigh(self, files: SignedFiles, first: Positions, second: Positions) -> Weighed:
+        seen = glance(
+            files,
+            first,
+            second,
+            aspect_ratio_tolerance=self._tolerance,
+            gate=self._model.gate,
+        )
+        promising = seen[may_reach(seen, self._model, self._least)]
+        return Weighed(len(seen), promising.rows, look_closely(promising))
 
     def _log(self, first: FileIds, second: FileIds, likely: NDArray[np.float64]) -> None:
         if not log.isEnabledFor(logging.DEBUG):

@@ -19,7 +19,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnElement, event, select
+from sqlalchemy import ColumnElement, Engine, event, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -34,6 +34,7 @@ from hydindex.errors import (
 from hydindex.index import schema
 from hydindex.index.comparisons import ComparisonStore
 from hydindex.index.database import opened_database
+from hydindex.index.decisions import DecisionStore
 from hydindex.index.index import Index, open_for_reading, open_for_writing
 from hydindex.index.migrate import MIGRATIONS_PACKAGE, upgrade
 from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail, hex_hashes
@@ -534,13 +535,25 @@ def test_a_night_looks_up_what_waits_and_scans_no_table(
     assert index in plan[3]
 
 
-def test_neighbours_in_duration_are_found_without_touching_a_row_of_a_file(path: Path) -> None:
+def plan_of(path: Path, ask: Callable[[Engine], object]) -> list[str]:
+    """Say how SQLite goes about the last statement of a store, step by step."""
     asked: list[tuple[str, Any]] = []
     with opened_database(path) as engine:
         upgrade(engine, path)
         event.listen(engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        ComparisonStore(engine).compared_between(1.0, 2.0)
+        ask(engine)
     statement, parameters = asked[-1]
     with closing(sqlite3.connect(path)) as connection:
-        (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-    assert "COVERING INDEX ix_file_compared" in plan[3]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    return [step for *_, step in plan]
+
+
+def test_neighbours_in_duration_are_found_without_touching_a_row_of_a_file(path: Path) -> None:
+    (step,) = plan_of(path, lambda engine: ComparisonStore(engine).compared_between(1.0, 2.0))
+    assert "COVERING INDEX ix_file_compared" in step
+
+
+def test_posted_pairs_are_asked_about_in_turn_without_sorting_them_all(path: Path) -> None:
+    steps = plan_of(path, lambda engine: DecisionStore(engine).open_longest(500))
+    assert "INDEX ix_pair_open" in steps[0]
+    assert not any("TEMP B-TREE" in step for step in steps)

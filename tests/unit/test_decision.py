@@ -1,0 +1,65 @@
+"""The calibrated decision: what a glance rules out could not have matched."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hydindex.calibration import CalibratedModel, Weights, load_model
+from hydindex.match.decision import may_reach, probabilities
+from hydindex.match.evidence import glance, look_closely
+from hydindex.model import VIEW_PX, SignedFiles
+
+FILES = 16
+FIRST, SECOND = np.triu_indices(FILES, 1)
+SHIPPED = load_model()
+
+
+def files_of(seed: int) -> SignedFiles:
+    """Make files of noise, of smooth pictures and flat ones, and altered copies of some."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (FILES, 4, 4)).repeat(8, axis=1).repeat(8, axis=2)
+    noise = rng.normal(0, rng.choice([0, 2, 60], (FILES, 1, 1)), (FILES, VIEW_PX, VIEW_PX))
+    pictures = coarse * rng.choice([0.0, 0.1, 1.0], (FILES, 1, 1)) + noise
+    copies = rng.integers(0, FILES // 2, FILES // 2)
+    pictures[FILES // 2 :] = pictures[copies] + rng.normal(0, 3, pictures[copies].shape)
+    views = pictures.clip(0, 255).astype(np.uint8)[:, None].repeat(2, axis=1)
+    same = np.ones(FILES)
+    return SignedFiles(
+        duration_ms=rng.choice([1000.0, 1500.0, np.nan], FILES),
+        aspect_ratio=same,
+        average_hash=np.zeros(FILES, np.uint64),
+        content_aspect_ratio=same,
+        content_hash=np.zeros(FILES, np.uint64),
+        has_bars=np.zeros(FILES, np.bool_),
+        views=views,
+    )
+
+
+weights = st.builds(Weights, **dict.fromkeys(Weights.model_fields, st.floats(-6, 6)))
+
+
+@pytest.mark.parametrize("least", [0.0, 0.02, 0.6, 1.0])
+@settings(max_examples=40)
+@given(seed=st.integers(0, 1000), of_model=weights | st.just(SHIPPED.weights))
+def test_what_a_glance_rules_out_could_not_have_matched(
+    least: float, seed: int, of_model: Weights
+) -> None:
+    model = CalibratedModel(gate=-1.0, weights=of_model, fitted={})
+    seen = glance(files_of(seed), FIRST, SECOND, aspect_ratio_tolerance=None, gate=model.gate)
+    matches = probabilities(look_closely(seen), model) >= least
+    assert not np.any(matches & ~may_reach(seen, model, least))
+
+
+def test_a_glance_rules_out_most_pairs_that_do_not_match() -> None:
+    seen = glance(files_of(0), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    matches = probabilities(look_closely(seen), SHIPPED) >= 0.6
+    ruled_out = ~may_reach(seen, SHIPPED, 0.6)
+    assert ruled_out.sum() > np.count_nonzero(~matches) / 2 > 0
+
+
+def test_pairs_looked_at_closely_show_the_same_alone_and_among_others() -> None:
+    seen = glance(files_of(2), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    every, some = np.ones(len(seen), np.bool_), np.arange(len(seen)) % 7 == 0
+    among_all, alone = (probabilities(look_closely(seen[each]), SHIPPED) for each in (every, some))
+    assert np.array_equal(among_all[some], alone)
