@@ -79,7 +79,7 @@ def show_accuracy(pairs: LabelledPairs, frames: SignedFiles, config: config_file
     doubtful_counts: list[int] = []
 
     def look(likely: Floats, model: CalibratedModel) -> Floats:
-        (rows,) = np.nonzero(is_doubtful(likely))
+        (rows,) = np.nonzero(is_doubtful(likely, config.decision.min_probability))
         likely[rows] = look_again(
             frames,
             pairs.first[rows],
@@ -93,7 +93,7 @@ def show_accuracy(pairs: LabelledPairs, frames: SignedFiles, config: config_file
     figures: dict[str, list[tuple[float, ...]]] = {"thumbnails": [], "and a second look": []}
     for draw in range(DRAWS):
         by_thumbnails = cross_validated(pairs, draw)
-        doubtful_counts.append(int(is_doubtful(by_thumbnails).sum()))
+        doubtful_counts.append(int(is_doubtful(by_thumbnails, least).sum()))
         judged = (by_thumbnails, cross_validated(pairs, draw, look))
         for rows, likely in zip(figures.values(), judged, strict=True):
             rows.append((*precision_recall(pairs, likely >= least), *at_goals(pairs, likely)))

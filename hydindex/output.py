@@ -181,7 +181,7 @@ def show_calibration(
         f"You found {calibration.right:,} posted pairs right and {calibration.wrong:,} wrong."
     )
     console.table(
-        "On these pairs, each judged by a model that was not fitted to it",
+        "On these pairs; the fitted model judges none to which it was fitted",
         {
             "the model in use": f"precision {before.precision:.3f}, recall {before.recall:.3f}",
             "fitted to you": f"precision {after.precision:.3f}, recall {after.recall:.3f}",
@@ -192,7 +192,7 @@ def show_calibration(
     elif written:
         console.print(f"Written to {path}.")
         console.print(
-            f'Set "decision.model" to "{path.name}", if it is not yet, and run hydindex rebuild.'
+            f'Set "decision.model" to "{path}", if it is not yet, and run hydindex rebuild.'
         )
     else:
         console.print(f"It would help. hydindex calibrate --write writes it to {path}.")

@@ -72,6 +72,14 @@ def recipe_of(config: Config) -> dict[str, Any]:
     return recipe
 
 
+def completed(recipe: Recipe) -> dict[str, Any]:
+    """Add what the recipes of older schemas leave unsaid, as their migrations do."""
+    full = {"decision.method": "threshold", **recipe}
+    if full["decision.method"] == "calibrated":
+        full.setdefault("frames.enabled", False)
+    return full
+
+
 def changes(old: Recipe, new: Recipe) -> list[RecipeChange]:
     """The keys in which two recipes differ, in a stable order.
 

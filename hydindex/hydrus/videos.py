@@ -1,10 +1,10 @@
 """Opens the videos of a client for reading, without downloading them whole."""
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from hydindex.errors import HydindexError
@@ -27,6 +27,7 @@ class VideoSource:
     def __init__(self, client: HydrusClient) -> None:
         self._client = client
         self._sees_paths = client.permits(SEE_LOCAL_PATHS)
+        self._adding = threading.Lock()
         self.fetched_bytes = 0
 
     @contextmanager
@@ -37,30 +38,31 @@ class VideoSource:
             HydrusRejected: the client does not have the file.
             HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: only when the block is left.
         """
-        path = self._local_path(file, size_bytes)
-        if path is not None:
-            with path.open("rb") as video:
-                yield video
+        local = self._opened_here(file, size_bytes)
+        if local is not None:
+            with local:
+                yield local
             return
         remote = _RemoteFile(self._client, file.hydrus_id, size_bytes)
         try:
             with io.BufferedReader(remote) as video:
                 yield video
         finally:
-            self.fetched_bytes += remote.fetched_bytes
+            with self._adding:
+                self.fetched_bytes += remote.fetched_bytes
         if remote.trouble is not None:
             raise remote.trouble
 
-    def _local_path(self, file: FoundFile, size_bytes: int) -> Path | None:
-        """Find the video on this machine's disk, where Hydrus runs on the same one."""
+    def _opened_here(self, file: FoundFile, size_bytes: int) -> BinaryIO | None:
+        """Open the video on this machine's disk, where Hydrus runs on the same one."""
         if not self._sees_paths:
             return None
         path = self._client.file_path(file.hydrus_id)
         try:
             is_it = path.is_file() and path.stat().st_size == size_bytes
-        except (OSError, ValueError):
+            return path.open("rb") if is_it else None
+        except (OSError, ValueError):  # another machine's path, or another user's file
             return None
-        return path if is_it else None
 
 
 class _RemoteFile(io.RawIOBase):

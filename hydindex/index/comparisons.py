@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -39,7 +40,7 @@ from hydindex.index.schema import (
     index_state,
     pair,
 )
-from hydindex.model import NOT_COMPARED, Comparables, PairState, ScoredPair
+from hydindex.model import KEPT_STATES, NOT_COMPARED, Comparables, PairState, ScoredPair
 
 _NOT_IN_HYDRUS = (PairState.QUEUED, PairState.REFUSED)
 
@@ -157,23 +158,57 @@ class ComparisonStore:
 
 
 def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
-    """Put pairs into the outbox; one that is there already keeps its state."""
+    """Put pairs into the outbox; one that is there already keeps its state.
+
+    One that is decided keeps its score and its evidence, too: those that the user saw.
+    """
     rows = _pair_rows(matches)
     if not rows:
         return
     statement = upsert(pair).values(matches=True, state=PairState.QUEUED, state_at=clock.now())
     new = statement.excluded
-    changed = {"score": new.score, "evidence": new.evidence, "matches": True}
+    is_open = pair.c.outcome.is_(None)
+    changed = {
+        "score": case((is_open, new.score), else_=pair.c.score),
+        "evidence": case((is_open, new.evidence), else_=pair.c.evidence),
+        "matches": True,
+    }
     connection.execute(
         statement.on_conflict_do_update(index_elements=["low_id", "high_id"], set_=changed), rows
     )
 
 
 def _put_off(connection: Connection, doubtful: Iterable[ScoredPair]) -> None:
-    """Let pairs wait for a second look."""
+    """Let pairs wait for a second look, unless Hydrus has been told of them anyway."""
     rows = _pair_rows(doubtful)
-    if rows:
-        connection.execute(insert(doubtful_pair), rows)
+    if not rows:
+        return
+    connection.execute(insert(doubtful_pair), rows)
+    is_told = (
+        select(pair)
+        .where(
+            pair.c.low_id == doubtful_pair.c.low_id,
+            pair.c.high_id == doubtful_pair.c.high_id,
+            or_(*(pair.c.state == state for state in KEPT_STATES)),
+        )
+        .correlate(doubtful_pair)
+        .exists()
+    )
+    this_one = [{"low": row["low_id"], "high": row["high_id"]} for row in rows]
+    connection.execute(
+        update(pair)
+        .where(pair.c.low_id == bindparam("low"), pair.c.high_id == bindparam("high"))
+        .values(matches=True),
+        this_one,
+    )
+    connection.execute(
+        delete(doubtful_pair).where(
+            doubtful_pair.c.low_id == bindparam("low"),
+            doubtful_pair.c.high_id == bindparam("high"),
+            is_told,
+        ),
+        this_one,
+    )
 
 
 def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:

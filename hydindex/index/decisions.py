@@ -52,12 +52,15 @@ class DecisionStore:
         self._engine = engine
 
     def open_longest(self, count: int) -> list[OutboxPair]:
-        """List some pairs about which nothing is decided: those not asked about for longest."""
+        """List some pairs about which nothing is decided: those not asked about for longest.
+
+        Also where a file is gone: who takes one of two copies for the better may delete the other.
+        """
         query = (
             select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)
             .join(_low, _low.c.id == pair.c.low_id)
             .join(_high, _high.c.id == pair.c.high_id)
-            .where(IS_OPEN, _BOTH_PRESENT)
+            .where(IS_OPEN)
             .order_by(pair.c.asked_at, pair.c.low_id, pair.c.high_id)  # null, never, comes first
             .limit(count)
         )

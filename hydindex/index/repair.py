@@ -26,6 +26,7 @@ from hydindex.index.posted import PostedRecord
 from hydindex.index.queries import file_ids
 from hydindex.index.salvage import Salvage, SavedFile
 from hydindex.index.schema import REVISION, file, index_state, thumbnail
+from hydindex.recipe import completed
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def _save(engine: Engine, damaged: Salvage) -> None:
             _save_files(connection, some)
     with suppress(ValueError, TypeError), engine.begin() as connection:
         # Where it is lost, the next command takes up that of the config.
-        recipe = json.loads(damaged.recipe() or "")
+        recipe = completed(json.loads(damaged.recipe() or ""))
         connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
 

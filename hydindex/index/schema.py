@@ -218,6 +218,7 @@ doubtful_pair = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_doubtful_pair_high_id", doubtful_pair.c.high_id)
+Index("ix_doubtful_pair_score", doubtful_pair.c.score)
 
 # One row: what the data was made with, and the next step of comparing.
 index_state = Table(

@@ -28,10 +28,19 @@ _SHIFTS: Final = np.array(
 )
 
 
-def is_doubtful(likely: Floats) -> NDArray[np.bool_]:
-    """Tell which pairs deserve a second look, by their probabilities."""
-    lowest, highest = DOUBTFUL
+def is_doubtful(likely: Floats, min_probability: float) -> NDArray[np.bool_]:
+    """Tell which pairs deserve a second look, by their probabilities.
+
+    From `min_probability` on a pair matches: about one that is just beyond, there is a doubt.
+    """
+    lowest, highest = doubtful_band(min_probability)
     return (lowest <= likely) & (likely < highest)
+
+
+def doubtful_band(min_probability: float) -> tuple[float, float]:
+    """Tell from where, and up to where, there is a doubt."""
+    lowest, highest = DOUBTFUL
+    return min(lowest, min_probability), max(highest, min_probability)
 
 
 def look_again(

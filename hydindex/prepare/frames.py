@@ -42,6 +42,9 @@ def sample_frames(video: BinaryIO, duration_ms: float) -> SampledFrames | str:
     """Sample a video, or say why it cannot be decoded.
 
     `video` must be seekable; of a long one, only the parts before the moments are read.
+
+    Raises:
+        MemoryError: there is not enough, at present.
     """
     times_s = moments_s(duration_ms).ravel()
     in_order = np.argsort(times_s, kind="stable")
@@ -52,6 +55,8 @@ def sample_frames(video: BinaryIO, duration_ms: float) -> SampledFrames | str:
             decoder = _Decoder(container)
             for place in in_order.tolist():
                 views[place], shapes[place] = decoder.look_at(times_s[place])
+    except MemoryError:
+        raise
     except Exception as error:  # decoders fail in many ways on what is no video
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return f"its frames cannot be decoded: {cause}"

@@ -104,6 +104,8 @@ def fit_to(
         return Quality.of(likely >= min_probability, is_right)
 
     def judged_by(which: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if not which.any():  # every pair has a file of the parts that are left out
+            return probabilities(evidence, shipped)
         some = {name: column[which] for name, column in values.items()}
         return probabilities(evidence, refit_model(shipped, some, is_right[which]))
 

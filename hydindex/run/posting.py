@@ -15,7 +15,7 @@ from hydindex.errors import HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
 from hydindex.index.index import Index
 from hydindex.match.spanning import spanning
-from hydindex.model import OutboxPair, PairState
+from hydindex.model import FilePair, OutboxPair, PairState
 from hydindex.run.report import Progress, Report
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Poster:
         self._client = client
         self._settings = config.post
         self._report = report
+        self._refused: set[FilePair] = set()
 
     def settle_interrupted(self, *, dry_run: bool) -> None:
         """Find out what became of pairs that an earlier run was sending when it ended.
@@ -52,11 +53,12 @@ class Poster:
             self._report.pairs.posted += arrived
 
     def post_waiting(self, progress: Progress, *, dry_run: bool) -> None:
-        """Post the pairs that wait, as far as the config lets them go.
+        """Post the pairs that wait, as far as the config lets them go; what was refused, not again.
 
         In a dry run, only find out which of them Hydrus knows already.
         """
-        waiting = self._let_go(self._outbox.sendable())
+        sendable = [each for each in self._outbox.sendable() if each.pair not in self._refused]
+        waiting = self._let_go(sendable)
         posted = self._post_each(waiting, dry_run=dry_run)
         for _ in progress(posted, stage="Posting", total=len(waiting), unit="pair"):
             pass
@@ -78,7 +80,7 @@ class Poster:
     def _post_each(self, waiting: Sequence[OutboxPair], *, dry_run: bool) -> Iterator[OutboxPair]:
         """Post pairs, in the order in which they wait, until one run has posted its most."""
         most = self._settings.max_per_run
-        room = len(waiting) if most is None else most
+        room = len(waiting) if most is None else max(0, most - self._report.pairs.posted)
         passed = 0
         for batch in self._batches(waiting):
             unknown = self._set_known_aside(batch)
@@ -158,6 +160,7 @@ class Poster:
 
     def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> None:
         self._outbox.move(batch, PairState.REFUSED, reason=reason)
+        self._refused.update(item.pair for item in batch)
         self._report.pairs.refused += len(batch)
         for item in batch:
             log.info("refused: %s %s: %s", item.sha256_low, item.sha256_high, reason)

@@ -110,4 +110,5 @@ def rebuild(
         compare_waiting(index, config, judge, report, progress)
     report.files.indexed, report.files.unusable = index.files.present_counts()
     report.files.found = report.files.indexed + report.files.unusable
+    report.second_look.waiting = index.second_look.waiting_count()
     report.pairs.queued = len(index.outbox.sendable())

@@ -67,9 +67,11 @@ class SecondLook:
         if waiting:
             videos = VideoSource(self._client)
             settled = self._settle_each(waiting, videos)
-            for _ in progress(settled, stage="Looking again", total=len(waiting), unit="pair"):
-                pass
-            self._counts.bytes = videos.fetched_bytes
+            try:
+                for _ in progress(settled, stage="Looking again", total=len(waiting), unit="pair"):
+                    pass
+            finally:
+                self._counts.bytes = videos.fetched_bytes
         self._counts.waiting = self._store.waiting_count()
 
     def _settle_each(
@@ -92,13 +94,11 @@ class SecondLook:
     ) -> set[int]:
         """Sample the videos of some pairs, where that is not done yet; give those not fetched."""
         unsampled = self._store.unsampled(_ids_of(pairs))
-        hashes = np.array([each.sha256 for each in unsampled], "S32")
-        found = {
-            bytes.fromhex(each.sha256): each
-            for each in self._found.chosen(np.isin(self._found.sha256, hashes))
-        }
+        wanted = np.zeros(len(self._found), np.bool_)
+        wanted[np.searchsorted(self._found.sha256, [each.sha256 for each in unsampled])] = True
+        found = {bytes.fromhex(each.sha256): each for each in self._found.chosen(wanted)}
 
-        def sample(video: UnsampledVideo) -> tuple[int, SampledFrames | NotFetched | str]:
+        def sample(video: UnsampledVideo) -> tuple[int, SampledFrames | NotFetched | str | None]:
             return video.file_id, self._sampled(video, found[video.sha256], videos)
 
         not_fetched = set()
@@ -108,6 +108,9 @@ class SecondLook:
                 self._counts.not_fetched += 1
                 not_fetched.add(file_id)
                 continue
+            if frames is None:
+                log.info("Hydrus does not have the file %d: the first look stands", file_id)
+                continue
             if isinstance(frames, str):
                 log.info("file %d cannot be looked at again: %s", file_id, frames)
             self._store.save_frames(file_id, frames)
@@ -116,7 +119,8 @@ class SecondLook:
 
     def _sampled(
         self, video: UnsampledVideo, file: FoundFile, videos: VideoSource
-    ) -> SampledFrames | NotFetched | str:
+    ) -> SampledFrames | NotFetched | str | None:
+        """Sample a video, or say why that is not possible; None: Hydrus does not have it now."""
         from hydindex.prepare.frames import sample_frames  # an optional extra, and slow to import
 
         if not video.size_bytes or not video.duration_ms:
@@ -124,8 +128,10 @@ class SecondLook:
         try:
             with videos.opened(file, video.size_bytes) as opened:
                 return sample_frames(opened, video.duration_ms)
-        except HydrusRejected as error:
-            return error.message
+        except HydrusRejected:
+            return None
+        except MemoryError:
+            return NotFetched(file, "there is not enough memory to decode it")
         except (HydrusUnreachable, HydrusBadReply) as error:
             self._client.version()  # raises where the whole client is gone: no file is to blame
             return NotFetched(file, error.message)

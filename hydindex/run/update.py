@@ -64,11 +64,15 @@ def update(
         )
         prepare_stored(index, config, report, progress)
         compare_waiting(index, config, judge, report, progress)
+    with report.timed("post"):
+        note_decisions(index, client)
     if config.frames.enabled:
+        if not dry_run:  # what is beyond doubt need not wait for videos
+            with report.timed("post"):
+                poster.post_waiting(progress, dry_run=dry_run)
         with report.timed("look"):
             SecondLook(found, index, client, config, report).settle_waiting(progress)
     with report.timed("post"):
-        note_decisions(index, client)
         poster.post_waiting(progress, dry_run=dry_run)
 
     report.files.indexed, report.files.unusable = index.files.present_counts()

@@ -16,7 +16,7 @@ from hydindex.match.candidates import CandidateRules
 from hydindex.match.decision import may_reach, probabilities
 from hydindex.match.evidence import Evidence, Positions, glance, look_closely
 from hydindex.match.positions import files_of_pairs
-from hydindex.match.second_look import DOUBTFUL, is_doubtful
+from hydindex.match.second_look import doubtful_band, is_doubtful
 from hydindex.model import FilePair, ScoredPair, SignedFiles
 from hydindex.run.executors import own_threads
 from hydindex.run.report import SieveCounts
@@ -58,7 +58,7 @@ class Weigher(ExitStack):
         self._model = load_model(config.decision.model)
         self._min_probability = config.decision.min_probability
         self._looks_again = config.frames.enabled
-        lowest, _ = DOUBTFUL
+        lowest, _ = doubtful_band(self._min_probability)
         self._least = min(self._min_probability, lowest if self._looks_again else 1.0)
         self._counts = counts
 
@@ -86,7 +86,9 @@ class Weigher(ExitStack):
         self._log(first, second, likely)
         doubtful = np.zeros(len(likely), np.bool_)
         if self._looks_again:  # at videos: still images are nothing but their pictures
-            doubtful = is_doubtful(likely) & ~np.isnan(evidence.duration_difference_ms)
+            doubtful = is_doubtful(likely, self._min_probability) & ~np.isnan(
+                evidence.duration_difference_ms
+            )
         (rows,) = np.nonzero((likely >= self._min_probability) | doubtful)
         return [
             ScoredPair(

@@ -43,6 +43,7 @@ STATEMENTS = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX ix_doubtful_pair_high_id ON doubtful_pair (high_id)",
+    "CREATE INDEX ix_doubtful_pair_score ON doubtful_pair (score)",
 )
 
 

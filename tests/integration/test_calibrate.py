@@ -60,7 +60,7 @@ def test_serves_a_stricter_user_better_but_writes_only_when_told(
     written = home.run("calibrate", "--write")
     assert written.exit_code == 0
     assert load_model(model) != load_model()
-    assert '"decision.model" to "calibrated_model.json"' in written.out
+    assert f'"decision.model" to "{model}"' in written.out
     assert home.update()["pairs"]["scored"] == 0  # it is in use only where the config says so
 
     before = home.pairs("posted", "known")

@@ -48,7 +48,10 @@ def test_json_has_just_the_promised_keys(
         "pairs": {"candidates", "scored", "matched", "posted", "known", "refused", "queued"},
         "kept_back": {"doubtful", "implied", "later"},
         "sieve": {"levels", "settled", "weighed"},
-        "seconds": {"search", "fetch", "prepare", "compare", "post", "total"},
+        "second_look": {
+            *("looked_at", "unseen", "matched", "waiting", "sampled", "not_fetched", "bytes"),
+        },
+        "seconds": {"search", "fetch", "prepare", "compare", "look", "post", "total"},
     }
     assert set(result["sieve"]["levels"]) == set("54321")
     assert {key for key, value in result.items() if not isinstance(value, dict)} == {

@@ -241,4 +241,10 @@ def plain_verdict(files: SignedFiles, a: int, b: int) -> float:
 def test_doubtful_are_those_between() -> None:
     lowest, highest = DOUBTFUL
     likely_ = np.array([0.0, lowest - 1e-9, lowest, 0.5, highest - 1e-9, highest, 1.0])
-    assert is_doubtful(likely_).tolist() == [False, False, True, True, True, False, False]
+    doubtful = is_doubtful(likely_, min_probability=0.6)
+    assert doubtful.tolist() == [False, False, True, True, True, False, False]
+
+
+def test_a_doubt_reaches_to_where_pairs_begin_to_match() -> None:
+    assert is_doubtful(np.array([0.985, 0.99]), min_probability=0.99).tolist() == [True, False]
+    assert is_doubtful(np.array([0.009, 0.01]), min_probability=0.01).tolist() == [False, True]
