@@ -11,8 +11,8 @@ decoders differ in the last bit), that of file 15 replaced by what is no picture
 4. With all files but 1, and a Hydrus 682, which keeps no pair and was cut off at the second one:
    one pair is `refused`, one `sending`, the others `queued`.
 
-Then it was vacuumed. `index_0002.db` was made in the same way at revision 0002. Later ones
-only add columns and tables, and are passed through on the way.
+Then it was vacuumed. `index_0002.db` was made in the same way at revision 0002; so were
+`index_0003.db` and `index_0004.db` at theirs, by the calibrated decision. By it more pairs match.
 """
 
 import json
@@ -29,7 +29,8 @@ import zstandard
 from conftest import Home, count, rows
 
 from hydindex import clock
-from hydindex.config import Config
+from hydindex.calibration import load_model
+from hydindex.config import Config, load
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
@@ -37,22 +38,25 @@ from hydindex.index.database import opened_database
 from hydindex.index.index import open_for_writing
 from hydindex.index.migrate import upgrade
 from hydindex.index.schema import REVISION
-from hydindex.model import Prepared
+from hydindex.model import Prepared, Signature
 from hydindex.packing import pack, unpack_coarse, unpack_picture
 from hydindex.prepare.thumbnail import Preparation, prepare
 from hydindex.pyramid import coarse_shape
 from hydindex.recipe import recipe_of
 
 DATA = Path(__file__).parents[1] / "data"
-REVISIONS = ["0001", "0002"]
+THRESHOLD = {"method": "threshold"}
+CALIBRATED = {"method": "calibrated"}
+DECISIONS = {"0001": THRESHOLD, "0002": THRESHOLD, "0003": CALIBRATED, "0004": CALIBRATED}
+"""The revisions of the older indexes, and the decision by which each was made."""
 PREPROCESSING = {"fixedResize": [45, 38], "useMSSSIM": False}
-WAITING = {"refused": 1, "sending": 1, "queued": 9}
-SETTLED = {"posted": 5, "known": 1}
+WAITING = {"refused", "sending", "queued"}
+SETTLED = {"posted", "known"}
 
 Serve = Callable[..., StandIn]
 
 
-@pytest.fixture(params=REVISIONS)
+@pytest.fixture(params=DECISIONS)
 def revision(request: pytest.FixtureRequest) -> str:
     """The revision of an older index; a test that concerns one of them alone says so."""
     return str(request.param)
@@ -63,7 +67,12 @@ def old(home: Home, revision: str) -> Home:
     """A home whose index was written yesterday, and whose config is still the same."""
     shutil.copy(DATA / f"index_{revision}.db", home.index)
     home.sql(f"UPDATE file SET checked_at = '{clock.now()}'")
-    home.configure(tags=["meta:demo"], preprocessing=PREPROCESSING)
+    if DECISIONS[revision] == CALIBRATED:
+        home.sql(
+            "UPDATE index_state SET recipe = "
+            f"json_set(recipe, '$.\"decision.model\"', '{load_model().fingerprint}')"
+        )
+    home.configure(tags=["meta:demo"], preprocessing=PREPROCESSING, decision=DECISIONS[revision])
     return home
 
 
@@ -114,6 +123,24 @@ def is_sound(home: Home) -> bool:
     )
 
 
+def check_signatures(path: Path, config: Config) -> int:
+    """See that every signature in an index is what is made of its thumbnail today; count them."""
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute(
+            "SELECT picture, average_hash, content_hash, content_shape, views FROM file "
+            "JOIN thumbnail ON thumbnail.file_id = file.id "
+            "LEFT JOIN signature ON signature.file_id = file.id WHERE state = 'prepared'"
+        ).fetchall()
+    for thumbnail, average_hash, content_hash, content_shape, views in kept:
+        made = prepare(thumbnail, Preparation.of(config))
+        assert isinstance(made, Signature)
+        assert average_hash % 2**64 == made.average_hash
+        assert content_hash % 2**64 == made.content_hash
+        assert content_shape == made.content_shape
+        assert views == made.views.tobytes()
+    return len(kept)
+
+
 def check_pictures(path: Path, config: Config) -> int:
     """See that every picture in an index is what is made of its thumbnail today; count them."""
     preparation = Preparation.of(config)
@@ -147,9 +174,18 @@ def config_of(**preprocessing: Any) -> Config:
 # An older index
 
 
+def test_an_index_of_every_past_schema_is_kept() -> None:
+    migrations = Path(__file__).parents[2] / "migrations" / "versions"
+    revisions = {each.name[:4] for each in migrations.glob("[0-9]*.py")}
+    assert set(DECISIONS) == revisions - {REVISION}
+
+
 def test_the_older_index_is_what_these_tests_take_it_for(old: Home, revision: str) -> None:
     assert old.sql("SELECT version_num FROM alembic_version") == [(revision,)]
-    assert dict(old.sql("SELECT state, count(*) FROM pair GROUP BY state")) == WAITING | SETTLED
+    assert dict(old.sql("SELECT state, count(*) FROM pair GROUP BY state")) == {
+        "posted": 5, "known": 1, "refused": 1, "sending": 1,
+        "queued": 9 if DECISIONS[revision] == THRESHOLD else 17,
+    }  # fmt: skip
     assert dict(old.sql("SELECT state, count(*) FROM file GROUP BY state")) == {
         "prepared": 14, "unusable": 1
     }  # fmt: skip
@@ -189,9 +225,9 @@ def test_a_command_that_writes_copies_it_aside_and_brings_it_up_to_date(
     assert count(client, "/thumbnail") == 0
 
 
-def old_columns(home: Home, *tables: str) -> list[Any]:
-    """All rows of some tables, as far as the first revision had their columns."""
-    with closing(sqlite3.connect(DATA / "index_0001.db")) as first:
+def old_columns(home: Home, revision: str, *tables: str) -> list[Any]:
+    """All rows of some tables, as far as a revision had their columns."""
+    with closing(sqlite3.connect(DATA / f"index_{revision}.db")) as first:
         columns = {
             table: ", ".join(row[1] for row in first.execute(f"PRAGMA table_info({table})"))
             for table in tables
@@ -199,34 +235,46 @@ def old_columns(home: Home, *tables: str) -> list[Any]:
     return [home.sql(f"SELECT {columns[table]} FROM {table}") for table in tables]
 
 
-def test_all_but_the_prepared_pictures_stays_row_by_row(old: Home) -> None:
-    tables = ("file", "thumbnail", "pair", "compared_stay", "run")
-    before = old_columns(old, *tables)
+def test_all_but_the_first_pictures_stays_row_by_row(old: Home, revision: str) -> None:
+    """The step to 0002 makes others of them. What a step adds to the recipe is as it was."""
+    tables = [
+        name
+        for (name,) in old.sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if name not in ("prepared_array", "index_state", "alembic_version")
+    ]
+    assert {"file", "thumbnail", "pair", "compared_stay", "run"} <= set(tables)
+    before = old_columns(old, revision, *tables)
     ((recipe, next_step),) = old.sql("SELECT recipe, next_step FROM index_state")
     with open_for_writing(old.index):
         pass
-    assert old_columns(old, *tables) == before
+    assert old_columns(old, revision, *tables) == before
     ((recipe_after, next_step_after),) = old.sql("SELECT recipe, next_step FROM index_state")
-    assert json.loads(recipe_after) == {**json.loads(recipe), "decision.method": "threshold"}
+    by_threshold = DECISIONS[revision] == THRESHOLD
+    added = {"decision.method": "threshold"} if by_threshold else {"frames.enabled": False}
+    assert json.loads(recipe_after) == {**json.loads(recipe), **added}
     assert next_step_after == next_step
     assert old.sql("SELECT name FROM sqlite_master WHERE name LIKE '%array%'") == []
     assert is_sound(old)
 
 
-def test_every_prepared_picture_is_what_today_s_code_makes_of_its_thumbnail(old: Home) -> None:
+def test_all_that_is_prepared_is_what_today_s_code_makes_of_its_thumbnail(
+    old: Home, revision: str
+) -> None:
     with open_for_writing(old.index):
         pass
-    assert check_pictures(old.index, config_of(**PREPROCESSING)) == 14
+    by_threshold = DECISIONS[revision] == THRESHOLD
+    check = check_pictures if by_threshold else check_signatures
+    assert check(old.index, load(old.config)) == 14
 
 
 @pytest.mark.usefixtures("client")
-def test_a_rebuild_after_it_has_nothing_to_redo(old: Home) -> None:
+def test_a_rebuild_after_it_has_nothing_to_redo(old: Home, revision: str) -> None:
     tables = ("file", "pair", "compared_stay")
-    before = old_columns(old, *tables)
+    before = old_columns(old, revision, *tables)
     result = old.rebuild()
     assert result["files"]["indexed"] == 13
     assert result["pairs"]["candidates"] == 0
-    assert old_columns(old, *tables) == before
+    assert old_columns(old, revision, *tables) == before
     assert "Nothing to redo" in old.run("rebuild", "--dry-run").out
 
 
@@ -245,7 +293,7 @@ def test_the_next_update_fetches_and_compares_nothing_and_posts_what_waited(
     assert old.sql("SELECT id, compared_since FROM file") == compared
 
     sent = rows(client)
-    assert len(sent) == len(set(sent)) == result["pairs"]["posted"] == 11
+    assert len(sent) == len(set(sent)) == result["pairs"]["posted"] == len(waiting)
     assert set(sent) == waiting
     assert old.pairs(*SETTLED) == waiting | settled
 
