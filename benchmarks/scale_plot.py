@@ -46,7 +46,7 @@ def draw_growth(path: Path, libraries: list[Library]) -> None:
         colour = _COLOURS[label]
         _draw_line(time, counts, [cost.wall_s for cost in costs], label, colour)
         _draw_line(memory, counts, [cost.peak_bytes / 1e6 for cost in costs], label, colour)
-    _finish(time, counts, f"Time of a night with {new_files} new files", "s")
+    _finish(time, counts, f"Time of a night with {new_files} new files, or none", "s")
     _finish(memory, counts, "Peak memory", "MB")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DOTS_PER_INCH)
@@ -54,19 +54,10 @@ def draw_growth(path: Path, libraries: list[Library]) -> None:
 
 def _draw_line(axes: Axes, counts: list[int], values: list[float], label: str, colour: str) -> None:
     axes.plot(counts, values, color=colour, marker="o", markersize=4, linewidth=1.8)
-    for count, value in zip(counts, values, strict=True):
-        axes.annotate(
-            f"{value:.1f}" if value < 10 else f"{value:.0f}",
-            (count, value),
-            xytext=(1, 6),  # to the left, where a rising line is not
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color=colour,
-        )
+    last = values[-1]
     axes.annotate(
-        label,
-        (counts[-1], values[-1]),
+        f"{label}, {last:.1f}" if last < 10 else f"{label}, {last:.0f}",
+        (counts[-1], last),
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
