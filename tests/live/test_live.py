@@ -19,6 +19,7 @@ from PIL import Image
 
 URL = os.environ.get("HYDINDEX_LIVE_URL", "").rstrip("/")
 KEY = os.environ.get("HYDINDEX_LIVE_KEY", "")
+PLAIN_KEY = os.environ.get("HYDINDEX_LIVE_PLAIN_KEY", "")
 pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(
@@ -28,15 +29,20 @@ pytestmark = [
 ]
 
 # Relationships as Hydrus takes them, and the keys under which it gives them back.
-SET_FALSE_POSITIVE, SET_SAME_QUALITY, SET_A_BETTER = 1, 2, 4
+SET_FALSE_POSITIVE, SET_SAME_QUALITY, SET_ALTERNATE, SET_A_BETTER = 1, 2, 3, 4
 POTENTIAL, FALSE_POSITIVE, DUPLICATE = KINDS = ("0", "1", "8")
 COPIES: list[dict[str, Any]] = [{}, {"crf": 38}, {"scale": 0.5}, {"brightness": 25}]
 
 Pair = frozenset[str]
 
 
-def video(scene: int, *, crf: int = 20, scale: float = 1.0, brightness: int = 0) -> bytes:
-    """Film two seconds of a slow way over coloured hills; every scene has hills of its own."""
+def video(
+    scene: int, *, crf: int = 20, scale: float = 1.0, brightness: int = 0, veiled: bool = False
+) -> bytes:
+    """Film two seconds of a slow way over coloured hills; every scene has hills of its own.
+
+    A veiled one shows nothing for a while: just where Hydrus takes the thumbnail, at 35 %.
+    """
     av = pytest.importorskip("av", reason="needs PyAV, which makes the videos")
     hills = np.random.default_rng(scene).integers(0, 230, (12, 16, 3), np.uint8) + brightness
     land = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
@@ -47,6 +53,8 @@ def video(scene: int, *, crf: int = 20, scale: float = 1.0, brightness: int = 0)
         stream.width, stream.height = size
         for step in range(20):
             view = land.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
+            if veiled and 5 <= step < 10:
+                view = Image.new("RGB", size, "grey")
             container.mux(stream.encode(av.VideoFrame.from_image(view)))
         container.mux(stream.encode())
     return file.getvalue()
@@ -107,6 +115,10 @@ class Client:
         reply = self.get(path, hashes=hashes, file_service_key=self._known_files)
         rows = reply["file_relationships"]
         return {Pair((file, other)) for file in self.files for other in rows[file][kind]}
+
+    def path_of(self, file: str) -> Path:
+        """Tell where a file lies; it may be on another machine than this one."""
+        return Path(self.get("/get_files/file_path", hash=file)["path"])
 
     def trash(self, file: str) -> None:
         self.post("/add_files/delete_files", hash=file)
@@ -219,6 +231,49 @@ def test_what_the_user_decides_stands(client: Client, hydindex: Hydindex) -> Non
     assert rebuild["seconds"]["fetch"] == 0
     assert hydindex.run("update")["pairs"]["posted"] == 0
     assert [client.related(kind) for kind in KINDS] == decided
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome"),
+    [
+        (SET_FALSE_POSITIVE, "false_positive"),
+        (SET_SAME_QUALITY, "duplicate"),
+        (SET_A_BETTER, "duplicate"),
+        (SET_ALTERNATE, "alternate"),
+    ],
+)
+def test_the_next_run_notes_what_the_user_decided(
+    client: Client, hydindex: Hydindex, decision: int, outcome: str
+) -> None:
+    decided, _ = client.add_copies(2), client.add_copies(2)
+    assert hydindex.run("update")["pairs"]["posted"] == 2
+    client.relate(decided, decision)
+    hydindex.run("update")
+    fates = ("duplicate", "alternate", "false_positive", "open")
+    bands = hydindex.run("stats")["decisions"]
+    noted = {fate: sum(band[fate] for band in bands) for fate in fates}
+    assert noted == {**dict.fromkeys(fates, 0), outcome: 1, "open": 1}
+
+
+@pytest.mark.parametrize("key", [KEY, PLAIN_KEY], ids=["permits everything", "plain"])
+def test_doubtful_pairs_are_decided_by_frames(client: Client, hydindex: Hydindex, key: str) -> None:
+    if not key:
+        pytest.skip("needs a key that may not see local paths: HYDINDEX_LIVE_PLAIN_KEY")
+    scene = next(client.scenes)
+    copies = [client.add(video(scene, scale=scale, veiled=True)) for scale in (1.0, 0.5)]
+    client.add(video(next(client.scenes), veiled=True))
+    hydindex.config |= {
+        "api_key": key,
+        "decision": {"method": "calibrated"},
+        "frames": {"enabled": True},
+    }
+    looks = hydindex.run("update")["second_look"]
+    assert (looks["looked_at"], looks["matched"], looks["sampled"]) == (3, 1, 3)
+    assert (looks["unseen"], looks["waiting"], looks["not_fetched"]) == (0, 0, 0)
+    reads_from_disk = key == KEY and client.path_of(copies[0]).is_file()
+    assert (looks["bytes"] == 0) == reads_from_disk
+    assert client.related(POTENTIAL) == pairs_of(copies)
+    assert hydindex.run("update")["second_look"] == dict.fromkeys(looks, 0)
 
 
 def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
