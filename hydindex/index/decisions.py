@@ -54,7 +54,7 @@ class DecisionStore:
     def open_longest(self, count: int) -> list[OutboxPair]:
         """List some pairs about which nothing is decided: those not asked about for longest.
 
-        Also where a file is gone: who takes one of two copies for the better may delete the other.
+        Their files may be gone: whoever decides a pair often deletes one of the two.
         """
         query = (
             select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)

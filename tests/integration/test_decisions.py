@@ -57,6 +57,20 @@ def test_the_next_night_notes_what_the_user_decided(
     assert {each for each, decided in noted.items() if decided is None} == set(client.potentials)
 
 
+@pytest.mark.parametrize("delete", [StandIn.trash, StandIn.delete])
+def test_a_decision_is_noted_though_the_worse_file_is_deleted_with_it(
+    home: Home, serve: Serve, library: list[HydrusFile], delete: Callable[[StandIn, str], None]
+) -> None:
+    """As users of Hydrus's duplicate filter mostly do."""
+    client = serve(library)
+    home.update()
+    ((better, worse),) = apart(client, 1)
+    client.decide(better, worse, A_BETTER)
+    delete(client, worse)
+    home.update()
+    assert outcomes(home)[frozenset((better, worse))] == "duplicate"
+
+
 def test_alternates_of_a_third_file_are_open_while_they_are_potential_duplicates(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
