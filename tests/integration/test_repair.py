@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +192,35 @@ def test_thumbnails_that_were_saved_are_not_fetched_again(home: Home, client: St
     assert count(client, "/thumbnail") == 0
     assert result["files"]["indexed"] == 12
     assert rows(client) == []
+
+
+def what_is_known_of_pairs(home: Home) -> list[tuple[Any, ...]]:
+    return sorted(
+        home.sql(
+            "SELECT min(hex(low.sha256), hex(high.sha256)), max(hex(low.sha256), "
+            "hex(high.sha256)), pair.state, score, matches, evidence, outcome FROM pair "
+            "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
+        )
+    )
+
+
+def test_by_the_calibrated_decision_evidence_and_what_the_user_decided_come_back(
+    home: Home, posted: StandIn
+) -> None:
+    """The one is computed again, and Hydrus is asked for the other."""
+    posted.decide(*min(map(sorted, posted.potentials)), 1)
+    home.update()
+    before = what_is_known_of_pairs(home)
+    assert {outcome for *_, outcome in before} == {None, "false_positive"}
+    assert all(evidence for *_, evidence, _ in before)
+    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'signature'")[0]
+    destroy(home.index, root - 1, seed=1)
+    assert home.run("repair").exit_code == 0
+    posted.clear_log()
+    home.update()
+    assert what_is_known_of_pairs(home) == before
+    assert rows(posted) == []
+    assert count(posted, "/thumbnail") == 0
 
 
 @pytest.mark.usefixtures("client")
