@@ -17,7 +17,7 @@ _DESCRIPTIONS = {
     RELATIONSHIPS: "edit file relationships",
     ADD_FILES: "import and delete files",
     SEARCH: "search for and fetch files",
-    LOCAL_PATHS: "see local paths",
+    LOCAL_PATHS: "see local file paths",
 }
 
 

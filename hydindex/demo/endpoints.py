@@ -62,6 +62,21 @@ class Call:
         _check_hash_lengths(hashes)
         return list(dict.fromkeys(hashes))
 
+    def file(self) -> HydrusFile | None:
+        """Read which one file is meant; None where the client does not know it.
+
+        Raises:
+            Refusal: 400 where none is named.
+
+        """
+        if "file_id" in self.arguments:
+            file_hash = self.state.hash_of(self.arguments["file_id"])
+        elif "hash" in self.arguments:
+            file_hash = self.arguments["hash"]
+        else:
+            raise bad_request("Please include a file_id or hash parameter!")
+        return None if file_hash is None else self.state.file_of(file_hash)
+
     def _named(self, one: str, many: str) -> list[Any]:
         first = [self.arguments[one]] if one in self.arguments else []
         return [*first, *self.arguments.get(many, [])]
@@ -127,13 +142,7 @@ def _file_metadata(call: Call) -> dict[str, Any]:
 
 
 def _thumbnail(call: Call) -> Reply:
-    if "file_id" in call.arguments:
-        file_hash = call.state.hash_of(call.arguments["file_id"])
-    elif "hash" in call.arguments:
-        file_hash = call.arguments["hash"]
-    else:
-        raise bad_request("Please include a file_id or hash parameter!")
-    file = call.state.file_of(file_hash) if file_hash is not None else None
+    file = call.file()
     if file is None:
         return _picture(placeholders.unknown_file(), "hydrus.png")
     if call.state.is_deleted(file.hash):
@@ -157,13 +166,14 @@ def _file(call: Call) -> Reply:
     video = path.read_bytes()
     headers = {
         "Cache-Control": "max-age=31536000",
-        "Accept-Ranges": "bytes",
         "Content-Disposition": f'inline; filename="{file.hash}{file.ext}"',
     }
-    if call.part is None:
+    # What begins past the end is no part: Hydrus then gives all of it.
+    if call.part is None or call.part.start > len(video):
         return Reply(body=video, content_type=file.mime, headers=headers)
     part = video[call.part.start : call.part.stop]
     last = call.part.start + len(part) - 1
+    headers["Accept-Ranges"] = "bytes"
     headers["Content-Range"] = f"bytes {call.part.start}-{last}/{len(video)}"
     return Reply(status=206, body=part, content_type=file.mime, headers=headers)
 
@@ -174,11 +184,12 @@ def _file_path(call: Call) -> dict[str, Any]:
 
 
 def _stored_file(call: Call) -> tuple[HydrusFile, Path]:
-    """Find a file, by its id, that is there for others to read."""
-    file_hash = call.state.hash_of(call.arguments.get("file_id", 0))
-    file = None if file_hash is None else call.state.file_of(file_hash)
-    if file is None or file.video is None or call.state.is_deleted(file.hash):
+    """Find a file that is there for others to read, and where it lies."""
+    file = call.file()
+    if file is None or call.state.is_deleted(file.hash):
         raise Refusal(404, "FileMissingException", "The client does not have this file!")
+    if file.video is None or not file.video.exists():
+        raise not_found("That file seems to be missing!")
     return file, file.video
 
 

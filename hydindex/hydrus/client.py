@@ -224,6 +224,9 @@ class HydrusClient:
     def file_part(self, hydrus_id: int, part: range) -> bytes:
         """Fetch bytes of a file, from `part.start` up to, not with, `part.stop`.
 
+        The part must lie within the file. Asked for one byte more than there is, Hydrus promises it
+        and never sends it; asked for what begins past the end, it sends the whole file.
+
         Raises:
             HydrusRejected: the client knows the file, or not even that, but does not have it.
         """

@@ -22,6 +22,7 @@ KEYS = {
     "<full>": StandIn.FULL_KEY,
     "<search only>": StandIn.SEARCH_ONLY_KEY,
     "<search + relationships>": StandIn.SEARCH_AND_RELATIONSHIPS_KEY,
+    "<search + relationships + local paths>": StandIn.LOCAL_PATHS_KEY,
 }
 # What stood between the recorded files before the first recorded request: pairs of file ids.
 POTENTIALS = [(3, 4), (3, 5), (3, 6), (4, 5), (4, 6), (5, 6)]
@@ -124,41 +125,77 @@ def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Respon
     return send(client, request)
 
 
-def test_it_gives_parts_of_a_file_as_recorded(tmp_path: Path) -> None:
-    """Recorded for another video of this size: `bytes=100-199` of 62,563."""
+@pytest.mark.parametrize(
+    ("asked", "status", "start", "stop"),
+    [
+        (None, 200, 0, 16_756),
+        ("100-199", 206, 100, 200),
+        ("0-16755", 206, 0, 16_756),
+        ("100-16806", 206, 100, 16_756),
+        ("16755-16806", 206, 16_755, 16_756),
+        ("16756-16806", 206, 16_756, 16_756),
+        ("16757-16806", 200, 0, 16_756),
+    ],
+)
+def test_it_gives_parts_of_a_file_as_recorded(
+    tmp_path: Path, asked: str | None, status: int, start: int, stop: int
+) -> None:
+    """Recorded for another video of this size."""
     video = tmp_path / "a.mp4"
-    video.write_bytes(bytes(n % 251 for n in range(62_563)))
-    file = a_file("a", size=62_563, video=video)
-    part = {"method": "GET", "path": "/get_files/file", "params": {"file_id": 1}}
-    part |= {"key": "<search + relationships>", "headers": {"Range": "bytes=100-199"}}
-    with StandIn([file]) as client:
-        reply = send(client, part)
-        whole = get(client, "/get_files/file", file_id=1)
-    assert reply.status_code == 206
-    assert reply.content == video.read_bytes()[100:200]
+    video.write_bytes(bytes(n % 251 for n in range(16_756)))
+    request: dict[str, Any] = {"method": "GET", "path": "/get_files/file"}
+    request |= {"params": {"file_id": 1}, "key": "<search + relationships>"}
+    if asked is not None:
+        request["headers"] = {"Range": f"bytes={asked}"}
+    with StandIn([a_file("a", size=16_756, video=video)]) as client:
+        reply = send(client, request)
+    is_part = status == 206
+    assert reply.status_code == status
+    assert reply.content == video.read_bytes()[start:stop]
     expected = {
         "Server": "client api/94 (681)",
         "Content-Type": "video/mp4",
+        "Content-Length": str(stop - start),
         "Cache-Control": "max-age=31536000",
-        "Accept-Ranges": "bytes",
-        "Content-Range": "bytes 100-199/62563",
+        "Accept-Ranges": "bytes" if is_part else None,
+        "Content-Range": f"bytes {start}-{stop - 1}/16756" if is_part else None,
         "Content-Disposition": f'inline; filename="{A}.mp4"',
     }
-    assert {name: reply.headers[name] for name in expected} == expected
-    assert whole.status_code == 200
-    assert whole.content == video.read_bytes()
+    assert {name: reply.headers.get(name) for name in expected} == expected
 
 
-def test_it_tells_where_files_lie_to_whom_it_may(tmp_path: Path) -> None:
+def test_it_tells_where_files_lie_as_recorded(tmp_path: Path) -> None:
+    """Recorded for another video, of another path."""
     video = tmp_path / "a.mp4"
     video.write_bytes(b"a video")
+    key = "<search + relationships + local paths>"
+    versions = {"version": 94, "hydrus_version": 681}
     with StandIn([a_file("a", size=7, video=video)]) as client:
-        request = {"method": "GET", "path": "/get_files/file_path", "params": {"file_id": 1}}
-        told = send(client, {**request, "key": StandIn.LOCAL_PATHS_KEY})
-        untold = send(client, {**request, "key": StandIn.SEARCH_AND_RELATIONSHIPS_KEY})
-    assert told.json() | {"path": str(video), "filetype": "video/mp4", "size": 7} == told.json()
-    assert untold.status_code == 403
-    assert "see local paths" in untold.json()["error"]
+        request = {"method": "GET", "path": "/get_files/file_path", "key": key}
+        by_id = send(client, {**request, "params": {"file_id": 1}}).json()
+        by_hash = send(client, {**request, "params": {"hash": A}}).json()
+    assert by_id == {"path": str(video), "filetype": "video/mp4", "size": 7, **versions}
+    assert by_hash == by_id
+
+
+@pytest.mark.parametrize("path", ["/get_files/file", "/get_files/file_path"])
+def test_files_in_the_trash_are_there_and_lost_or_deleted_ones_are_not_as_recorded(
+    tmp_path: Path, path: str
+) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"a video")
+    key = "<search + relationships + local paths>"
+    request = {"method": "GET", "path": path, "key": key, "params": {"file_id": 1}}
+    with StandIn([a_file("a", size=7, video=video)]) as client:
+        client.trash(A)
+        assert send(client, request).status_code == 200
+        video.unlink()
+        lost = send(client, request)
+        client.delete(A)
+        deleted = send(client, request)
+    assert (lost.status_code, deleted.status_code) == (404, 404)
+    assert lost.json()["error"] == "That file seems to be missing!"
+    assert deleted.json()["error"] == "The client does not have this file!"
 
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
