@@ -80,10 +80,11 @@ def test_the_key_stands_in_no_output_and_no_file_but_the_config(
     home: Home, serve: Serve, library: list[HydrusFile], trouble: Callable[..., Fault | None]
 ) -> None:
     client = serve(library)
+    home.configure(decision={"method": "calibrated"}, log={"path": "hydindex.log"})
     home.update("--dry-run")
     client.faults = trouble
     home.run("update", "-v", "--json")
-    home.configure(preprocessing={"preBlurSigma": 0.9})
+    home.configure(candidate_generation={"tolSeconds": 0.9})
     ended: list[Outcome] = [
         home.run("update", "-v"),
         home.run("rebuild", "-v", "--refetch"),
@@ -91,12 +92,19 @@ def test_the_key_stands_in_no_output_and_no_file_but_the_config(
         home.run("update", "-v"),
         home.run("stats", "--json"),
         home.run("stats"),
+        home.run("pairs", "--json"),
+        home.run("report", "--output", str(home.folder / "pairs.html")),
+        home.run("calibrate", "--json"),
+        home.run("schedule"),
         home.run("export-posted"),
         home.run("repair"),
     ]
+    # Here it is asked without the key, so that nobody could quote it.
+    client.faults = lambda *asked: None if asked[1] == "/api_version" else trouble(*asked)
+    ended += [home.run("check"), home.run("check", "--json")]
     printed = [text.encode() for outcome in ended for text in (outcome.out, outcome.err)]
     files = [each for each in home.folder.iterdir() if each != home.config]
-    assert {each.suffix for each in files} >= {".db", ".bak"}
+    assert {each.suffix for each in files} >= {".db", ".bak", ".log", ".html"}
     stored = [each.read_bytes() for each in files]
     assert traces_in(*printed, *stored) == []
 
