@@ -498,7 +498,7 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
         seen = dict(items)
         if len(seen) < len(items):
             names = [name for name, _ in items]
-            repeated = _unless_a_key(next(name for name in names if names.count(name) > 1))
+            repeated = next(name for name in names if names.count(name) > 1)
             raise ConfigError(f'The config {path} sets "{repeated}" twice', "Keep one of the two.")
         return seen
 
@@ -532,16 +532,11 @@ def _describe(problem: Mapping[str, Any]) -> str:
     names = [str(part) for part in place if isinstance(part, int) or part in _ALL_KEY_PARTS]
     name = ".".join(names)
     if problem["type"] == "extra_forbidden":
-        unknown = _unless_a_key(".".join(str(part) for part in place))
+        unknown = ".".join(str(part) for part in place)
         close = difflib.get_close_matches(unknown, _ALL_KEYS, n=1, cutoff=0.0)
         return f'unknown key "{unknown}"; the nearest known one is "{close[0]}"'
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}: {message[0].lower()}{message[1:]}"
-
-
-def _unless_a_key(name: str) -> str:
-    """Give a name as it is to be shown: perhaps an access key was pasted in the wrong place."""
-    return re.sub("[0-9a-fA-F]{64}", "[64 hexadecimal digits]", name)
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

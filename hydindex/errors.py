@@ -1,5 +1,6 @@
 """What can end a run: each error says what happened, what to do, and how the command exits."""
 
+import re
 from enum import IntEnum
 from typing import ClassVar
 
@@ -28,10 +29,16 @@ class HydindexError(Exception):
 
 
 class ConfigError(HydindexError):
-    """The command line or hydrus_config.json is wrong."""
+    """The command line or hydrus_config.json is wrong.
+
+    What may be an access key, pasted in the wrong place, is not repeated.
+    """
 
     kind = "config"
     exit_code = ExitCode.BAD_CONFIG
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(re.sub("[0-9a-fA-F]{64}", "[64 hexadecimal digits]", message), remedy)
 
 
 class HydrusUnreachable(HydindexError):

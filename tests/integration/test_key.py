@@ -123,6 +123,30 @@ def test_a_key_that_is_no_key_is_not_repeated(home: Home, serve: Serve, broken: 
         assert traces_in(outcome.out.encode(), outcome.err.encode()) == []
 
 
+@pytest.mark.parametrize(
+    "misplaced",
+    [
+        {"api_url": f"http://{KEY}"},
+        {"api_url": f"http://{KEY}@127.0.0.1"},
+        {"api_port": KEY},
+        {"decision": {"method": "calibrated", "model": KEY}},
+        {"tls": {"ca_bundle": KEY}},
+        {"log": {"path": f"missing/{KEY}"}},
+        {KEY: 1},
+        {"post": {KEY: 1}},
+    ],
+    ids=str,
+)
+def test_a_key_in_the_wrong_place_is_not_repeated(
+    home: Home, serve: Serve, misplaced: dict[str, object]
+) -> None:
+    serve([])
+    home.configure(**misplaced)
+    outcome = home.run("update", "-v", "--json")
+    assert outcome.exit_code != 0
+    assert traces_in(outcome.out.encode(), outcome.err.encode()) == []
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[HTTPServer, list[str]]]:
     """Another host, and the keys that it was sent."""
