@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex import clock
+from hydindex.index.pair_rows import is_row, keys
 from hydindex.index.queries import columns, listed
 from hydindex.index.schema import (
     ASPECT_RATIO,
@@ -178,37 +179,22 @@ def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
     )
 
 
-def _put_off(connection: Connection, doubtful: Iterable[ScoredPair]) -> None:
+def _put_off(connection: Connection, doubtful: Sequence[ScoredPair]) -> None:
     """Let pairs wait for a second look, unless Hydrus has been told of them anyway."""
     rows = _pair_rows(doubtful)
     if not rows:
         return
     connection.execute(insert(doubtful_pair), rows)
-    is_told = (
-        select(pair)
-        .where(
-            pair.c.low_id == doubtful_pair.c.low_id,
-            pair.c.high_id == doubtful_pair.c.high_id,
-            or_(*(pair.c.state == state for state in KEPT_STATES)),
-        )
-        .correlate(doubtful_pair)
-        .exists()
+    told = select(pair).where(
+        pair.c.low_id == doubtful_pair.c.low_id,
+        pair.c.high_id == doubtful_pair.c.high_id,
+        # SQLAlchemy cannot expand an IN for many rows.
+        or_(*(pair.c.state == state for state in KEPT_STATES)),
     )
-    this_one = [{"low": row["low_id"], "high": row["high_id"]} for row in rows]
-    connection.execute(
-        update(pair)
-        .where(pair.c.low_id == bindparam("low"), pair.c.high_id == bindparam("high"))
-        .values(matches=True),
-        this_one,
-    )
-    connection.execute(
-        delete(doubtful_pair).where(
-            doubtful_pair.c.low_id == bindparam("low"),
-            doubtful_pair.c.high_id == bindparam("high"),
-            is_told,
-        ),
-        this_one,
-    )
+    these = keys(each.pair for each in doubtful)
+    connection.execute(update(pair).where(is_row(pair)).values(matches=True), these)
+    is_told = told.correlate(doubtful_pair).exists()
+    connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair), is_told), these)
 
 
 def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:

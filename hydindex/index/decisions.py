@@ -9,13 +9,17 @@ from typing import Final
 from sqlalchemy import ColumnElement, Engine, Integer, bindparam, func, or_, select, update
 
 from hydindex import clock
+from hydindex.index.pair_rows import (
+    BOTH_PRESENT,
+    OUTBOX_PAIRS,
+    is_row,
+    keys,
+    outbox_pairs,
+    with_files,
+)
 from hydindex.index.queries import driver_rows
-from hydindex.index.schema import IS_OPEN, file, pair
+from hydindex.index.schema import IS_OPEN, pair
 from hydindex.model import BY_FRAMES, KEPT_STATES, DecidedPair, FilePair, OutboxPair, Outcome
-
-_low, _high = file.alias("low"), file.alias("high")
-_BOTH_PRESENT = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
-
 
 _BAND_EDGES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -56,31 +60,25 @@ class DecisionStore:
 
         Their files may be gone: whoever decides a pair often deletes one of the two.
         """
-        query = (
-            select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)
-            .join(_low, _low.c.id == pair.c.low_id)
-            .join(_high, _high.c.id == pair.c.high_id)
-            .where(IS_OPEN)
-            .order_by(pair.c.asked_at, pair.c.low_id, pair.c.high_id)  # null, never, comes first
-            .limit(count)
+        query = OUTBOX_PAIRS.where(IS_OPEN).order_by(
+            pair.c.asked_at,  # null, never, comes first
+            pair.c.low_id,
+            pair.c.high_id,
         )
         with self._engine.connect() as connection:
-            return [
-                OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)
-                for low, high, sha_low, sha_high, score in connection.execute(query)
-            ]
+            return outbox_pairs(connection, query.limit(count))
 
     def note(self, outcomes: Mapping[FilePair, Outcome | None]) -> None:
         """Note what has been decided about pairs; None: they were asked about, and are open."""
         rows = [
-            {"low": each.low, "high": each.high, "decided": outcome}
-            for each, outcome in outcomes.items()
+            {**key, "decided": outcome}
+            for key, outcome in zip(keys(outcomes), outcomes.values(), strict=True)
         ]
         if not rows:
             return
         statement = (
             update(pair)
-            .where(pair.c.low_id == bindparam("low"), pair.c.high_id == bindparam("high"))
+            .where(is_row(pair))
             .values(outcome=bindparam("decided"), asked_at=clock.now())
         )
         with self._engine.begin() as connection:
@@ -92,12 +90,9 @@ class DecisionStore:
         These are duplicates by the user's word, and pairs that wait for it. A pair with a file that
         is gone waits in vain; one that does not match any longer is probably wrong.
         """
-        waits = pair.c.outcome.is_(None) & pair.c.matches & _BOTH_PRESENT
-        query = (
-            select(pair.c.low_id, pair.c.high_id)
-            .join(_low, _low.c.id == pair.c.low_id)
-            .join(_high, _high.c.id == pair.c.high_id)
-            .where(pair.c.state.in_(KEPT_STATES), or_(pair.c.outcome == Outcome.DUPLICATE, waits))
+        waits = pair.c.outcome.is_(None) & pair.c.matches & BOTH_PRESENT
+        query = with_files(select(pair.c.low_id, pair.c.high_id), pair).where(
+            pair.c.state.in_(KEPT_STATES), or_(pair.c.outcome == Outcome.DUPLICATE, waits)
         )
         with self._engine.connect() as connection:
             result = connection.execute(query)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Engine, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Engine, delete, update
 
 from hydindex import clock
-from hydindex.index.schema import file, pair
-from hydindex.model import FilePair, OutboxPair, PairState
+from hydindex.index.pair_rows import BOTH_PRESENT, OUTBOX_PAIRS, is_row, keys, outbox_pairs
+from hydindex.index.schema import pair
+from hydindex.model import OutboxPair, PairState
 
-_low, _high = file.alias("low"), file.alias("high")
 _SENDABLE = (PairState.QUEUED, PairState.REFUSED)
 
 
@@ -20,8 +20,7 @@ class OutboxStore:
 
     def sendable(self) -> list[OutboxPair]:
         """List what a run should try to post, the most alike first: both files must be there."""
-        both_present = _low.c.gone_at.is_(None) & _high.c.gone_at.is_(None)
-        return self._pairs(pair.c.state.in_(_SENDABLE) & both_present)
+        return self._pairs(pair.c.state.in_(_SENDABLE) & BOTH_PRESENT)
 
     def sending(self) -> list[OutboxPair]:
         """List pairs whose sending was cut short: Hydrus may or may not have them."""
@@ -31,38 +30,27 @@ class OutboxStore:
         self, pairs: Iterable[OutboxPair], state: PairState, *, reason: str | None = None
     ) -> None:
         """Give pairs a new state; a refused one needs a reason."""
-        rows = [{"low": item.pair.low, "high": item.pair.high} for item in pairs]
+        rows = keys(item.pair for item in pairs)
         if not rows:
             return
-        statement = (
-            update(pair)
-            .where(pair.c.low_id == bindparam("low"), pair.c.high_id == bindparam("high"))
-            .values(state=state, reason=reason, state_at=clock.now())
-        )
+        changed = {"state": state, "reason": reason, "state_at": clock.now()}
+        statement = update(pair).where(is_row(pair)).values(changed)
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
 
     def queue_again(self, pairs: Iterable[OutboxPair]) -> None:
         """Put pairs that never arrived back into the queue, or drop those that match no longer."""
-        rows = [{"low": item.pair.low, "high": item.pair.high} for item in pairs]
+        rows = keys(item.pair for item in pairs)
         if not rows:
             return
-        is_row = (pair.c.low_id == bindparam("low")) & (pair.c.high_id == bindparam("high"))
         queued = {"state": PairState.QUEUED, "state_at": clock.now()}
         with self._engine.begin() as connection:
-            connection.execute(delete(pair).where(is_row, ~pair.c.matches), rows)
-            connection.execute(update(pair).where(is_row).values(queued), rows)
+            connection.execute(delete(pair).where(is_row(pair), ~pair.c.matches), rows)
+            connection.execute(update(pair).where(is_row(pair)).values(queued), rows)
 
     def _pairs(self, condition: ColumnElement[bool]) -> list[OutboxPair]:
-        query = (
-            select(pair.c.low_id, pair.c.high_id, _low.c.sha256, _high.c.sha256, pair.c.score)
-            .join(_low, _low.c.id == pair.c.low_id)
-            .join(_high, _high.c.id == pair.c.high_id)
-            .where(condition)
-            .order_by(pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
+        query = OUTBOX_PAIRS.where(condition).order_by(
+            pair.c.score.desc(), pair.c.low_id, pair.c.high_id
         )
         with self._engine.connect() as connection:
-            return [
-                OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)
-                for low, high, sha_low, sha_high, score in connection.execute(query)
-            ]
+            return outbox_pairs(connection, query)

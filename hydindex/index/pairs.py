@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Engine, Integer, func, select
 
+from hydindex.index.pair_rows import HIGH, LOW, with_files
 from hydindex.index.queries import listed
 from hydindex.index.schema import file, pair, thumbnail
 from hydindex.model import FilePair, Outcome, PairState
@@ -15,7 +16,6 @@ from hydindex.model import FilePair, Outcome, PairState
 SCORE_BANDS: Final = 20
 """The histogram of scores has so many bands of one width between 0 and 1."""
 
-_low, _high = file.alias("low"), file.alias("high")
 # Pictures take their room.
 _THUMBNAILS_AT_ONCE: Final = 500
 
@@ -73,22 +73,13 @@ class PairStore:
         limit: int | None = None,
     ) -> list[ListedPair]:
         """List such pairs, those with the highest scores first."""
+        columns = (
+            *(pair.c.low_id, pair.c.high_id, LOW.c.sha256, HIGH.c.sha256, pair.c.score),
+            *(pair.c.state, pair.c.state_at, pair.c.matches, pair.c.outcome, pair.c.reason),
+            pair.c.evidence,
+        )
         query = (
-            select(
-                pair.c.low_id,
-                pair.c.high_id,
-                _low.c.sha256,
-                _high.c.sha256,
-                pair.c.score,
-                pair.c.state,
-                pair.c.state_at,
-                pair.c.matches,
-                pair.c.outcome,
-                pair.c.reason,
-                pair.c.evidence,
-            )
-            .join_from(pair, _low, _low.c.id == pair.c.low_id)
-            .join(_high, _high.c.id == pair.c.high_id)
+            with_files(select(*columns), pair)
             .where(*_conditions(states, min_score))
             .order_by(pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
             .limit(limit)

@@ -5,23 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, bindparam, delete, select
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.errors import IndexUnusable
 from hydindex.index.comparisons import queue
+from hydindex.index.pair_rows import BOTH_PRESENT, HIGH, LOW, is_row, keys, with_files
 from hydindex.index.queries import count_doubtful, listed
 from hydindex.index.schema import ASPECT_RATIO, doubtful_pair, file, sampled_frames
 from hydindex.model import FilePair, SampledFrames, ScoredPair, SignedFiles
 from hydindex.packing import pack_frames, unpack_frames
 
-_low, _high = file.alias("low"), file.alias("high")
-_CAN_BE_SEEN = (
-    _low.c.gone_at.is_(None)
-    & _high.c.gone_at.is_(None)
-    & (_low.c.state == "prepared")
-    & (_high.c.state == "prepared")
-)
+_CAN_BE_SEEN = BOTH_PRESENT & (LOW.c.state == "prepared") & (HIGH.c.state == "prepared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +38,7 @@ class SecondLookStore:
     def waiting(self, limit: int) -> list[ScoredPair]:
         """List pairs that wait, the most probable first: both files must be there."""
         query = (
-            select(
-                doubtful_pair.c.low_id,
-                doubtful_pair.c.high_id,
-                doubtful_pair.c.score,
-                doubtful_pair.c.evidence,
-            )
-            .join(_low, _low.c.id == doubtful_pair.c.low_id)
-            .join(_high, _high.c.id == doubtful_pair.c.high_id)
+            with_files(select(*doubtful_pair.c), doubtful_pair)
             .where(_CAN_BE_SEEN)
             # As the index on scores lists them, read from its end: nothing has to be sorted.
             .order_by(
@@ -73,14 +61,11 @@ class SecondLookStore:
 
     def settle(self, looked_at: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
         """End the waiting of pairs, and queue those of them that match: both, or neither."""
-        is_row = (doubtful_pair.c.low_id == bindparam("low")) & (
-            doubtful_pair.c.high_id == bindparam("high")
-        )
-        rows = [{"low": each.low, "high": each.high} for each in looked_at]
+        rows = keys(looked_at)
         if not rows:
             return
         with self._engine.begin() as connection:
-            connection.execute(delete(doubtful_pair).where(is_row), rows)
+            connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair)), rows)
             queue(connection, matches)
 
     def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:

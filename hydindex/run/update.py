@@ -64,12 +64,12 @@ def update(
         )
         prepare_stored(index, config, report, progress)
         compare_waiting(index, config, judge, report, progress)
+    looks_again = config.frames.enabled
     with report.timed("post"):
         note_decisions(index, client)
-    if config.frames.enabled:
-        if not dry_run:  # what is beyond doubt need not wait for videos
-            with report.timed("post"):
-                poster.post_waiting(progress, dry_run=dry_run)
+        if looks_again and not dry_run:  # what is beyond doubt need not wait for videos
+            poster.post_waiting(progress, dry_run=False)
+    if looks_again:
         with report.timed("look"):
             SecondLook(found, index, client, config, report).settle_waiting(progress)
     with report.timed("post"):
