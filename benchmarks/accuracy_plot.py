@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from judged import Verdicts
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from plain_figure import finish_axes, plain_figure, save_figure
 
-# At this size a README shows the picture as it is, two image pixels to one of a fine screen.
 _SIZE_INCHES: Final = (8.4, 4.1)
-_DOTS_PER_INCH: Final = 200
-_INK, _GRID = "#24292f", "#d8dee4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +31,7 @@ class Curve:
 
 def draw_curves(path: Path, panels: dict[str, tuple[NDArray[np.bool_], Sequence[Curve]]]) -> None:
     """Draw panels side by side, each with what its pairs are; the legend is that of the first."""
-    mpl.rc("font", size=9)
-    mpl.rc("text", color=_INK)
-    mpl.rc("axes", labelcolor=_INK, edgecolor=_GRID)
-    mpl.rc("xtick", color=_INK)
-    mpl.rc("ytick", color=_INK)
-    figure = Figure(_SIZE_INCHES, layout="constrained", facecolor="white")
+    figure = plain_figure(_SIZE_INCHES)
     for axes, (title, (is_duplicate, curves)) in zip(
         figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
     ):
@@ -50,8 +41,7 @@ def draw_curves(path: Path, panels: dict[str, tuple[NDArray[np.bool_], Sequence[
     figure.axes[0].set_ylabel("precision")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    save_figure(figure, path)
 
 
 def _draw(axes: Axes, curve: Curve, is_duplicate: NDArray[np.bool_]) -> None:
@@ -88,11 +78,9 @@ def _draw(axes: Axes, curve: Curve, is_duplicate: NDArray[np.bool_]) -> None:
 
 
 def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    finish_axes(axes, title)
     axes.set_xlabel("recall")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.08)
     axes.set_yticks(axes.get_xticks()[:6])
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

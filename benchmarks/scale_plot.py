@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from plain_figure import finish_axes, plain_figure, save_figure
 
 if TYPE_CHECKING:
     from scale import Library
 
-# At this size a README shows the picture as it is, two image pixels to one of a fine screen.
 _SIZE_INCHES: Final = (8.0, 3.2)
-_DOTS_PER_INCH: Final = 200
-_INK, _GRID = "#24292f", "#d8dee4"
 _COLOURS: Final = {"calibrated": "#0b6bcb", "threshold": "#7a5bb5", "nothing new": "#c2571a"}
 
 
@@ -35,12 +31,7 @@ def draw_growth(path: Path, libraries: list[Library]) -> None:
     nights["nothing new"] = [each.with_nothing_new.cost for each in by_method[methods[0]]]
     counts = sorted({library.files for library in libraries})
     new_files = libraries[0].with_new_files.report["files"]["new"]
-    mpl.rc("font", size=9)
-    mpl.rc("text", color=_INK)
-    mpl.rc("axes", labelcolor=_INK, edgecolor=_GRID)
-    mpl.rc("xtick", color=_INK)
-    mpl.rc("ytick", color=_INK)
-    figure = Figure(_SIZE_INCHES, layout="constrained", facecolor="white")
+    figure = plain_figure(_SIZE_INCHES)
     time, memory = figure.subplots(1, 2)
     for label, costs in nights.items():
         colour = _COLOURS[label]
@@ -48,8 +39,7 @@ def draw_growth(path: Path, libraries: list[Library]) -> None:
         _draw_line(memory, counts, [cost.peak_bytes / 1e6 for cost in costs], label, colour)
     _finish(time, counts, f"Time of a night with {new_files} new files, or none", "s")
     _finish(memory, counts, "Peak memory", "MB")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    save_figure(figure, path)
 
 
 def _draw_line(axes: Axes, counts: list[int], values: list[float], label: str, colour: str) -> None:
@@ -71,9 +61,7 @@ def _finish(axes: Axes, counts: list[int], title: str, unit: str) -> None:
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("files in the library")
-    axes.set_title(f"{title}, {unit}", loc="left", fontsize=10, fontweight="bold")
+    finish_axes(axes, f"{title}, {unit}", grid="y")
     axes.margins(x=0.08, y=0.15)
     axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.tick_params(length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
