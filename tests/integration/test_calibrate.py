@@ -85,6 +85,20 @@ def test_leaves_a_model_alone_that_serves_its_user_well(home: Home, client: Stan
     assert not list(home.folder.glob("*model*"))
 
 
+def test_what_was_decided_keeps_the_score_and_the_evidence_that_the_user_saw(
+    home: Home, client: StandIn
+) -> None:
+    decide(home, client, least=STRICT)
+    decided = "SELECT low_id, high_id, score, evidence, outcome FROM pair WHERE outcome IS NOT NULL"
+    seen = home.sql(decided)
+    home.configure(decision={"method": "threshold"})
+    assert home.rebuild()["pairs"]["matched"] > 0
+    assert home.sql(decided) == seen
+    home.configure(decision={"method": "calibrated"})
+    home.rebuild()
+    assert home.sql(decided) == seen
+
+
 def test_what_a_second_look_let_through_tells_nothing_of_thumbnails(
     home: Home, client: StandIn
 ) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Home, count, rows
-from made_videos import doubtful_library
+from made_videos import doubtful_library, jpeg
 
 from hydindex.demo.faults import DROP_AFTER_WORK, GARBAGE, Fault, refuse
 from hydindex.demo.files import HydrusFile
@@ -171,6 +172,31 @@ def test_pairs_wait_for_videos_that_cannot_be_fetched(
     client.faults = lambda _method, _path, _nth: None
     assert home.update()["second_look"]["waiting"] == 0
     assert names(client.potentials) == BY_FRAMES
+
+
+def test_what_is_beyond_doubt_does_not_wait_for_videos(
+    home: Home, serve: Serve, library: dict[str, HydrusFile]
+) -> None:
+    """The client goes away as soon as it is asked for a video."""
+    clear = jpeg(np.random.default_rng(5).integers(0, 256, (12, 16), np.uint8))
+    clear_pair = [
+        replace(file, hash=name.encode().hex().ljust(64, "0"), duration_ms=9000, thumbnail=clear)
+        for name, file in {"s1": library["a1"], "s2": library["a2"]}.items()
+    ]
+    client = serve([*library.values(), *clear_pair])
+    asked: list[str] = []
+
+    def hook(_method: str, path: str, _nth: int) -> Fault | None:
+        asked.append(path)
+        return refuse(503) if FILE in asked else None
+
+    client.faults = hook
+    assert home.run("update").exit_code == 3
+    assert names(client.potentials) == {pair("s")}
+    client.faults = lambda _method, _path, _nth: None
+    home.update()
+    assert names(client.potentials) == BY_FRAMES | {pair("s")}
+    assert len(rows(client)) == 3
 
 
 def test_a_run_looks_at_the_most_probable_and_leaves_the_rest(
