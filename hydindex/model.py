@@ -368,9 +368,13 @@ class OutboxPair:
 
 @dataclass(frozen=True, slots=True)
 class DecidedPair:
-    """A pair that the user has decided about, and the evidence that hydindex had for it."""
+    """A pair that the user has decided about, and the evidence that hydindex had for it.
 
-    pair: FilePair
+    Its files go by their SHA-256, in order: what is learnt must not depend on how files are
+    numbered, which is as they came.
+    """
+
+    sha256s: tuple[str, str]
     evidence: Mapping[str, float]
     outcome: Outcome
 

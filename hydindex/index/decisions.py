@@ -11,6 +11,8 @@ from sqlalchemy import ColumnElement, Engine, Integer, bindparam, func, or_, sel
 from hydindex import clock
 from hydindex.index.pair_rows import (
     BOTH_PRESENT,
+    HIGH,
+    LOW,
     OUTBOX_PAIRS,
     is_row,
     keys,
@@ -104,20 +106,19 @@ class DecisionStore:
         Pairs that a second look has let through are left out: it has kept others like them back, so
         that these would speak too well of doubtful thumbnails.
         """
-        query = (
-            select(pair.c.low_id, pair.c.high_id, pair.c.evidence, pair.c.outcome)
-            .where(
-                pair.c.outcome.is_not(None),
-                pair.c.evidence.is_not(None),
-                pair.c.evidence[BY_FRAMES].as_string().is_(None),
-            )
-            .order_by(pair.c.low_id, pair.c.high_id)
+        columns = select(LOW.c.sha256, HIGH.c.sha256, pair.c.evidence, pair.c.outcome)
+        query = with_files(columns, pair).where(
+            pair.c.outcome.is_not(None),
+            pair.c.evidence.is_not(None),
+            pair.c.evidence[BY_FRAMES].as_string().is_(None),
         )
         with self._engine.connect() as connection:
-            return [
-                DecidedPair(FilePair(low, high), evidence, Outcome(outcome))
-                for low, high, evidence, outcome in connection.execute(query)
+            decided = [
+                DecidedPair((min(files), max(files)), evidence, Outcome(outcome))
+                for *sha256s, evidence, outcome in connection.execute(query)
+                for files in [[sha256.hex() for sha256 in sha256s]]
             ]
+        return sorted(decided, key=lambda each: each.sha256s)
 
     def by_score(self, *, calibrated: bool) -> list[ScoreBand]:
         """Count the pairs that Hydrus was told of by score and fate, the highest scores first.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hydindex.calibration import CalibratedModel, Weights, load_model
 from hydindex.match.decision import probabilities
 from hydindex.match.evidence import Evidence
-from hydindex.model import DecidedPair, FilePair, Outcome
+from hydindex.model import DecidedPair, Outcome
 from hydindex.run.calibrate import FEWEST_DECIDED, FEWEST_OF_A_KIND, Quality, fit_to
 
 Truth = NDArray[np.bool_]
@@ -69,11 +69,11 @@ def coin(evidence: Evidence, random: Random) -> Truth:
     return random.random(len(evidence)) < 0.5
 
 
-def decided(evidence: Evidence, truth: Truth, first_id: int = 1) -> list[DecidedPair]:
+def decided(evidence: Evidence, truth: Truth, first: int = 1) -> list[DecidedPair]:
     """Candidates as pairs of two files each, that a user has decided about."""
     return [
         DecidedPair(
-            FilePair(first_id + 2 * row, first_id + 2 * row + 1),
+            (f"{first + 2 * row:064x}", f"{first + 2 * row + 1:064x}"),
             evidence.of_pair(row),
             Outcome.DUPLICATE if is_right else Outcome.FALSE_POSITIVE,
         )
