@@ -6,7 +6,8 @@ PATH is the labelled library that the shipped model was fitted to (see `benchmar
 On it the config does better than it would elsewhere. So the calibrated decision is also
 cross-validated there by source: every pair is judged by a model that knows neither of its files'
 sources. Then follow libraries that nothing was fitted to: the second one of several seeds
-(`benchmarks/second_library.py`), and one of unrelated videos, where every match is wrong.
+(`benchmarks/second_library.py`), one of title cards, which hardly differ, and one of unrelated
+videos, where every match is wrong.
 
 The rules to compare with, among the config's candidates, are the original one (MS-SSIM of at least
 0.6), the same at the threshold that does best on PATH, and the coarsest structure alone, at its
@@ -34,7 +35,13 @@ from judged import LEFT_OUT, JudgedPairs, Verdicts, among_all
 from labelled import LabelledFile, LabelledPairs, load_labelled
 from measured import SHIPPED_CONFIG
 from numpy.typing import NDArray
-from second_library import alteration_of, second_library, source_of, unrelated_library
+from second_library import (
+    alteration_of,
+    second_library,
+    source_of,
+    title_cards,
+    unrelated_library,
+)
 from table import print_table, to_three
 
 from hydindex import config as config_file
@@ -77,13 +84,11 @@ def main() -> None:
     show_alterations(pairs, [*rules, by_others])
     show_what_stopped(pairs, rules[-1], config)
 
-    libraries = [
-        [LabelledFile(each, source_of(each), alteration_of(each)) for each in second_library(seed)]
-        for seed in SEEDS
-    ]
-    judged = [
-        JudgedPairs.of(each, LabelledPairs.of(each, calibrated), config) for each in libraries
-    ]
+    def judged_pairs(made: Sequence[HydrusFile]) -> JudgedPairs:
+        labelled = [LabelledFile(each, source_of(each), alteration_of(each)) for each in made]
+        return JudgedPairs.of(labelled, LabelledPairs.of(labelled, calibrated), config)
+
+    judged = [judged_pairs(second_library(seed)) for seed in SEEDS]
     for seed, each in zip(SEEDS, judged, strict=True):
         show_rules(f"Second library, seed {seed}", each, as_applied_to(each, rules))
     others: JudgedPairs = reduce(add, judged)
@@ -92,6 +97,9 @@ def main() -> None:
     show_alterations(others, rules_elsewhere)
     show_what_stopped(others, rules_elsewhere[-1], config)
 
+    cards = judged_pairs(title_cards())
+    show_rules("Title cards", cards, as_applied_to(cards, rules))
+    show_alterations(cards, as_applied_to(cards, rules))
     show_featureless(pairs + others, as_applied_to(pairs + others, rules))
     show_spanning({options.path.name: pairs, "second library": others}, rules)
     unrelated = unrelated_library()

@@ -95,6 +95,11 @@ _SAME_SHAPE_SHARE: Final = 0.85
 _UNRELATED_SIZE_PX: Final = (1280, 720)
 _UNRELATED_DURATION_MS: Final = 10_000
 
+_WORDS: Final = (
+    *("the", "of", "from", "last", "first", "blue", "silent", "house", "river", "winter", "road"),
+    *("king", "part", "episode", "season", "chapter", "presents", "directed", "music", "camera"),
+)
+
 Box = tuple[float, float, float, float]
 
 
@@ -127,6 +132,26 @@ def unrelated_library(seed: int = 12, files: int = 2000) -> list[HydrusFile]:
         clip = _film(rng, frame, width, height, _UNRELATED_DURATION_MS)
         name = f"{kind}-{number // len(kinds)}"
         made.append(_file(clip, f"{seed}-{number:04}", name, ORIGINAL, rng))
+    return made
+
+
+def title_cards(seed: int = 13, cards: int = 200) -> list[HydrusFile]:
+    """Make so many title cards, white on black or the reverse, and up to two copies of each.
+
+    Nearly all of such a picture agrees with that of any other.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = _UNRELATED_SIZE_PX
+    kept_whole = [name for name in ALTERATIONS if name not in _OUT_OF_REACH]
+    made = []
+    for number in range(cards):
+        duration_ms = _UNRELATED_DURATION_MS + int(rng.integers(-_NEAR_MS, _NEAR_MS + 1)) // 2
+        frame = title_card(rng, *_fitted(width, height, _FRAME_BOX_PX))
+        original = _film(rng, frame, width, height, duration_ms)
+        base, source = f"{seed}-{number:04}", f"card-{number}"
+        made.append(_file(original, base, source, ORIGINAL, rng))
+        for name in rng.choice(kept_whole, int(rng.integers(0, 3)), replace=False).tolist():
+            made.append(_file(_altered(original, name, rng), base, source, name, rng))
     return made
 
 
@@ -348,6 +373,26 @@ def plain(rng: Rng, width: int, height: int) -> Image.Image:
     return _grained(rng, colour, rng.uniform(2, 6))
 
 
+def title_card(rng: Rng, width: int, height: int) -> Image.Image:
+    """One to three lines of text in the middle of nothing."""
+    is_dark = rng.random() < 0.8
+    ground = np.broadcast_to(
+        _levels(rng, *((0, 14) if is_dark else (240, 255))), (height, width, 3)
+    )
+    card = _grained(rng, ground, 1.0)
+    draw = ImageDraw.Draw(card)
+    font = ImageFont.load_default(size=height * rng.uniform(0.06, 0.16))
+    y = height * rng.uniform(0.3, 0.6)
+    for _ in range(int(rng.integers(1, 4))):
+        line = " ".join(rng.choice(_WORDS, int(rng.integers(1, 5))))
+        text = line.upper() if rng.random() < 0.5 else line
+        draw.text(
+            (width / 2, y), text, font=font, fill="white" if is_dark else "black", anchor="mm"
+        )
+        y += font.size * 1.5
+    return card
+
+
 FLAT_SCENES: Final[dict[str, Scene]] = {scene.__name__: scene for scene in (gradient, dark, plain)}
 
 
@@ -532,6 +577,10 @@ ALTERATIONS: Final[dict[str, Alteration]] = {
         re_encoded,
     )
 }
+
+
+# The decision misses most of these, of whatever they are copies.
+_OUT_OF_REACH: Final = ("mirrored", "reframed", "pillarboxed", "blurred_bars")
 
 
 def main() -> None:

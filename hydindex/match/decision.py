@@ -1,6 +1,6 @@
 """The calibrated decision: evidence, weighed by a model, becomes a probability."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,8 @@ _HALF_FEATURELESS: Final = 0.5
 _SAME_DURATION_MS: Final = 20.0
 # Still images have none, and so nothing but their pictures to speak for them.
 _UNKNOWN_MS: Final = 1000.0
+# Details may differ by so much more than the rest: compression blurs edges, and logos are details.
+_DETAILS_MAY_DIFFER: Final = 16.0
 # By far more than float arithmetic can be wrong by, in log odds.
 _ROUNDING: Final = 1e-6
 
@@ -49,11 +51,18 @@ def may_reach(seen: Glance, model: CalibratedModel, least: float) -> NDArray[np.
     weights = model.weights.model_dump()
     most = np.full(len(seen), weights.pop("intercept") + _ROUNDING)
     for name, weight in weights.items():
-        if name in _RANGES:
-            most += max(weight * end for end in _RANGES[name])
-        else:
-            most += weight * _TERMS[name](seen)
+        most += np.maximum(*(weight * end for end in _range(name, seen)))
     return probability(most) >= least
+
+
+def _range(name: str, seen: Glance) -> tuple[Floats | float, Floats | float]:
+    """Tell between which ends a term lies, after a glance."""
+    if name in _RANGES:
+        return _RANGES[name]
+    if name == "difference":  # that of the details may raise it
+        return np.log1p(seen.difference), _LARGEST_DIFFERENCE
+    value = _TERMS[name](seen)
+    return value, value
 
 
 def terms(evidence: Evidence) -> Mapping[str, Floats]:
@@ -64,6 +73,12 @@ def terms(evidence: Evidence) -> Mapping[str, Floats]:
 def _closeness(agreement: Floats) -> Floats:
     """Between 0.98 and 0.99 lies as much as between 0.2 and 0.6: tell how near to perfect it is."""
     result: Floats = -np.log(1.01 - np.clip(agreement, -1.0, 1.0))
+    return result
+
+
+def _difference(evidence: Evidence) -> Floats:
+    details = evidence.detail_difference / _DETAILS_MAY_DIFFER
+    result: Floats = np.log1p(np.fmax(evidence.difference, details))
     return result
 
 
@@ -88,17 +103,19 @@ _TERMS: Final[Mapping[str, Callable[[Any], Floats]]] = {
     "structure_16px": lambda evidence: _closeness(evidence.structure_16px),
     "structure_32px": lambda evidence: _closeness(evidence.structure_32px),
     "contours": lambda evidence: _closeness(evidence.contours),
-    "difference": lambda evidence: np.log1p(evidence.difference),
+    "difference": _difference,
     "information": lambda evidence: _amount(evidence.information),
     "coarse_information": lambda evidence: _amount(evidence.coarse_information),
     "featureless_duration": _featureless_duration,
 }
+# Medians brought together, pixels of 8 bits differ by 510 grey levels at the most.
+_LARGEST_DIFFERENCE: Final = float(np.log1p(510.0))
 # How far the terms can go that a glance does not show. Pixels of 8 bits hold 9.1 nats at the most;
 # and candidates are less than 100 days apart.
-_CLOSENESS_RANGE: Final = tuple(_closeness(np.array([-1.0, 1.0])).tolist())
-_RANGES: Final[Mapping[str, Sequence[float]]] = {
+_CLOSENESS_RANGE: Final = (float(_closeness(np.array(-1.0))), float(_closeness(np.array(1.0))))
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "structure_16px": _CLOSENESS_RANGE,
     "structure_32px": _CLOSENESS_RANGE,
-    "information": tuple(_amount(np.array([0.0, 9.1])).tolist()),
+    "information": (float(_amount(np.array(0.0))), float(_amount(np.array(9.1)))),
     "featureless_duration": (0.0, 20.0),
 }

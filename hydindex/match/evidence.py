@@ -40,6 +40,7 @@ _EMPTY: Final = 1e-9
 _EDGE_NOISE: Final = 1e-3
 # A few pixels may differ as they like: a logo, a subtitle.
 _DIFFERENCE_QUANTILE: Final = 0.75
+_DETAIL_QUANTILE: Final = 0.85
 
 # Which view of the first file is laid upon which of the second; 0 is the whole, 1 the content.
 _WAYS: Final = ((1, 1), (1, 0), (0, 1), (0, 0))
@@ -53,6 +54,8 @@ class Evidence:
     - contours: how well edges agree, strong ones and faint ones nearly alike, -1 to 1.
     - difference: of three quarters of the pixels, by how many grey levels they differ at the most,
       once the medians of both pictures are brought together.
+    - detail_difference: the same of 85 % of the information. On a title card most pixels are
+      black, and that they agree says nothing.
     - information, coarse_information: how much the emptier of both pictures shows, in nats per
       pixel, at 32x32 and at 8x8 pixels. A picture without any can say nothing for a pair.
     - duration_difference_ms: NaN where neither file has a duration.
@@ -66,6 +69,7 @@ class Evidence:
     structure_32px: Floats
     contours: Floats
     difference: Floats
+    detail_difference: Floats
     information: Floats
     coarse_information: Floats
     duration_difference_ms: Floats
@@ -184,6 +188,7 @@ def look_closely(seen: Glance) -> Evidence:
         structure_32px=_structure(at_32px, i, j),
         contours=seen.contours,
         difference=seen.difference,
+        detail_difference=_detail_difference(views, at_32px, i, j),
         information=np.minimum(information[i], information[j]),
         coarse_information=seen.coarse_information,
         duration_difference_ms=np.abs(files.duration_ms[first] - files.duration_ms[second]),
@@ -284,11 +289,30 @@ def _contours(views: NDArray[np.uint8], i: Positions, j: Positions) -> Floats:
 
 
 def _difference(views: NDArray[np.uint8], i: Positions, j: Positions) -> Floats:
+    return np.quantile(_apart(views, i, j), _DIFFERENCE_QUANTILE, axis=1).astype(np.float64)
+
+
+def _apart(views: NDArray[np.uint8], i: Positions, j: Positions) -> NDArray[np.float32]:
+    """Tell by how much pixels differ, once medians are brought together: (pairs, pixels)."""
     # All of these are multiples of an eighth and below 512: float32 is exact, and half the size.
     flat = views.reshape(len(views), math.prod(views.shape[1:])).astype(np.float32)
     centred = flat - np.median(flat, axis=1, keepdims=True)
-    apart = np.abs(centred[i] - centred[j])
-    return np.quantile(apart, _DIFFERENCE_QUANTILE, axis=1).astype(np.float64)
+    apart: NDArray[np.float32] = np.abs(centred[i] - centred[j])
+    return apart
+
+
+def _detail_difference(
+    views: NDArray[np.uint8], windows: _Windows, i: Positions, j: Positions
+) -> Floats:
+    """Find below which difference the given share of the information lies."""
+    apart = _apart(views, i, j)
+    variances = windows.variances.reshape(len(views), math.prod(windows.variances.shape[1:]))
+    weights = _information(variances[i] + variances[j])
+    order = np.argsort(apart, axis=1, kind="stable")
+    reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    place = (reached < _DETAIL_QUANTILE * reached[:, -1:]).sum(axis=1, keepdims=True)
+    at = np.take_along_axis(order, place, axis=1)
+    return np.take_along_axis(apart, at, axis=1)[:, 0].astype(np.float64)
 
 
 def _information(variances: Floats) -> Floats:

@@ -41,6 +41,7 @@ def candidates(number: int, random: Random) -> Evidence:
         structure_32px=near(0.15),
         contours=near(0.15),
         difference=40 * (1 - likeness) * random.lognormal(0, 0.4, number),
+        detail_difference=nothing,
         information=random.lognormal(-0.3, 0.9, number),
         coarse_information=random.lognormal(0, 0.9, number),
         duration_difference_ms=np.abs(random.normal(0, 300, number)),
