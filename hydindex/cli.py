@@ -168,6 +168,7 @@ def update(
     from hydindex.index.index import open_for_writing
     from hydindex.recipe import recipe_of
     from hydindex.run.connect import wait_for_client
+    from hydindex.run.popup import shown_in_client
     from hydindex.run.record import recorded
     from hydindex.run.report import Report
     from hydindex.run.update import update as run_update
@@ -179,6 +180,7 @@ def update(
     report = Report()
     with (
         _connect(config, config_path) as client,
+        shown_in_client(client, config, report, dry_run=dry_run),
         open_for_writing(config_file.index_path(config, config_path), "update") as index,
     ):
         index.adopt(recipe_of(config))

@@ -43,10 +43,7 @@ def show_report(
             **report.to_json(),
         }
     )
-    console.print(
-        f"Files: {files.found:,} found; {files.new:,} new, {files.gone:,} gone, "
-        f"{files.returned:,} returned; {files.indexed:,} indexed, {files.unusable:,} unusable"
-    )
+    console.print(f"Files: {report.files_in_words()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} match")
     if command == "rebuild":
         console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
@@ -56,10 +53,7 @@ def show_report(
             f"knew {pairs.known:,} already (a dry run: nothing was posted)"
         )
     else:
-        console.print(
-            f"Hydrus: {pairs.posted:,} posted, {pairs.known:,} known already, "
-            f"{pairs.refused:,} refused, {pairs.queued:,} still queued"
-        )
+        console.print(f"Hydrus: {report.posting_in_words()}")
     if looks := _second_look(report):
         console.print(f"Second look: {looks}")
     if kept_back := _kept_back(report):
