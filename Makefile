@@ -29,6 +29,7 @@ CORPUS ?=
 
 bench: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/shell.py
 	$(BIN)/python benchmarks/first_run.py $(CORPUS)
 	$(BIN)/python benchmarks/scoring.py $(CORPUS)
 	$(BIN)/python benchmarks/accuracy.py $(CORPUS) --plot docs/images/accuracy.png

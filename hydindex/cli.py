@@ -36,13 +36,14 @@ DEFAULT_CONFIG = Path("hydrus_config.json")
 app = typer.Typer(
     name="hydindex",
     help="Find videos that look alike in a Hydrus library, and post each pair to Hydrus as a "
-    "potential duplicate, once.",
+    "potential duplicate, once.\n\nExample: hydindex demo",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 ConfigPath = Annotated[
-    Path, typer.Option("--config", envvar="HYDINDEX_CONFIG", help="Path of the config file.")
+    Path,
+    typer.Option("--config", metavar="FILE", envvar="HYDINDEX_CONFIG", help="The config file."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
@@ -52,21 +53,31 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 
+
+def _state_names() -> list[str]:
+    from hydindex.model import PairState
+
+    return [str(state) for state in PairState]
+
+
 States = Annotated[
     list[str] | None,
     typer.Option(
         "--state",
+        metavar="STATE",
         help="Only pairs in this state: queued, sending, posted, known or refused. May be named "
-        "several times.",
+        "several times. [default: any]",
         show_default=False,
+        autocompletion=_state_names,
     ),
 ]
 MinScore = Annotated[
     float | None,
     typer.Option(
+        metavar="SCORE",
         min=0.0,
         max=1.0,
-        help="Only pairs with this score, 0 to 1, or a higher one.",
+        help="Only pairs with this score or a higher one. [default: any]",
         show_default=False,
     ),
 ]
@@ -98,11 +109,12 @@ def init(
             min=0.0,
             help="How long to wait for each click in Hydrus, in seconds.",
         ),
-    ] = 300.0,
+    ] = 300,
 ) -> None:
-    """Find the Hydrus client, get an access key from it, and write the config.
+    """Find the client, and write a config for it.
 
-    Without a terminal it asks nothing, writes the defaults, and says what is left to do.
+    It asks the client for an access key, and you for what to search for. Without a terminal it
+    asks nothing, writes the defaults, and says what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """
@@ -127,7 +139,10 @@ def init(
 
 @app.command()
 def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Go through the set-up, from the config to the index, and say what is wrong. Changes nothing.
+    """Say what is wrong with the set-up. Changes nothing.
+
+    Goes through config, address, version, key, permissions, search, a thumbnail, index, disk space
+    and lock.
 
     Example: hydindex check --json
     """
@@ -152,14 +167,16 @@ def update(
             "--wait-for-client",
             metavar="MINUTES",
             min=0.0,
-            help="Wait for so many minutes until Hydrus answers.",
+            help="How long to wait until Hydrus answers, in minutes.",
         ),
-    ] = 0.0,
+    ] = 0,
     as_json: AsJson = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Index what is new and post the pairs that look alike. Meant to run every night.
+    """Index what is new, and post what looks alike.
+
+    Meant to run every night.
 
     Example: hydindex update --config ~/hydrus/hydrus_config.json
     """
@@ -168,6 +185,7 @@ def update(
     from hydindex.index.index import open_for_writing
     from hydindex.recipe import recipe_of
     from hydindex.run.connect import wait_for_client
+    from hydindex.run.popup import shown_in_client
     from hydindex.run.record import recorded
     from hydindex.run.report import Report
     from hydindex.run.update import update as run_update
@@ -179,6 +197,7 @@ def update(
     report = Report()
     with (
         _connect(config, config_path) as client,
+        shown_in_client(client, config, report, dry_run=dry_run),
         open_for_writing(config_file.index_path(config, config_path), "update") as index,
     ):
         index.adopt(recipe_of(config))
@@ -264,7 +283,9 @@ def pairs(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
 ) -> None:
-    """List the pairs of the index, the most certain first, and what became of them.
+    """List pairs, and what became of them.
+
+    The most certain come first.
 
     Example: hydindex pairs --state posted --min-score 0.9
     """
@@ -283,17 +304,20 @@ def pairs(
 
 @app.command()
 def report(
-    output_path: Annotated[Path, typer.Option("--output", help="File to write, an HTML page.")],
+    output_path: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="File to write, an HTML page.")
+    ],
     config_path: ConfigPath = DEFAULT_CONFIG,
     states: States = None,
     min_score: MinScore = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Show so many pairs at most.")
+        int, typer.Option("--limit", metavar="PAIRS", min=1, help="Show so many pairs at most.")
     ] = 5000,
 ) -> None:
-    """Write a page that shows pairs side by side, with what speaks for them; open it in a browser.
+    """Write a page that shows pairs side by side.
 
-    All of it is in the one file, thumbnails too: it needs no network, and no Hydrus.
+    It also shows what speaks for them; open it in a browser. All of it is in the one file,
+    thumbnails too: it needs no network, and no Hydrus.
 
     Example: hydindex report --output report.html
     """
@@ -318,7 +342,9 @@ def calibrate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the model of the calibrated decision to what you decided about posted pairs.
+    """Learn from what you decided about pairs.
+
+    Fits the model of the calibrated decision to the posted ones, and shows whether it does better.
 
     Example: hydindex calibrate --write
     """
@@ -342,7 +368,9 @@ def calibrate(
 
 @app.command()
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Save what can be saved of a damaged index: the record of posted pairs, and thumbnails.
+    """Save what can be saved of a damaged index.
+
+    That is the record of posted pairs, and thumbnails; the next update does the rest.
 
     Example: hydindex repair
     """
@@ -361,10 +389,17 @@ def export_posted(
     config_path: ConfigPath = DEFAULT_CONFIG,
     output_path: Annotated[
         Path | None,
-        typer.Option("--output", help="File to write. [default: stdout]", show_default=False),
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="File to write. [default: stdout]",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Write the record of posted pairs as JSON lines, for the index of another machine.
+    """Write out the record of posted pairs.
+
+    As JSON lines; import-posted takes them into the index of another machine.
 
     Example: hydindex export-posted --output posted.jsonl
     """
@@ -389,7 +424,9 @@ def import_posted(
     ],
     config_path: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Take the record of posted pairs of another index into this one, so that none is sent again.
+    """Take in the record of another index.
+
+    That is what export-posted has written. So none of these pairs is sent again from here.
 
     Example: hydindex import-posted posted.jsonl
     """
@@ -423,19 +460,25 @@ def schedule(
         typer.Option(
             formats=["%H:%M"],
             metavar="HH:MM",
-            help="When to run, every day. [default: 03:00]",
+            help="When to run, every day, by the clock on the wall. [default: 03:00]",
             show_default=False,
         ),
     ] = datetime(1900, 1, 1, hour=3),
     scheduler: Annotated[
         Scheduler | None,
-        typer.Option(help="What runs it. [default: what this system brings along]"),
+        typer.Option(
+            metavar="NAME",
+            help="What runs it: systemd, cron, launchd or windows. [default: what this system "
+            "brings along]",
+        ),
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Set it up, instead of only saying how.")
     ] = False,
 ) -> None:
-    """Have the system run hydindex update every night: says how, or with --install sets it up.
+    """Have the system run update every night.
+
+    Says how that is done, and with --install does it.
 
     Example: hydindex schedule --at 04:30 --install
     """
@@ -455,12 +498,15 @@ def demo(
     folder: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="A library to serve (files.json and thumbs/), or else an empty folder for the "
-            "demo's config and index. [default: a generated library, a temporary folder]"
+            "demo's config and index. [default: a generated library, a temporary folder]",
         ),
     ] = None,
 ) -> None:
-    """Show all of it without a Hydrus client: a stand-in, a library, and three nights.
+    """Show all of it without a Hydrus client.
+
+    With a stand-in for the client, a library, and three nights.
 
     Example: hydindex demo
     """
@@ -539,7 +585,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 def _pair_states(names: Sequence[str] | None) -> "list[PairState]":
     from hydindex.model import PairState
 
-    states = [str(state) for state in PairState]
+    states = _state_names()
     for name in names or ():
         if name not in states:
             raise ConfigError(

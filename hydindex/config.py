@@ -249,6 +249,13 @@ class LogFile(Section):
     """The file; else none is written. A relative path counts from the config's folder."""
 
 
+class Popup(Section):
+    """A note in Hydrus itself."""
+
+    enabled: bool = False
+    """Show one after an update that did something; needs the permission to manage popups (10)."""
+
+
 class Config(Section):
     """The whole of hydrus_config.json; every key has a default but `api_key`."""
 
@@ -284,6 +291,7 @@ class Config(Section):
     compare: Compare = Compare()
     index: IndexFile = IndexFile()
     log: LogFile = LogFile()
+    popup: Popup = Popup()
     ssim_parallel: Any = None
     """Of the older script; accepted, no longer needed."""
 

@@ -1,5 +1,7 @@
 """The results of the commands, in words for people and as JSON for programs."""
 
+from __future__ import annotations
+
 import math
 import os
 import shlex
@@ -8,19 +10,22 @@ from dataclasses import asdict
 from pathlib import Path
 from subprocess import list2cmdline
 from textwrap import indent
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hydindex.console import Console, Row, log_run
 from hydindex.errors import ExitCode
-from hydindex.index.decisions import ScoreBand
-from hydindex.index.pairs import ListedPair
-from hydindex.index.repair import Repaired
-from hydindex.index.runs import RecordedRun
-from hydindex.run.calibrate import Calibration
-from hydindex.run.rebuild import RebuildPlan
-from hydindex.run.report import Report
-from hydindex.run.schedule import Schedule
-from hydindex.run.stats import Stats
+
+# Each command has imported what its own result is made of; that of the others would take 0.2 s.
+if TYPE_CHECKING:
+    from hydindex.index.decisions import ScoreBand
+    from hydindex.index.pairs import ListedPair
+    from hydindex.index.repair import Repaired
+    from hydindex.index.runs import RecordedRun
+    from hydindex.run.calibrate import Calibration
+    from hydindex.run.rebuild import RebuildPlan
+    from hydindex.run.report import Report
+    from hydindex.run.schedule import Schedule
+    from hydindex.run.stats import Stats
 
 _BAR_CHARACTERS: Final = 40
 
@@ -43,10 +48,7 @@ def show_report(
             **report.to_json(),
         }
     )
-    console.print(
-        f"Files: {files.found:,} found; {files.new:,} new, {files.gone:,} gone, "
-        f"{files.returned:,} returned; {files.indexed:,} indexed, {files.unusable:,} unusable"
-    )
+    console.print(f"Files: {report.files_in_words()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} match")
     if command == "rebuild":
         console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
@@ -56,10 +58,7 @@ def show_report(
             f"knew {pairs.known:,} already (a dry run: nothing was posted)"
         )
     else:
-        console.print(
-            f"Hydrus: {pairs.posted:,} posted, {pairs.known:,} known already, "
-            f"{pairs.refused:,} refused, {pairs.queued:,} still queued"
-        )
+        console.print(f"Hydrus: {report.posting_in_words()}")
     if looks := _second_look(report):
         console.print(f"Second look: {looks}")
     if kept_back := _kept_back(report):

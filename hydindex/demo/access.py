@@ -9,6 +9,7 @@ from hydindex.demo.replies import Refusal, bad_request
 ADD_FILES = 1
 SEARCH = 3
 RELATIONSHIPS = 8
+POPUPS = 10
 LOCAL_PATHS = 13
 EVERY_PERMISSION = frozenset(range(14))
 
@@ -16,6 +17,7 @@ EVERY_PERMISSION = frozenset(range(14))
 _DESCRIPTIONS = {
     RELATIONSHIPS: "edit file relationships",
     ADD_FILES: "import and delete files",
+    POPUPS: "manage popups",
     SEARCH: "search for and fetch files",
     LOCAL_PATHS: "see local file paths",
 }
@@ -55,12 +57,14 @@ FULL_KEY = "f0" * 32
 SEARCH_ONLY_KEY = "5e" * 32
 SEARCH_AND_RELATIONSHIPS_KEY = "38" * 32
 LOCAL_PATHS_KEY = "1d" * 32
+POPUPS_KEY = "90" * 32
 
 _KEPT_FROM_THE_START = {
     FULL_KEY: Access("full", EVERY_PERMISSION),
     SEARCH_ONLY_KEY: Access("search only", frozenset({SEARCH})),
     SEARCH_AND_RELATIONSHIPS_KEY: Access("hydindex", frozenset({SEARCH, RELATIONSHIPS})),
     LOCAL_PATHS_KEY: Access("beside Hydrus", frozenset({SEARCH, RELATIONSHIPS, LOCAL_PATHS})),
+    POPUPS_KEY: Access("with popups", frozenset({SEARCH, RELATIONSHIPS, POPUPS})),
 }
 
 

@@ -33,7 +33,8 @@ _PLACES_OF_DOMAIN = {
 class ClientState:
     """The memory of one client; a file's `file_id` counts from 1 in the order of import.
 
-    `posted_rows` holds, in order, the two hashes of every potential that was posted, kept or not.
+    `posted_rows` holds, in order, the two hashes of every potential that was posted, kept or not;
+    `popups` what each popup says.
     `hydrus_version` may change: a client that was updated remembers what it did before.
     """
 
@@ -42,6 +43,7 @@ class ClientState:
         self.access_keys = AccessKeys()
         self.relationships = Relationships(self._takes_potentials)
         self.posted_rows: list[tuple[str, str]] = []
+        self.popups: list[str] = []
         self._files: dict[str, HydrusFile] = {}
         self._places: dict[str, Place] = {}
         self._ids: dict[str, int] = {}

@@ -1,5 +1,7 @@
 """What each path of the Client API does: a `Call` in, a JSON object or another reply out."""
 
+import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from hydindex.demo.access import (
     ADD_FILES,
     EVERY_PERMISSION,
     LOCAL_PATHS,
+    POPUPS,
     RELATIONSHIPS,
     SEARCH,
     Access,
@@ -227,6 +230,26 @@ def _relationship_row(row: dict[str, Any]) -> tuple[str, str, Relationship]:
     return hashes[0], hashes[1], Relationship(number)
 
 
+def _add_popup(call: Call) -> dict[str, Any]:
+    names = ("status_title", "status_text_1", "status_text_2")
+    texts = {name: field_of(call.arguments, name, str) for name in names if name in call.arguments}
+    said = "\n".join(texts.values())
+    call.state.popups.append(said)
+    job_status = {
+        "key": secrets.token_hex(32),
+        "creation_time": time.time(),
+        **texts,
+        "had_error": False,
+        "is_cancellable": False,
+        "is_cancelled": False,
+        "is_done": True,
+        "is_pausable": False,
+        "is_paused": False,
+        "nice_string": said,
+    }
+    return {"job_status": job_status}
+
+
 def _delete_files(call: Call) -> Reply:
     for_good = call.domain() == services.LOCAL_STORAGE
     for file_hash in call.hashes():
@@ -264,4 +287,5 @@ ENDPOINTS = {
         "POST", _set_file_relationships, RELATIONSHIPS
     ),
     "/add_files/delete_files": Endpoint("POST", _delete_files, ADD_FILES),
+    "/manage_popups/add_popup": Endpoint("POST", _add_popup, POPUPS),
 }

@@ -44,6 +44,7 @@ class StandIn:
     SEARCH_ONLY_KEY = access.SEARCH_ONLY_KEY
     SEARCH_AND_RELATIONSHIPS_KEY = access.SEARCH_AND_RELATIONSHIPS_KEY
     LOCAL_PATHS_KEY = access.LOCAL_PATHS_KEY
+    POPUPS_KEY = access.POPUPS_KEY
 
     def __init__(
         self,
@@ -146,6 +147,12 @@ class StandIn:
         """Both hashes of every potential row in an accepted POST, in order, repeats included."""
         with self._lock:
             return list(self._state.posted_rows)
+
+    @property
+    def popups(self) -> list[str]:
+        """What each popup says, in order: its title and its texts, a line each."""
+        with self._lock:
+            return list(self._state.popups)
 
     @property
     def requests(self) -> list[LoggedRequest]:

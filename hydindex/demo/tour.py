@@ -136,5 +136,8 @@ def _missed_alterations(
         if tag.startswith("copy:") and tag != "copy:original"
     }
     return Counter(
-        alterations[sha256] for pair in missed for sha256 in pair if sha256 in alterations
+        alterations[sha256]
+        for pair in sorted(map(sorted, missed))  # of equal counts, the same ones every time
+        for sha256 in pair
+        if sha256 in alterations
     )

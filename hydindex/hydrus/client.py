@@ -52,12 +52,16 @@ SEARCH_FILES: Final = 3
 PERMISSIONS: Final = {SEARCH_FILES: "search for and fetch files", 8: "edit file relationships"}
 SEE_LOCAL_PATHS: Final = 13
 """The permission to be told where files lie on the client's disk; nothing depends on it."""
+MANAGE_POPUPS: Final = 10
+"""The permission to show a popup in the client; no run depends on it."""
 OPEN_DIALOG: Final = "services > review services > local > client api > add > from api request"
 """Where the user lets the client take a request for an access key."""
 READ_ATTEMPTS: Final = 4
 LONGEST_BACKOFF_S: Final = 30.0
 # A client that listens takes up a connection at once, however busy it is.
 CONNECT_TIMEOUT_S: Final = 10.0
+# Nobody waits for a popup.
+POPUP_TIMEOUT_S: Final = 5.0
 LONGEST_ERROR_TEXT: Final = 300
 # A search that finds a million files is answered with 76 MB.
 _LARGEST_ANSWER_BYTES: Final = 1 << 30
@@ -285,6 +289,16 @@ class HydrusClient:
             timeout_s=self._post_timeout_s,
             body={"relationships": rows},
         )
+
+    def add_popup(self, title: str, *texts: str) -> None:
+        """Show a popup of up to two texts, which stays until the user dismisses it; sent once.
+
+        Needs the permission MANAGE_POPUPS.
+        """
+        body = {"status_title": title}
+        body |= {f"status_text_{number}": text for number, text in enumerate(texts, 1)}
+        timeout_s = min(POPUP_TIMEOUT_S, self._post_timeout_s)
+        self._request("POST", "/manage_popups/add_popup", timeout_s, body=body)
 
     def _access(self) -> AccessKey:
         try:

@@ -14,7 +14,7 @@ from hydindex import config as config_file
 from hydindex.config import Config
 from hydindex.errors import ConfigError, ExitCode, HydindexError, IndexOutdated
 from hydindex.exposure import exposures
-from hydindex.hydrus.client import PERMISSIONS, SEARCH_FILES, HydrusClient
+from hydindex.hydrus.client import MANAGE_POPUPS, PERMISSIONS, SEARCH_FILES, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
 from hydindex.index.index import open_for_reading, require_not_lost
 from hydindex.index.lock import holder, require_folder
@@ -22,6 +22,7 @@ from hydindex.model import FoundFiles, NotFetched, RemoteFile, Thumbnail
 from hydindex.prepare.thumbnail import Preparation, prepare
 from hydindex.recipe import Recipe, recipe_of
 from hydindex.run.connect import connect, find_port, no_patience
+from hydindex.run.popup import HOW_TO_PERMIT
 from hydindex.run.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
 from hydindex.run.search import find
 from hydindex.run.second_look import require_decoder
@@ -133,6 +134,7 @@ def _look_at_client(
     with connect(config, config_path, key=key, patience=no_patience()) as client:
         try:
             may_search = client.permits(SEARCH_FILES)
+            may_pop_up = not config.popup.enabled or client.permits(MANAGE_POPUPS)
         except HydindexError as error:
             yield _trouble("key", error)
             return None
@@ -143,6 +145,13 @@ def _look_at_client(
             yield _trouble("permissions", error)
         else:
             yield _ok("permissions", " and ".join(PERMISSIONS.values()))
+        if not may_pop_up:
+            yield _warning(
+                "permissions",
+                "The access key lacks the permission 'manage popups' "
+                f"({MANAGE_POPUPS}), without which popup.enabled has no effect",
+                HOW_TO_PERMIT,
+            )
         if not (may_search and searches):
             return None
         return (yield from _look_at_files(client, config))

@@ -150,6 +150,29 @@ class Report:
             f"{self.pairs.matched:,} of them match, {self.pairs.posted:,} posted"
         )
 
+    def files_in_words(self) -> str:
+        """Say which files the search found, and what became of them."""
+        files = self.files
+        not_fetched = f", {self.not_fetched:,} not fetched" if self.not_fetched else ""
+        return (
+            f"{files.found:,} found; {files.new:,} new, {files.gone:,} gone, "
+            f"{files.returned:,} returned; {files.indexed:,} indexed, {files.unusable:,} unusable"
+            f"{not_fetched}"
+        )
+
+    def posting_in_words(self) -> str:
+        """Say what became of the pairs that match."""
+        pairs = self.pairs
+        return (
+            f"{pairs.posted:,} posted, {pairs.known:,} known already, {pairs.refused:,} refused, "
+            f"{pairs.queued:,} still queued"
+        )
+
+    def is_worth_a_word(self) -> bool:
+        """Tell whether an update found or did anything, or leaves something to be seen to."""
+        is_done = self.exit_code(posts=True) is ExitCode.DONE
+        return bool(self.files.new or self.pairs.matched or self.pairs.posted or not is_done)
+
     def exit_code(self, *, posts: bool) -> ExitCode:
         """Tell whether all is done. A queue is left over only where the run was to post it."""
         unposted = self.pairs.queued - self.kept_back.total if posts else 0

@@ -33,9 +33,12 @@ def run(arguments: Sequence[str | Path], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy: a build leaves its traces in the folder that it is run in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a release from a copy: a build leaves its traces in the folder that it is run in.
+
+    The source archive is made first, and the wheel from what it holds.
+    """
+    folder = tmp_path_factory.mktemp("release")
     copy = folder / "checkout"
     copy.mkdir()
     for name in SOURCES + BYSTANDERS:
@@ -44,8 +47,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.exists():
             shutil.copy(source, copy)
-    run(["-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy], folder)
-    (built,) = folder.glob("*.whl")
+    run(["-m", "build", "--no-isolation", "--outdir", folder / "dist", copy], folder)
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (built,) = dist.glob("*.whl")
     return built
 
 
@@ -85,6 +93,13 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
         "hydindex/py.typed",
     }
     assert contents(wheel) == modules | migrations | others
+
+
+def test_a_package_index_would_take_the_release(dist: Path) -> None:
+    kinds = sorted(path.suffix for path in dist.iterdir())
+    assert kinds == [".gz", ".whl"]
+    checked = run(["-m", "twine", "--no-color", "check", "--strict", *dist.iterdir()], dist)
+    assert checked.count("PASSED") == 2
 
 
 def test_the_licence_travels_along(wheel: Path) -> None:

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Runs `hydindex update` every day at HYDINDEX_AT (HH:MM by the clock of TZ, 03:00 unless set), until
+# it is told to stop. Each waits for Hydrus for HYDINDEX_WAIT_MINUTES (60 unless set) at the most.
+# With arguments, runs hydindex with them, once.
+set -eu
+
+if [ $# -gt 0 ]; then
+    exec hydindex "$@"
+fi
+
+at=${HYDINDEX_AT:-03:00}
+case $at in
+    [01][0-9]:[0-5][0-9] | 2[0-3]:[0-5][0-9]) ;;
+    *)
+        echo "HYDINDEX_AT must be a time like 03:00, not $at" >&2
+        exit 2
+        ;;
+esac
+
+seconds_until_then() {
+    now=$(date +%s)
+    then=$(date --date "today $at" +%s)
+    if [ "$then" -le "$now" ]; then
+        then=$(date --date "tomorrow $at" +%s)
+    fi
+    echo $((then - now))
+}
+
+# A shell hears a signal while it waits for a child in the background, and not before the end of one
+# in the foreground.
+child=
+stop() {
+    trap '' TERM INT
+    if [ -n "$child" ] && kill -TERM "$child" 2>/dev/null; then
+        wait "$child" || true
+    fi
+    exit 0
+}
+trap stop TERM INT
+
+while true; do
+    seconds=$(seconds_until_then)
+    sleep "$seconds" &
+    child=$!
+    wait "$child"
+    hydindex update --wait-for-client "${HYDINDEX_WAIT_MINUTES:-60}" &
+    child=$!
+    # What went wrong it has said itself; the next night tries again.
+    wait "$child" || true
+done

@@ -1,0 +1,131 @@
+"""The popup in Hydrus: where the config asks for it, when there is something to say, and once."""
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Home, count
+
+from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.replies import NO_SUCH_PAGE, Reply
+from hydindex.demo.standin import StandIn
+from hydindex.hydrus import client as hydrus_client
+
+Serve = Callable[..., StandIn]
+ADD_POPUP = "/manage_popups/add_popup"
+
+
+@pytest.fixture
+def client(home: Home, serve: Serve, library: list[HydrusFile]) -> StandIn:
+    """A client whose key may show popups, and a config that wants them."""
+    client = serve(library)
+    home.configure(api_key=client.POPUPS_KEY, popup={"enabled": True})
+    return client
+
+
+def only_at_the_popup(fault: Fault) -> Callable[[str, str, int], Fault | None]:
+    return lambda _method, path, _nth: fault if path == ADD_POPUP else None
+
+
+def test_a_popup_says_what_the_summary_says(home: Home, client: StandIn) -> None:
+    printed = home.run("update").out.splitlines()
+    (popup,) = client.popups
+    title, files, pairs = popup.splitlines()
+    assert title == "hydindex"
+    assert files == printed[0]
+    assert pairs.removeprefix("Pairs: ") == printed[2].removeprefix("Hydrus: ")
+    assert f"{len(client.potentials)} posted" in pairs
+
+
+def test_a_night_with_nothing_new_and_a_dry_run_show_none(home: Home, client: StandIn) -> None:
+    home.update("--dry-run")
+    home.update()  # posts what the dry run has found
+    assert len(client.popups) == 1
+    client.clear_log()
+    home.update()
+    assert count(client, ADD_POPUP) == 0
+
+
+def test_by_default_there_is_none(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
+    client = serve(library)
+    home.configure(api_key=client.FULL_KEY)
+    home.update()
+    assert count(client, ADD_POPUP) == 0
+
+
+def test_what_is_left_over_is_told_every_night(
+    home: Home, client: StandIn, library: list[HydrusFile]
+) -> None:
+    client.faults = lambda _method, path, _nth: (
+        refuse(400) if path == "/get_files/thumbnail" else None
+    )
+    home.update(expect=1)
+    home.update(expect=1)
+    assert len(client.popups) == 2
+    assert all(f"{len(library)} not fetched" in popup for popup in client.popups)
+
+
+def test_a_run_that_ends_early_says_so_unless_hydrus_is_the_reason(
+    home: Home, client: StandIn
+) -> None:
+    home.update()
+    home.configure(similarity_threshold=0.9)
+    home.update(expect=4)
+    assert "similarity_threshold" in client.popups[-1]
+    assert "hydindex rebuild" in client.popups[-1]
+    home.configure(similarity_threshold=0.6)
+    client.clear_log()
+    client.faults = lambda *_: refuse(503)
+    home.update(expect=3)
+    assert count(client, ADD_POPUP) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (refuse(403), "'manage popups' (10)"),
+        (Fault(carried_out=False, instead=NO_SUCH_PAGE), "update Hydrus"),
+        (refuse(500), "popup.enabled"),
+        (DROP_BEFORE_WORK, "popup.enabled"),
+        (DROP_AFTER_WORK, "popup.enabled"),
+        (Fault(carried_out=True, instead=Reply(silence_s=1.0)), "no answer within 0.2 s"),
+    ],
+)
+def test_a_popup_that_hydrus_does_not_show_costs_a_warning_and_is_not_sent_again(
+    home: Home, client: StandIn, fault: Fault, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hydrus_client, "POPUP_TIMEOUT_S", 0.2)
+    client.faults = only_at_the_popup(fault)
+    outcome = home.run("update")
+    assert outcome.exit_code == 0
+    (warning,) = outcome.err.splitlines()
+    assert "WARNING No popup was shown. " in warning
+    assert said in warning
+    assert client.POPUPS_KEY not in warning
+    assert count(client, ADD_POPUP) == 1
+    assert client.potentials
+
+
+def test_what_hydrus_answers_to_a_popup_is_not_looked_at(home: Home, client: StandIn) -> None:
+    client.faults = only_at_the_popup(GARBAGE)
+    outcome = home.run("update")
+    assert outcome.exit_code == 0
+    assert outcome.err == ""
+
+
+def test_a_key_without_the_permission_is_warned_of_by_check_and_by_the_run(
+    home: Home, client: StandIn
+) -> None:
+    assert "manage popups" not in home.run("check").out
+    home.configure(client)  # the key that init asks for
+    checked = home.run("check", "--json")
+    assert checked.exit_code == 0
+    (finding,) = [each for each in checked.json["findings"] if each["verdict"] == "warning"]
+    assert finding["subject"] == "permissions"
+    assert "'manage popups' (10)" in finding["message"]
+    assert "edit the key" in finding["remedy"]
+    outcome = home.run("update")
+    assert outcome.exit_code == 0
+    assert "You do not have permission to: manage popups" in outcome.err
+    assert "edit the key" in outcome.err
+    assert client.popups == []
