@@ -129,6 +129,8 @@ def init(
 def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Go through the set-up, from the config to the index, and say what is wrong. Changes nothing.
 
+    The exit code is that of the first trouble; warnings leave it at 0.
+
     Example: hydindex check --json
     """
     from hydindex import output_setup
@@ -160,6 +162,8 @@ def update(
     quiet: Quiet = False,
 ) -> None:
     """Index what is new and post the pairs that look alike. Meant to run every night.
+
+    After a dry run the pairs stay queued.
 
     Example: hydindex update --config ~/hydrus/hydrus_config.json
     """
@@ -205,6 +209,8 @@ def rebuild(
 ) -> None:
     """Bring the index to a changed config. New matches are queued for the next update.
 
+    It redoes what the change makes necessary, from the stored thumbnails.
+
     Example: hydindex rebuild --dry-run
     """
     from contextlib import nullcontext
@@ -242,6 +248,8 @@ def rebuild(
 @app.command()
 def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show what the index holds. Changes nothing, and may run beside an update.
+
+    What needs attention comes first; and what you decided about posted pairs is shown by score.
 
     Example: hydindex stats --json
     """
@@ -320,6 +328,9 @@ def calibrate(
 ) -> None:
     """Fit the model of the calibrated decision to what you decided about posted pairs.
 
+    It shows precision and recall before and after, and takes 100 decisions, 10 of either kind at
+    least. The model is written to decision.model, or to calibrated_model.json beside the config.
+
     Example: hydindex calibrate --write
     """
     from hydindex import config as config_file
@@ -343,6 +354,8 @@ def calibrate(
 @app.command()
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Save what can be saved of a damaged index: the record of posted pairs, and thumbnails.
+
+    The next update does the rest. A sound index is left as it is.
 
     Example: hydindex repair
     """
