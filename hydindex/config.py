@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from hydindex.errors import ConfigError
+from hydindex.errors import MAY_BE_A_KEY, ConfigError
 
 PLACEHOLDER_KEY = "your-hydrus-api-key-here"
 API_KEY_VARIABLE = "HYDINDEX_API_KEY"
@@ -497,6 +497,8 @@ def trusted_certificates(config: Config, config_path: Path) -> bool | str:
 
 def _beside(config_path: Path, name: str, key: str) -> Path:
     """Find a file that the config names; a relative path counts from the config's folder."""
+    if MAY_BE_A_KEY.search(name):  # a file by that name would keep it
+        raise ConfigError(f"{key} names a file after what may be an access key", "Name another.")
     try:
         return config_path.absolute().parent / Path(name).expanduser()
     except RuntimeError as error:

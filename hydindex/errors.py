@@ -2,7 +2,9 @@
 
 import re
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
+
+MAY_BE_A_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class ExitCode(IntEnum):
@@ -63,7 +65,7 @@ class ConfigError(HydindexError):
     exit_code = ExitCode.BAD_CONFIG
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(re.sub("[0-9a-fA-F]{64}", "[64 hexadecimal digits]", message), remedy)
+        super().__init__(MAY_BE_A_KEY.sub("[64 hexadecimal digits]", message), remedy)
 
 
 class HydrusUnreachable(HydindexError):

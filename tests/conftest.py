@@ -1,8 +1,12 @@
 """What the tests share: a home with a config and an index, and small libraries."""
 
 import json
+import os
+import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -76,6 +80,17 @@ class Home:
         captured = self._capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return Outcome(ended.value.code, captured.out, captured.err)
+
+    def run_unprivileged(self, *words: str) -> Outcome:
+        """Run a command in a process to which a folder is read-only that says so, even as root."""
+        command = [sys.executable, "-m", "hydindex", *words, "--config", str(self.config)]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            setpriv = shutil.which("setpriv")
+            if setpriv is None:
+                pytest.skip("root may write everywhere, and there is no setpriv to prevent it")
+            command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     def update(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """Run an update and give its JSON."""

@@ -43,6 +43,7 @@ POST = "/manage_file_relationships/set_file_relationships"
 JSON_PATHS = [VERSION, KEY, SEARCH, METADATA, READ]
 PATHS = [VERSION, KEY, SEARCH, METADATA, THUMBNAIL, READ, POST]  # in the order of a run
 
+AS_SHIPPED = {"decision": {"method": "calibrated"}}
 FILES = generate_library(seed=3, pictures=10)
 PAGE = b"<!DOCTYPE html><html><body><h1>Bad Gateway</h1></body></html>"
 FOR_EVER = sys.maxsize
@@ -117,11 +118,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> frozenset[Pair]:
     config = tmp_path_factory.mktemp("undisturbed") / "hydrus_config.json"
     with StandIn(FILES) as client:
         address = {"api_port": client.port, "api_key": client.SEARCH_AND_RELATIONSHIPS_KEY}
-        config.write_text(json.dumps({**FAST, **address}), encoding="utf-8")
+        config.write_text(json.dumps({**FAST, **AS_SHIPPED, **address}), encoding="utf-8")
         with pytest.raises(SystemExit, match="0"):
             cli.main(["update", "--quiet", "--config", str(config)])
         assert client.potentials
         return client.potentials
+
+
+@pytest.fixture(autouse=True)
+def as_shipped(home: Home) -> None:
+    """Runs here decide as people's runs do."""
+    home.configure(**AS_SHIPPED)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from hydindex.demo.standin import StandIn
 
 Serve = Callable[..., StandIn]
 
-# It is a few tenths of a second; a wait for what is in flight would take a minute.
+# It is a few hundredths of a second where nothing else runs (docs/reliability.md); a wait for what
+# is in flight would take a minute.
 SOON_S = 5.0
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals as POSIX systems do")

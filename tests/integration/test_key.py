@@ -131,7 +131,10 @@ def test_a_key_that_is_no_key_is_not_repeated(home: Home, serve: Serve, broken: 
         {"api_port": KEY},
         {"decision": {"method": "calibrated", "model": KEY}},
         {"tls": {"ca_bundle": KEY}},
+        {"log": {"path": KEY}},
         {"log": {"path": f"missing/{KEY}"}},
+        {"index": {"path": KEY}},
+        {"index": {"path": f"missing/{KEY}.db"}},
         {KEY: 1},
         {"post": {KEY: 1}},
     ],
@@ -142,9 +145,11 @@ def test_a_key_in_the_wrong_place_is_not_repeated(
 ) -> None:
     serve([])
     home.configure(**misplaced)
-    outcome = home.run("update", "-v", "--json")
-    assert outcome.exit_code != 0
-    assert traces_in(outcome.out.encode(), outcome.err.encode()) == []
+    outcomes = [home.run(*words) for words in (["update", "-v", "--json"], ["check"], ["stats"])]
+    assert outcomes[0].exit_code != 0
+    printed = [text.encode() for each in outcomes for text in (each.out, each.err)]
+    assert traces_in(*printed) == []
+    assert list(home.folder.rglob(f"*{KEY}*")) == []
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from hydindex.demo.files import HydrusFile
 from hydindex.demo.standin import StandIn
 
 Serve = Callable[..., StandIn]
-PICTURES = "(SELECT count(*) FROM thumbnail), (SELECT count(*) FROM prepared_picture)"
+MADE_BY = {"threshold": ("prepared_picture", "coarse_picture"), "calibrated": ("signature",)}
 
 
-def pictures(home: Home) -> set[int]:
-    """How many thumbnails, and how many pictures of each kind, are kept."""
-    tables = ("thumbnail", "prepared_picture", "coarse_picture")
+def pictures(home: Home, method: str = "threshold") -> set[int]:
+    """How many thumbnails, and how many of what a method makes of them, are kept."""
+    tables = ("thumbnail", *MADE_BY[method])
     return {home.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
 
 
@@ -53,9 +53,11 @@ def test_half_of_a_library_may_go_without_a_word(
     assert home.run("update", "--quiet").err == ""
 
 
+@pytest.mark.parametrize("method", MADE_BY)
 def test_files_long_gone_lose_their_pictures_but_never_their_pairs(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: list[HydrusFile], method: str
 ) -> None:
+    home.configure(decision={"method": method})
     client = serve(library)
     home.update()
     told = home.pairs("posted")
@@ -67,13 +69,13 @@ def test_files_long_gone_lose_their_pictures_but_never_their_pairs(
         client.trash(name)
 
     home.update()
-    assert pictures(home) == {40}  # unless the config says so, nothing is ever given up
+    assert pictures(home, method) == {40}  # unless the config says so, nothing is ever given up
     home.configure(index={"forget_gone_days": 30})
     home.update()
-    assert pictures(home) == {39}
+    assert pictures(home, method) == {39}
     assert home.pairs("posted") == told
     home.update()
-    assert pictures(home) == {39}
+    assert pictures(home, method) == {39}
 
     for name in away:
         client.restore(name)
@@ -84,7 +86,7 @@ def test_files_long_gone_lose_their_pictures_but_never_their_pairs(
     assert len(fetched(client)) == 1
     assert rows(client) == []
     assert home.pairs("posted") == told
-    assert pictures(home) == {40}
+    assert pictures(home, method) == {40}
 
 
 def test_an_empty_library_is_no_reason_to_forget_however_long_it_stays_so(

@@ -19,7 +19,7 @@ from hydindex.demo.standin import StandIn
 from hydindex.errors import HydindexError, HydrusBadReply
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.replies import Relationships
-from hydindex.model import FoundFile, FoundFiles, RemoteFile, hex_hashes
+from hydindex.model import FoundFile, FoundFiles, Outcome, RemoteFile, hex_hashes
 
 A, B = "a1" * 32, "b2" * 32
 VERSIONS = {"version": 94, "hydrus_version": 681}
@@ -75,6 +75,9 @@ def check_value(method: str, value: Any) -> None:
     elif method == "relationships":
         assert isinstance(value, Relationships)
         assert type(value.related(A, B)) is bool
+        assert value.outcome(A, B) in (None, *Outcome)
+        assert value.outcome(A, B) == value.outcome(B, A)
+        assert value.outcome(A, B) is None or value.related(A, B)
     elif method in ("thumbnail", "placeholder"):
         assert type(value) is bytes
     else:

@@ -9,6 +9,22 @@ from hydindex.hydrus.client import READ_ATTEMPTS, HydrusClient
 from hydindex.hydrus.patience import Patience
 
 
+class Watched(Patience):
+    """One that remembers what was lost to pauses, which come after each try but the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._losses_s: list[float] = []
+
+    def lose(self, seconds: float) -> None:
+        super().lose(seconds)
+        self._losses_s.append(seconds)
+
+    @property
+    def pauses_s(self) -> list[float]:
+        return self._losses_s[1::2]
+
+
 def tries(server: StandIn, patience: Patience, *, backoff_s: float = 0.0) -> int:
     """How often a read is sent that gets no answer."""
     server.clear_log()
@@ -49,6 +65,20 @@ def test_pauses_and_failing_requests_use_it_up_and_answers_do_not() -> None:
         assert tries(server, patience, backoff_s=0.1) == 2
         assert not patience.allows_retries
         assert not patience.is_at_an_end
+
+
+def test_pauses_double_and_differ() -> None:
+    """Requests that failed together in several threads do not come back together."""
+    lengths = []
+    for _ in range(5):
+        with StandIn() as server:
+            server.faults = lambda *_: refuse(503)
+            patience = Watched()
+            tries(server, patience, backoff_s=0.02)
+            lengths.append(patience.pauses_s)
+    for pauses_s, shortest_s in zip(zip(*lengths, strict=True), (0.02, 0.04, 0.08), strict=True):
+        assert all(shortest_s <= pause_s <= shortest_s + 0.02 for pause_s in pauses_s)
+        assert len(set(pauses_s)) == len(pauses_s)
 
 
 def test_a_write_is_sent_once() -> None:
