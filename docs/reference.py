@@ -113,7 +113,8 @@ def commands_page() -> Iterator[str]:
 
 Results go to stdout, progress and log lines to stderr. Every command explains itself with `--help`.
 `--config`, or the environment variable `HYDINDEX_CONFIG`, names the config; without either it is
-`hydrus_config.json` in the present folder.
+`hydrus_config.json` in the present folder. `-v` logs the score of every pair that is not ruled out
+early, in a dry run also every pair that would be posted, and shows tracebacks of errors.
 """
     for name, command in _commands().items():
         text, _, example = inspect.cleandoc(command.help or "").partition("\n\nExample: ")

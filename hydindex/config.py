@@ -296,7 +296,7 @@ class Config(Section):
     verbose: bool = False
     """Log as the option -v does."""
     verbosity: int | None = Field(None, ge=0, le=2)
-    """0 logs warnings only, 1 the course of a run, 2 as verbose."""
+    """0 logs warnings only, 1 the course of a run, 2 as verbose; 1 unless set."""
     progress: Progress = Progress()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
