@@ -144,6 +144,8 @@ def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     Goes through config, address, version, key, permissions, search, a thumbnail, index, disk space
     and lock.
 
+    The exit code is that of the first trouble; warnings leave it at 0.
+
     Example: hydindex check --json
     """
     from hydindex import output_setup
@@ -177,6 +179,8 @@ def update(
     """Index what is new, and post what looks alike.
 
     Meant to run every night.
+
+    After a dry run the pairs stay queued.
 
     Example: hydindex update --config ~/hydrus/hydrus_config.json
     """
@@ -224,6 +228,8 @@ def rebuild(
 ) -> None:
     """Bring the index to a changed config. New matches are queued for the next update.
 
+    It redoes what the change makes necessary, from the stored thumbnails.
+
     Example: hydindex rebuild --dry-run
     """
     from contextlib import nullcontext
@@ -261,6 +267,8 @@ def rebuild(
 @app.command()
 def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show what the index holds. Changes nothing, and may run beside an update.
+
+    What needs attention comes first; and what you decided about posted pairs is shown by score.
 
     Example: hydindex stats --json
     """
@@ -346,6 +354,9 @@ def calibrate(
 
     Fits the model of the calibrated decision to the posted ones, and shows whether it does better.
 
+    It shows precision and recall before and after, and takes 100 decisions, 10 of either kind at
+    least. The model is written to decision.model, or to calibrated_model.json beside the config.
+
     Example: hydindex calibrate --write
     """
     from hydindex import config as config_file
@@ -371,6 +382,8 @@ def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) ->
     """Save what can be saved of a damaged index.
 
     That is the record of posted pairs, and thumbnails; the next update does the rest.
+
+    The next update does the rest. A sound index is left as it is.
 
     Example: hydindex repair
     """

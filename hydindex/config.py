@@ -138,20 +138,32 @@ class Decision(Section):
     """What makes a candidate pair a match."""
 
     method: Literal["threshold", "calibrated"] = "threshold"
-    """By similarity_threshold, or by the probability that a calibrated model gives."""
+    """What makes a pair a match.
+
+    "threshold": its similarity reaches similarity_threshold. "calibrated": evidence from the
+    thumbnails, also without their bars, and from the durations is turned into a probability; then
+    the keys of preprocessing and compare, and similarity_threshold, have no effect.
+    """
     min_probability: Fraction = 0.6
     """The probability from which on a pair matches, where the decision is calibrated."""
     model: Annotated[Path, Field(strict=False)] | None = None
-    """A model of your own, as hydindex calibrate --write makes it; else the shipped one."""
+    """A model of your own, as hydindex calibrate --write makes it; else the shipped one.
+
+    A relative path counts from the config's folder.
+    """
 
 
 class Frames(Section):
-    """A second look at doubtful pairs, by frames of both videos."""
+    """A second look at doubtful pairs, by frames of both videos.
+
+    It belongs to the calibrated decision. Only parts of the videos are fetched; with the permission
+    *see local file paths* (13) they are read from the disk, where Hydrus runs on the same machine.
+    """
 
     enabled: bool = False
     """Look at frames of both videos where the thumbnails leave a doubt; needs hydindex[frames]."""
     max_per_run: int = Field(1000, ge=1)
-    """Look at so many pairs a run at most; the others wait for the next one."""
+    """Look at so many pairs a run at most, the most probable first; the rest waits for the next."""
 
 
 class Post(Section):
@@ -166,11 +178,15 @@ class Post(Section):
     do_default_merge: bool = True
     """Handed to Hydrus with each pair; it has no effect on potential duplicates."""
     pairs: Literal["all", "spanning"] = "all"
-    """Post every pair, or only so many that the files that belong together hang together."""
+    """Post every pair, or only so many that the files that belong together hang together.
+
+    "spanning" posts of a group of copies only the pairs that join it, the strongest links, and
+    others in the place of those that you deny.
+    """
     max_per_run: int | None = Field(None, ge=1)
-    """Post so many pairs a run at most, the most certain first."""
+    """Post so many pairs a run at most, the most certain first; the rest stays queued."""
     min_probability_to_post: Fraction = 0.0
-    """Post only pairs of at least this probability, where the decision is calibrated."""
+    """Keep less probable pairs queued; for the calibrated decision only."""
 
 
 class Timeouts(Section):
@@ -216,7 +232,11 @@ class Compare(Section):
     device: Device = "auto"
     """The processor; auto takes a GPU where torch finds one. Decisions are the same on all."""
     scheduler: str | None = None
-    """Score on the machines of a Dask cluster, such as tcp://host:8786; needs hydindex[dask]."""
+    """Score on the machines of a Dask cluster, such as tcp://host:8786.
+
+    It is for a first run that one machine cannot finish overnight. Needs the same hydindex[dask]
+    here, on the scheduler and on the workers.
+    """
 
     @field_validator("scheduler")
     @classmethod
@@ -232,7 +252,10 @@ class IndexFile(Section):
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
     """The file; else hydindex.db. A relative path counts from the config's folder."""
     forget_gone_days: int | None = Field(None, ge=1, le=36_500)
-    """Give up the pictures of files that Hydrus has not found for so many days."""
+    """Give up the pictures of files that Hydrus has not found for so many days.
+
+    The record of their posted pairs stays. Not while more files would be forgotten than are there.
+    """
 
     @field_validator("path")
     @classmethod
@@ -243,17 +266,23 @@ class IndexFile(Section):
 
 
 class LogFile(Section):
-    """A log of the runs, besides what goes to stderr."""
+    """A log with a line for every run, besides what goes to stderr."""
 
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
-    """The file; else none is written. A relative path counts from the config's folder."""
+    """The file; else none is written. A relative path counts from the config's folder.
+
+    At 1 MB a new one is begun, and the last three are kept.
+    """
 
 
 class Popup(Section):
     """A note in Hydrus itself."""
 
     enabled: bool = False
-    """Show one after an update that did something; needs the permission to manage popups (10)."""
+    """Show one after an update that did something or needs attention, and none after any other.
+
+    The key needs the permission to manage popups (10).
+    """
 
 
 class Config(Section):
@@ -270,11 +299,14 @@ class Config(Section):
     tags: Annotated[list[Tag | Annotated[list[Tag], Field(min_length=1)]], Field(min_length=1)] = [
         "system:filetype is video"
     ]
-    """Which files to compare, as in Hydrus's search; an inner list is an OR group."""
+    """Which files to compare, as in Hydrus's search; an inner list is an OR group.
+
+    Still images work as well.
+    """
     verbose: bool = False
     """Log as the option -v does."""
     verbosity: int | None = Field(None, ge=0, le=2)
-    """0 logs warnings only, 1 the course of a run, 2 as verbose."""
+    """0 logs warnings only, 1 the course of a run, 2 as verbose; 1 unless set."""
     progress: Progress = Progress()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
@@ -397,7 +429,7 @@ def load(path: Path) -> Config:
         problems = "\n".join(f"  {mistake}" for mistake in mistakes(error))
         raise ConfigError(
             f"The config {path} is wrong:\n{problems}",
-            "Mend these keys; the README lists every key with its range and default.",
+            "Mend these keys; the docs list every key with its range and default.",
         ) from None
     if config.decision.model is None:
         return config

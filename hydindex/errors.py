@@ -2,20 +2,45 @@
 
 import re
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 MAY_BE_A_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command, as the README lists them."""
+    """The exit codes of every command, and what each `means`."""
 
-    DONE = 0
-    PARTLY_DONE = 1
-    BAD_CONFIG = 2
-    HYDRUS = 3
-    INDEX = 4
-    INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
+    means: str
+
+    def __new__(cls, code: int, means: str) -> Self:
+        """Keep the meaning beside the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.means = means
+        return member
+
+    DONE = 0, "done, also when there was nothing to do"
+    PARTLY_DONE = (
+        1,
+        "done in part: something is left that the next run tries again (a file not fetched, a pair "
+        "refused or still queued, other than kept back); or a repair could not read the whole "
+        "record of posted pairs; or there are too few decisions to calibrate, or --write found "
+        "nothing better to write; or the scheduler did not take the update; or a bug of hydindex",
+    )
+    BAD_CONFIG = 2, "the command line or the config is wrong"
+    HYDRUS = (
+        3,
+        "Hydrus cannot be reached, or refuses the key, or the key lacks a permission; or the Dask "
+        "cluster was lost in mid-work",
+    )
+    INDEX = (
+        4,
+        "the index needs a person: the config changed (run rebuild), another run holds it, it is "
+        "damaged (run repair) or cannot be read or written, there is none yet, or another version "
+        "of hydindex wrote it",
+    )
+    # What shells give for a program ended by Ctrl-C.
+    INTERRUPTED = 130, "stopped with Ctrl-C, or by the system (SIGTERM); what was done is kept"
 
 
 class HydindexError(Exception):

@@ -99,7 +99,11 @@ def _kept_back(report: Report) -> str:
 
 
 def show_plan(console: Console, plan: RebuildPlan) -> None:
-    """Show what a rebuild would redo."""
+    """Show what a rebuild would redo.
+
+    `changes` names the keys of the config that differ from what the index was made with. `work` is
+    exact, but for `pairs_to_score_at_most`.
+    """
     work = {
         "files_to_fetch": plan.files_to_fetch,
         "files_to_prepare": plan.files_to_prepare,
@@ -135,7 +139,12 @@ def show_plan(console: Console, plan: RebuildPlan) -> None:
 
 
 def show_repair(console: Console, repaired: Repaired | None) -> ExitCode:
-    """Show what was saved of a damaged index, and give the exit code."""
+    """Show what was saved of a damaged index, and give the exit code.
+
+    `saved` is null where the index is sound. Otherwise it counts `posted_pairs` and `files`, says
+    in `record_is_whole` whether all posted pairs could be read, and in `damaged` where the
+    damaged file lies now.
+    """
     complete = repaired is None or repaired.record_is_whole
     exit_code = ExitCode.DONE if complete else ExitCode.PARTLY_DONE
     saved = None if repaired is None else {**asdict(repaired), "damaged": str(repaired.damaged)}
@@ -162,7 +171,12 @@ def show_repair(console: Console, repaired: Repaired | None) -> ExitCode:
 def show_calibration(
     console: Console, calibration: Calibration, path: Path, *, written: bool, asked: bool
 ) -> ExitCode:
-    """Show what a model fitted to the user's decisions would do, and give the exit code."""
+    """Show what a model fitted to the user's decisions would do, and give the exit code.
+
+    `decided` counts the posted pairs that were found right and wrong. `before` is how the model in
+    use does on them, `after` how one fitted to them does, cross-validated; `helps` says whether
+    that is better by enough, and `written` names the file, or is null.
+    """
     before, after = calibration.before, calibration.after
     exit_code = ExitCode.DONE if written or not asked else ExitCode.PARTLY_DONE
     console.print_json(
@@ -222,7 +236,16 @@ def _as_typed(command: Sequence[str]) -> str:
 
 
 def show_stats(console: Console, stats: Stats) -> None:
-    """Show what the index holds, what needs attention first."""
+    """Show what the index holds, what needs attention first.
+
+    `files.waiting` are there but not yet compared; `files.unusable` and `pairs.refusals` count by
+    reason; `pairs.doubtful` wait for a second look. `decisions` tells what became of posted
+    pairs, by bands of their scores from `lowest` to below `highest`: `precision` is the part of
+    the decided ones that was no false positive. `scores.bands` counts the pairs that match in
+    20 equal bands from 0 to 1. `changes` are keys of the config for which a rebuild is due, and
+    `attention` says in words what needs a person. `runs` are the latest, the last one first;
+    `report` there is what that run printed, null while it goes on or when it was cut short.
+    """
     summary = stats.summary
     console.print_json(
         {
@@ -327,7 +350,15 @@ def _run_row(run: RecordedRun) -> Row:
 
 
 def show_pairs(console: Console, pairs: Sequence[ListedPair], *, as_csv: bool) -> None:
-    """Show pairs, as a table, or as JSON or CSV."""
+    """Show pairs, as a table, or as JSON or CSV.
+
+    `score` is the probability, or by the threshold rule the similarity. A pair is `queued`,
+    `sending`, `posted`, `known` (Hydrus knew it already) or `refused`, for a `reason`, since
+    `state_at`. `decision` is what the user decided in Hydrus: duplicate, alternate,
+    false_positive, or null. `matches` is false for a pair that Hydrus was told of under an
+    earlier config. `evidence` is what the probability was computed from, null by the threshold
+    rule.
+    """
     listed = [
         {
             "sha256_a": each.sha256_low,

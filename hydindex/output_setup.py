@@ -59,7 +59,11 @@ def _left_to_do(start: Start, named: str) -> Iterator[str]:
 
 
 def show_check(console: Console, findings: Iterable[Finding]) -> ExitCode:
-    """Show findings as they come, and give the exit code: that of the first trouble."""
+    """Show findings as they come, and give the exit code: that of the first trouble.
+
+    A `verdict` is ok, warning or trouble. Where one subject is in trouble others cannot be looked
+    at: `not_looked_at` names them.
+    """
     seen = []
     for finding in findings:
         seen.append(finding)

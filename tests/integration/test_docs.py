@@ -1,0 +1,251 @@
+"""What the docs tell people to type is typed, and what they tell people to write is read.
+
+A page is gone through from top to bottom, as a reader does, in a folder of its own beside a
+stand-in client with a small library. Of its fenced blocks
+
+- `console` is run, line by line: what follows `$ ` is a command, which has to end well; the lines
+  below it must come in its output in this order, `...` standing for anything;
+- `json` is merged into `hydrus_config.json`, or into the file that `title=` names, and must then be
+  a valid config;
+- any other language is not tried, and is not to be used for either.
+
+Where a snippet names an address and a key, the stand-in's are taken instead.
+"""
+
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_certificate import make_certificate
+
+from hydindex import config as config_file
+from hydindex.demo.files import HydrusFile
+from hydindex.demo.library import generate_library
+from hydindex.demo.standin import StandIn
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = CHECKOUT / "docs"
+PAGES = sorted([CHECKOUT / "README.md", *DOCS.rglob("*.md")])
+
+NOT_RUN = {
+    "make demo": "it is hydindex demo, which the tutorial runs, in an environment to be made first",
+    "make docs": "test_the_site_is_built_without_a_warning does the same",
+    "python3 -m venv .venv": "the tests have an environment already",
+    ". .venv/bin/activate": "as above",
+    "python -m pip install --constraint constraints.txt .": "it would change that environment",
+    'pipx install --pip-args="--constraint $PWD/constraints.txt" .': "it would install for good",
+    "uv tool install --constraints constraints.txt --torch-backend cpu .": "as above",
+    "hydindex init": "tests/integration/test_init.py answers its questions",
+    "hydindex schedule --at 04:30 --install": "it would set up a timer; test_schedule.py does",
+    "loginctl enable-linger": "it would change the machine",
+}
+
+FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A fenced block of a page; `line` is the one on which it begins."""
+
+    page: Path
+    line: int
+    language: str
+    title: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(CHECKOUT)}, line {self.line}"
+
+
+def snippets(page: Path) -> Iterator[Snippet]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        title = re.search(r'title="([^"]+)"', found[3])
+        line = text.count("\n", 0, found.start()) + 1
+        body = re.sub(f"^{found[1]}", "", found[4], flags=re.MULTILINE)
+        yield Snippet(page, line, found[2], title[1] if title else None, body)
+
+
+class Reader:
+    """Somebody who goes through a page, with a config for a client that runs."""
+
+    def __init__(self, folder: Path, client: StandIn) -> None:
+        self.folder = folder
+        self._config = folder / "hydrus_config.json"
+        self._client = {
+            "api_key": client.SEARCH_AND_RELATIONSHIPS_KEY,
+            "api_url": client.url,
+            "api_port": client.port,
+        }
+        self._config.touch(mode=0o600)
+        shipped = json.loads((CHECKOUT / self._config.name).read_text(encoding="utf-8"))
+        videos = {"tags": ["system:filetype is video"]}
+        self._config.write_text(json.dumps(shipped | videos | self._client), encoding="utf-8")
+
+    def write(self, name: str, values: dict[str, Any]) -> None:
+        """Merge values into a config; one that is not there yet begins as a copy of the first."""
+        path = self.folder / name
+        if not path.exists():
+            shutil.copy(self._config, path)
+        read = json.loads(path.read_text(encoding="utf-8"))
+        real = {key: value for key, value in self._client.items() if key in values}
+        path.write_text(json.dumps(_merged(read, values | real)), encoding="utf-8")
+        config_file.load(path)
+
+    def type(self, command: str) -> str:
+        """Run a command in the folder, and give all that it shows."""
+        commands = Path(sys.executable).parent  # where `hydindex` is
+        environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
+        ended = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert ended.returncode == 0, f"$ {command}\n{ended.stdout}"
+        return ended.stdout
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in changes.items():
+        is_section = isinstance(value, dict) and isinstance(values.get(key), dict)
+        merged[key] = _merged(values[key], value) if is_section else value
+    return merged
+
+
+def typed(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Give the commands of a console block, each with the output that is shown below it."""
+    command: str | None = None
+    shown: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            if command is not None:
+                yield command, shown
+            command, shown = line.removeprefix("$ "), []
+        else:
+            shown.append(line)
+    assert command is not None, f"a console block without a command:\n{text}"
+    yield command, shown
+
+
+def require_shown(shown: list[str], output: str) -> None:
+    """Hold output to what a page shows of it, in this order."""
+    rest = [line.strip() for line in output.splitlines()]
+    for line in shown:
+        if line.strip() in ("", "..."):
+            continue
+        pattern = re.escape(line.strip()).replace(r"\.\.\.", ".*")
+        pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
+        found = next((at for at, each in enumerate(rest) if re.fullmatch(pattern, each)), None)
+        assert found is not None, f"not shown: {line}\nbut:\n{output}"
+        del rest[: found + 1]
+
+
+def still(file: HydrusFile) -> HydrusFile:
+    return replace(file, mime="image/jpeg", ext=".jpg", duration_ms=None, num_frames=None)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """Somebody with a small library, of videos and still images, who has set hydindex up."""
+    videos = generate_library(seed=3, pictures=40)
+    images = [still(file) for file in generate_library(seed=4, pictures=20)]
+    with StandIn([*videos, *images]) as client:
+        yield Reader(tmp_path, client)
+
+
+@pytest.fixture
+def reader_over_https(tmp_path: Path) -> Iterator[Reader]:
+    """Somebody whose client has made a certificate for itself, which lies beside the config."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(make_certificate(tmp_path, "client"))
+    with StandIn(generate_library(seed=3, pictures=10), tls=context) as client:
+        yield Reader(tmp_path, client)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(snippets(page))], ids=lambda page: page.stem
+)
+def test_what_a_page_tells_to_type_and_to_write_works(
+    page: Path, request: pytest.FixtureRequest
+) -> None:
+    kind = "reader_over_https" if page.name == "remote.md" else "reader"
+    reader: Reader = request.getfixturevalue(kind)
+    for snippet in snippets(page):
+        try:
+            if snippet.language == "json":
+                name = snippet.title or "hydrus_config.json"
+                reader.write(name, json.loads(snippet.text))
+            elif snippet.language == "console":
+                for command, shown in typed(snippet.text):
+                    if command not in NOT_RUN:
+                        require_shown(shown, reader.type(command))
+        except Exception as error:
+            raise AssertionError(f"{snippet}: {error}") from error
+
+
+def test_no_command_and_no_config_escapes_being_tried() -> None:
+    for page in PAGES:
+        for snippet in snippets(page):
+            assert snippet.language in ("console", "json"), str(snippet)
+        if page.parent.name == "how-to" or page.stem in ("README", "tutorial", "index"):
+            unmarked = FENCE.sub("", page.read_text(encoding="utf-8"))
+            assert "```" not in unmarked, page
+            assert not re.search(
+                r"^ {4,}(\$ |hydindex |make |python|\{)", unmarked, re.MULTILINE
+            ), page
+
+
+def test_what_is_not_run_is_in_the_docs() -> None:
+    told = {
+        command
+        for page in PAGES
+        for snippet in snippets(page)
+        if snippet.language == "console"
+        for command, _ in typed(snippet.text)
+    }
+    assert set(NOT_RUN) <= told
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    ended = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=CHECKOUT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "WARNING" not in ended.stdout
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|img|link)[^>]* (?:src|href)="(https?:[^"]*)"', page.read_text("utf-8")
+        )
+        assert loaded == [], page
+    for name in ("config", "commands", "exit-codes", "json"):
+        assert (tmp_path / "reference" / f"{name}.html").exists()
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (CHECKOUT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (CHECKOUT / target).exists(), f"{name}: {target}"
