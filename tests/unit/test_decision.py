@@ -1,12 +1,15 @@
 """The calibrated decision: what a glance rules out could not have matched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hydindex.calibration import CalibratedModel, Weights, load_model
-from hydindex.match.decision import may_reach, probabilities
+from hydindex.match.decision import log_odds, may_reach, probabilities
 from hydindex.match.evidence import glance, look_closely
 from hydindex.model import VIEW_PX, SignedFiles
 
@@ -36,6 +39,17 @@ def files_of(seed: int) -> SignedFiles:
     )
 
 
+def variances(view: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The variance in a Gaussian window around every pixel, summed pixel by pixel."""
+    result = np.empty_like(view)
+    rows, columns = np.mgrid[:VIEW_PX, :VIEW_PX]
+    for y, x in np.ndindex(view.shape):
+        window = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * 1.5**2))
+        window /= window.sum()
+        result[y, x] = (window * view**2).sum() - (window * view).sum() ** 2
+    return np.maximum(result, 0.0)
+
+
 weights = st.builds(Weights, **dict.fromkeys(Weights.model_fields, st.floats(-6, 6)))
 
 
@@ -56,6 +70,33 @@ def test_a_glance_rules_out_most_pairs_that_do_not_match() -> None:
     matches = probabilities(look_closely(seen), SHIPPED) >= 0.6
     ruled_out = ~may_reach(seen, SHIPPED, 0.6)
     assert ruled_out.sum() > np.count_nonzero(~matches) / 2 > 0
+
+
+def test_details_differ_as_the_plain_definition_says() -> None:
+    files = files_of(3)
+    seen = glance(files, FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    found = look_closely(seen).detail_difference
+    views = files.views[:, 0].astype(np.float64)
+    strays = [variances(view) for view in views]
+    for row, (one, other) in enumerate(zip(seen.first.tolist(), seen.second.tolist(), strict=True)):
+        weights = np.log1p((strays[one] + strays[other]) / 2.0)
+        pixels = (views[each] - np.median(views[each]) for each in (one, other))
+        apart = np.abs(np.subtract(*pixels))
+        below = [weights[apart <= each].sum() for each in (found[row] - 0.25, found[row])]
+        share = 0.85 * weights.sum()
+        # No value lies between a difference and a quarter less: all are halves.
+        assert below[0] - 1e-6 <= share <= below[1] + 1e-6
+
+
+def test_what_stands_out_counts_though_most_pixels_agree() -> None:
+    """Two title cards: black in nearly all places, and white in different ones."""
+    seen = glance(files_of(4), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    black = replace(look_closely(seen), difference=np.zeros(len(seen)))
+    alike, unlike = (
+        log_odds(replace(black, detail_difference=np.full(len(seen), grey_levels)), SHIPPED)
+        for grey_levels in (3.0, 100.0)
+    )
+    assert np.all(unlike < alike - 5)
 
 
 def test_pairs_looked_at_closely_show_the_same_alone_and_among_others() -> None:
