@@ -242,6 +242,21 @@ def test_what_hydrus_says_is_shown_and_not_obeyed(home: Home, show: Callable[[Pa
 
 
 @pytest.mark.usefixtures("posted")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width_px", [400, 800, 1400])
+def test_the_page_shuts_nobody_out(
+    home: Home, show: Callable[[Path], Any], scheme: str, width_px: int
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    page = show(report(home))
+    page.set_viewport_size({"width": width_px, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    found = axe.Axe().run(page)
+    assert found.response["passes"]
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.usefixtures("posted")
 def test_five_thousand_pairs_are_no_burden(home: Home, show: Callable[[Path], Any]) -> None:
     home.sql("DELETE FROM pair")
     add_pairs(home, 5000)
