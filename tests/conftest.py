@@ -16,11 +16,16 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from hydindex import cli
 from hydindex.demo.files import HydrusFile
 from hydindex.demo.library import generate_library
 from hydindex.demo.standin import StandIn
+
+# Other programs may keep the machine busy: no test fails for its time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 USUAL_PORTS = (45869, 42001)
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

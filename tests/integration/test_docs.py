@@ -162,7 +162,7 @@ def still(file: HydrusFile) -> HydrusFile:
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
     """Somebody with a small library, of videos and still images, who has set hydindex up."""
-    videos = generate_library(seed=3, pictures=40)
+    videos = generate_library(seed=3, pictures=100)
     images = [still(file) for file in generate_library(seed=4, pictures=20)]
     with StandIn([*videos, *images]) as client:
         yield Reader(tmp_path, client)

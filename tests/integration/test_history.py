@@ -471,7 +471,6 @@ def test_histories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         settings=settings(
             max_examples=70,
             stateful_step_count=16,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

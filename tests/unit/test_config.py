@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hydindex
@@ -292,7 +292,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
 @given(
     name=st.text(st.characters(exclude_categories=["Cs"])), section=st.sampled_from(["", "post"])
 )
-@settings(deadline=None)
 def test_no_unknown_key_is_passed_over(
     name: str, section: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -240,7 +240,6 @@ def check_answer(
 
 FUZZED = settings(
     max_examples=100,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -153,7 +153,6 @@ RANDOM = st.builds(
 @example(file=LARGE, preparation=PREPARATIONS[0])
 @settings(
     max_examples=800,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -125,7 +125,7 @@ RULES = st.builds(
 
 
 @given(joining=ROWS, members=ROWS, rules=RULES)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_candidates_are_those_of_a_plain_loop_each_once(
     joining: list[Row], members: list[Row], rules: CandidateRules
 ) -> None:
@@ -202,7 +202,7 @@ def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
 
 
 @given(tolerances_and_durations())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
     drawn: tuple[float, list[float]],
 ) -> None:
@@ -243,7 +243,7 @@ FILE_IDS = range(1, 7)
 
 
 @given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_two_files_have_met_if_they_were_in_the_set_together(
     moves: list[tuple[bool, set[int]]],
 ) -> None:

@@ -67,7 +67,6 @@ def cell_bits(cells: NDArray[Any]) -> int:
 
 
 @given(cells=arrays(np.uint8, (8, 8)))
-@settings(deadline=None)
 def test_a_bit_is_set_where_a_cell_is_above_the_mean(cells: NDArray[np.uint8]) -> None:
     picture = Image.fromarray(cells.repeat(8, axis=0).repeat(8, axis=1)).convert("RGB")
     assert average_hash(picture, (64, 64)) == cell_bits(cells.astype(int))
@@ -81,7 +80,6 @@ def test_the_first_pixel_is_the_highest_bit(row: int, column: int, bit: int) -> 
 
 
 @given(grey=st.integers(0, 255), size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
-@settings(deadline=None)
 def test_a_flat_picture_has_the_hash_zero(grey: int, size: tuple[int, int]) -> None:
     assert average_hash(Image.new("RGB", size, (grey, grey, grey)), (64, 64)) == 0
 
@@ -158,7 +156,6 @@ def plain_kept(contrast: list[float], strength: float, min_keep: float) -> tuple
     strength=st.floats(0.01, 0.99),
     min_keep=st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]),
 )
-@settings(deadline=None)
 def test_trimming_follows_its_definition(
     inner: NDArray[np.uint8],
     borders: tuple[int, int, int, int],
@@ -420,7 +417,6 @@ def test_any_kind_of_picture_can_be_prepared(file: bytes, grey: bool) -> None:
     sizes_px=st.tuples(*[st.tuples(st.integers(8, 40), st.integers(8, 40)).map(sorted)] * 2),
     grey=st.booleans(),
 )
-@settings(deadline=None)
 def test_the_central_part_has_the_size_asked_for_and_lies_in_the_middle(
     sizes_px: tuple[list[int], list[int]], grey: bool
 ) -> None:
@@ -463,7 +459,7 @@ SMALL_FILES = [encoded(scene(40, 30), form) for form in ("PNG", "JPEG")]
     end=st.integers(0, max(map(len, SMALL_FILES))),
     changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=8),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_damaged_picture_is_prepared_or_has_a_reason(
     file: bytes, end: int, changes: list[tuple[int, int]]
 ) -> None:

@@ -201,7 +201,7 @@ def test_scores_and_decisions_on_real_thumbnails(metric: str, grey: bool) -> Non
 
 
 @given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(0.01, 1.0), colour=st.booleans())
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_no_pair_that_matches_is_ever_left(seed: int, threshold: float, colour: bool) -> None:
     """Blends of one picture with others: every score between hardly alike and the same."""
     rng = np.random.default_rng(seed)
@@ -284,7 +284,6 @@ def test_hopeless_pairs_are_left_at_the_coarse_levels() -> None:
     colour=st.booleans(),
     seed=st.integers(0, 9),
 )
-@settings(deadline=None)
 def test_levels_are_those_of_the_library(height: int, width: int, colour: bool, seed: int) -> None:
     shape = (height, width, 3) if colour else (height, width)
     picture = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)

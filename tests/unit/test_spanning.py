@@ -1,6 +1,6 @@
 """Which pairs join groups of copies, against the plain definition: one by one, by search."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hydindex.match.spanning import spanning
@@ -26,7 +26,6 @@ def reached_from(start: int, links: list[FilePair]) -> set[int]:
     return reached
 
 
-@settings(deadline=None)  # the first call imports SciPy
 @given(PAIRS, PAIRS)
 def test_a_pair_is_needed_if_no_stronger_ones_join_its_files(
     pairs: list[FilePair], joined: list[FilePair]
@@ -37,7 +36,6 @@ def test_a_pair_is_needed_if_no_stronger_ones_join_its_files(
     ]
 
 
-@settings(deadline=None)  # the first call imports SciPy
 @given(PAIRS, PAIRS)
 def test_what_is_needed_joins_what_all_pairs_join(
     pairs: list[FilePair], joined: list[FilePair]
