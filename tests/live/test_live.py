@@ -116,6 +116,15 @@ class Client:
         rows = reply["file_relationships"]
         return {Pair((file, other)) for file in self.files for other in rows[file][kind]}
 
+    def popups(self) -> dict[str, list[str]]:
+        """Give the texts of hydindex's popups, by their keys."""
+        shown = self.get("/manage_popups/get_popups", only_in_view="false")["job_statuses"]
+        return {
+            each["key"]: [each["status_text_1"], each["status_text_2"]]
+            for each in shown
+            if each.get("status_title") == "hydindex"
+        }
+
     def path_of(self, file: str) -> Path:
         """Tell where a file lies; it may be on another machine than this one."""
         return Path(self.get("/get_files/file_path", hash=file)["path"])
@@ -334,3 +343,17 @@ def test_a_config_that_cannot_work_says_so(
 ) -> None:
     hydindex.config[name] = value
     assert hydindex.run("update", expect=exit_code)["error"]["kind"] == kind
+
+
+def test_an_update_shows_a_popup_if_it_did_something(client: Client, hydindex: Hydindex) -> None:
+    hydindex.config["popup"] = {"enabled": True}
+    client.add_copies(2)
+    earlier = client.popups()
+    hydindex.run("update")
+    (new,) = client.popups().keys() - earlier.keys()
+    files, pairs = client.popups()[new]
+    assert files.startswith("Files: 2 found; 2 new")
+    assert pairs.startswith("Pairs: 1 posted")
+    hydindex.run("update")
+    assert client.popups().keys() == {*earlier, new}
+    client.post("/manage_popups/dismiss_popup", job_status_key=new)
