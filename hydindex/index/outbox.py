@@ -1,15 +1,23 @@
 """The outbox: matching pairs on their way to Hydrus. No state ever leads back from posted."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, delete, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 
 from hydindex import clock
-from hydindex.index.pair_rows import BOTH_PRESENT, OUTBOX_PAIRS, is_row, keys, outbox_pairs
+from hydindex.index.pair_rows import (
+    BOTH_PRESENT,
+    OUTBOX_PAIRS,
+    is_row,
+    keys,
+    outbox_pairs,
+    with_files,
+)
 from hydindex.index.schema import pair
 from hydindex.model import OutboxPair, PairState
 
-_SENDABLE = (PairState.QUEUED, PairState.REFUSED)
+_IS_SENDABLE: Final = pair.c.state.in_((PairState.QUEUED, PairState.REFUSED)) & BOTH_PRESENT
 
 
 class OutboxStore:
@@ -20,7 +28,14 @@ class OutboxStore:
 
     def sendable(self) -> list[OutboxPair]:
         """List what a run should try to post, the most alike first: both files must be there."""
-        return self._pairs(pair.c.state.in_(_SENDABLE) & BOTH_PRESENT)
+        return self._pairs(_IS_SENDABLE)
+
+    def count_sendable(self) -> int:
+        """Count them."""
+        query = with_files(select(func.count()), pair).where(_IS_SENDABLE)
+        with self._engine.connect() as connection:
+            count: int = connection.execute(query).scalar_one()
+        return count
 
     def sending(self) -> list[OutboxPair]:
         """List pairs whose sending was cut short: Hydrus may or may not have them."""

@@ -62,7 +62,7 @@ class Poster:
         posted = self._post_each(waiting, dry_run=dry_run)
         for _ in progress(posted, stage="Posting", total=len(waiting), unit="pair"):
             pass
-        self._report.pairs.queued = len(self._outbox.sendable()) - self._report.pairs.refused
+        self._report.pairs.queued = self._outbox.count_sendable() - self._report.pairs.refused
 
     def _let_go(self, waiting: Sequence[OutboxPair]) -> Sequence[OutboxPair]:
         """Keep back the pairs that are too doubtful, and those that follow from the others."""
