@@ -8,7 +8,7 @@ from pathlib import Path
 from hydindex.config import API_KEY_VARIABLE
 from hydindex.console import Console
 from hydindex.errors import ExitCode
-from hydindex.hydrus.client import OPEN_DIALOG
+from hydindex.hydrus.transport import OPEN_DIALOG
 from hydindex.run.check import SUBJECTS, Finding, Verdict
 from hydindex.run.connect import USUAL_PORTS
 from hydindex.run.first_minutes import Start

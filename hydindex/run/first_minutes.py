@@ -21,7 +21,8 @@ from hydindex.errors import (
     HydrusAccessDenied,
     HydrusDialogClosed,
 )
-from hydindex.hydrus.client import OPEN_DIALOG, PERMISSIONS, SEARCH_FILES, HydrusClient
+from hydindex.hydrus.client import PERMISSIONS, SEARCH_FILES, HydrusClient
+from hydindex.hydrus.transport import OPEN_DIALOG
 from hydindex.run.connect import USUAL_PORTS, connect, find_port, version_of
 from hydindex.run.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
 from hydindex.run.search import find

@@ -5,8 +5,9 @@ import pytest
 from hydindex.demo.faults import DROP_BEFORE_WORK, Fault, refuse
 from hydindex.demo.standin import StandIn
 from hydindex.errors import HydrusRejected, HydrusUnreachable
-from hydindex.hydrus.client import READ_ATTEMPTS, HydrusClient
+from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.patience import Patience
+from hydindex.hydrus.transport import READ_ATTEMPTS
 
 
 class Watched(Patience):
