@@ -381,7 +381,7 @@ def calibrate(
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Save what can be saved of a damaged index.
 
-    That is the record of posted pairs, and thumbnails; the next update does the rest.
+    That is the record of posted pairs, and thumbnails.
 
     The next update does the rest. A sound index is left as it is.
 
