@@ -548,7 +548,9 @@ def _run(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail(words, Interrupted())
     except TyperException as error:
-        usage = ConfigError(f"The command line is wrong: {error}", "hydindex --help explains it.")
+        usage = ConfigError(
+            f"The command line is wrong: {error.format_message()}", "hydindex --help explains it."
+        )
         return _fail(words, usage)
     except HydindexError as error:
         return _fail(words, error)
