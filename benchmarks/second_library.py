@@ -142,7 +142,7 @@ def title_cards(seed: int = 13, cards: int = 200) -> list[HydrusFile]:
     """
     rng = np.random.default_rng(seed)
     width, height = _UNRELATED_SIZE_PX
-    kept_whole = [name for name in ALTERATIONS if name not in _OUT_OF_REACH]
+    within_reach = [name for name in ALTERATIONS if name not in _OUT_OF_REACH]
     made = []
     for number in range(cards):
         duration_ms = _UNRELATED_DURATION_MS + int(rng.integers(-_NEAR_MS, _NEAR_MS + 1)) // 2
@@ -150,7 +150,7 @@ def title_cards(seed: int = 13, cards: int = 200) -> list[HydrusFile]:
         original = _film(rng, frame, width, height, duration_ms)
         base, source = f"{seed}-{number:04}", f"card-{number}"
         made.append(_file(original, base, source, ORIGINAL, rng))
-        for name in rng.choice(kept_whole, int(rng.integers(0, 3)), replace=False).tolist():
+        for name in rng.choice(within_reach, int(rng.integers(0, 3)), replace=False).tolist():
             made.append(_file(_altered(original, name, rng), base, source, name, rng))
     return made
 

@@ -17,11 +17,18 @@ case $at in
         ;;
 esac
 
+# Where the clocks go forward, a day lacks an hour, and date refuses the times within it. Counted from
+# the day before, such a time is an hour later.
+then_on() {
+    date --date "$(date --date "$1" +%F) $at" +%s 2>/dev/null ||
+        date --date "$(date --date "$1 -1 day" +%F) $at 1 day" +%s
+}
+
 seconds_until_then() {
     now=$(date +%s)
-    then=$(date --date "today $at" +%s)
+    then=$(then_on today)
     if [ "$then" -le "$now" ]; then
-        then=$(date --date "tomorrow $at" +%s)
+        then=$(then_on tomorrow)
     fi
     echo $((then - now))
 }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,11 @@ in all of them. What is shown here was printed when these pages were built, by t
 themselves, against the stand-in client of the demo; its pairs had been decided. Of lists of objects
 only the first one is shown.
 """
-    parts = [f"- `{part.name}`: {_paragraph(_class_doc(part.type))}" for part in fields(Report)[:6]]
+    parts = [
+        f"- `{part.name}`: {_paragraph(inspect.getdoc(part.type) or '')}"
+        for part in fields(Report)
+        if is_dataclass(part.type)
+    ]
     explained = {
         "check": _details(output_setup.show_check),
         "update": "\n".join(parts),
@@ -249,10 +253,6 @@ def _shortened(value: Any) -> Any:
 def _details(function: object) -> str:
     """Give what a docstring says below its first line."""
     return (inspect.getdoc(function) or "").partition("\n\n")[2]
-
-
-def _class_doc(part: Any) -> str:
-    return inspect.getdoc(part) or ""
 
 
 def _row(*cells: str) -> str:

@@ -381,7 +381,7 @@ def calibrate(
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Save what can be saved of a damaged index.
 
-    That is the record of posted pairs, and thumbnails; the next update does the rest.
+    That is the record of posted pairs, and thumbnails.
 
     The next update does the rest. A sound index is left as it is.
 
@@ -548,7 +548,9 @@ def _run(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail(words, Interrupted())
     except TyperException as error:
-        usage = ConfigError(f"The command line is wrong: {error}", "hydindex --help explains it.")
+        usage = ConfigError(
+            f"The command line is wrong: {error.format_message()}", "hydindex --help explains it."
+        )
         return _fail(words, usage)
     except HydindexError as error:
         return _fail(words, error)

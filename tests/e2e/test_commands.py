@@ -102,6 +102,24 @@ def test_a_wrong_command_line_is_an_error_of_its_own(tmp_path: Path) -> None:
     assert hydindex("updat", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["report"], "--output"),
+        (["import-posted"], "FILE"),
+        (["schedule", "--at", "25:00"], "--at"),
+        (["update", "--wait-for-client", "-1"], "--wait-for-client"),
+        (["pairs", "--min-score", "2"], "--min-score"),
+    ],
+)
+def test_what_is_wrong_on_a_command_line_is_named_as_it_is_typed(
+    words: list[str], named: str, tmp_path: Path
+) -> None:
+    said = hydindex(*words, cwd=tmp_path).stderr
+    assert said.startswith("hydindex: The command line is wrong: ")
+    assert f"'{named}'" in said
+
+
 def test_tracebacks_are_shown_with_v(home: Home) -> None:
     home.configure(api_key="c" * 64, api_port=9)
     assert "Traceback" in hydindex("update", "-v", cwd=home.folder).stderr

@@ -33,7 +33,12 @@ def run(shell: str, script: str, home: Path) -> list[str]:
     if path is None:
         pytest.skip(f"there is no {shell}")
     own = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{own}:{os.environ['PATH']}", "HOME": str(home)}
+    environment = {
+        **os.environ,
+        "PATH": f"{own}:{os.environ['PATH']}",
+        # Nothing that somebody has told their own shell.
+        **dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "ZDOTDIR"), str(home)),
+    }
     ended = subprocess.run(
         [path, "-c", script], env=environment, capture_output=True, text=True, check=False
     )

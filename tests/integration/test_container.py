@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,7 @@ class Container:
         self._home = home
         self._nights = folder / "nights"
         self._folder = folder
+        self._running: list[subprocess.Popen[str]] = []
 
     def environment(self, *, quick_nights: int = 0, **more: str) -> dict[str, str]:
         """Let so many nights pass at once; `sleep` notes how long each would have taken."""
@@ -55,14 +56,22 @@ class Container:
             **more,
         }
 
-    def start(self, *, quick_nights: int) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *, quick_nights: int = 0, **more: str) -> subprocess.Popen[str]:
+        running = subprocess.Popen(
             ["sh", NIGHTLY],
-            env=self.environment(quick_nights=quick_nights),
+            env=self.environment(quick_nights=quick_nights, **more),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._running.append(running)
+        return running
+
+    def end(self) -> None:
+        """End what a test that failed has left running."""
+        for each in self._running:
+            with each:
+                each.terminate()
 
     @property
     def nights_s(self) -> list[int]:
@@ -75,8 +84,10 @@ class Container:
 
 
 @pytest.fixture
-def container(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Container:
-    return Container(home, tmp_path_factory.mktemp("tools"))
+def container(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    made = Container(home, tmp_path_factory.mktemp("tools"))
+    yield made
+    made.end()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -138,19 +149,38 @@ def test_waits_until_the_time_on_the_wall(
     ahead_h: int, expected_h: int, container: Container
 ) -> None:
     at = datetime.now(ZoneInfo("Asia/Tokyo")) + timedelta(hours=ahead_h)
-    environment = container.environment(HYDINDEX_AT=f"{at:%H:%M}", TZ="Asia/Tokyo")
-    with subprocess.Popen(["sh", NIGHTLY], env=environment) as running:
-        wait_for(lambda: bool(container.nights_s))
-        running.terminate()
+    container.start(HYDINDEX_AT=f"{at:%H:%M}", TZ="Asia/Tokyo")
+    wait_for(lambda: bool(container.nights_s))
     (seconds,) = container.nights_s
     assert expected_h * 3600 - 90 < seconds <= expected_h * 3600
 
 
-@pytest.mark.parametrize("at", ["", "3", "24:00", "03:60", "tomorrow", "03:00; reboot"])
+@pytest.mark.parametrize(("ahead_h", "until_h"), [(2, 2.5), (-2, 21.5)])
+def test_a_time_that_the_clocks_leave_out_is_an_hour_later(
+    ahead_h: int, until_h: float, container: Container
+) -> None:
+    """In a place where clocks go forward by an hour today, soon or some time ago."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    left_out = hour + timedelta(hours=ahead_h)
+    day = left_out.timetuple().tm_yday - 1
+    summer_time = f"STD0DST,{day}/{left_out.hour},{(day + 180) % 365}"
+    container.start(HYDINDEX_AT=f"{left_out.hour:02}:30", TZ=summer_time)
+    wait_for(lambda: bool(container.nights_s))
+    (seconds,) = container.nights_s
+    expected_s = (hour - datetime.now(UTC)).total_seconds() + until_h * 3600
+    assert expected_s - 2 <= seconds <= expected_s + 90
+
+
+@pytest.mark.parametrize("at", [" ", "3", "24:00", "03:60", "tomorrow", "03:00; reboot"])
 def test_a_time_that_is_none_is_said_at_once(at: str, container: Container) -> None:
-    environment = container.environment(HYDINDEX_AT=at or " ")
+    environment = container.environment(HYDINDEX_AT=at)
     ended = subprocess.run(
-        ["sh", NIGHTLY], env=environment, capture_output=True, text=True, timeout=5, check=False
+        ["sh", NIGHTLY],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SOON_S,
+        check=False,
     )
     assert ended.returncode == 2
     assert "HYDINDEX_AT" in ended.stderr

@@ -7,7 +7,7 @@ stand-in client with a small library. Of its fenced blocks
   below it must come in its output in this order, `...` standing for anything;
 - `json` is merged into `hydrus_config.json`, or into the file that `title=` names, and must then be
   a valid config;
-- any other language is not tried, and is not to be used for either.
+- any other language is refused: it would not be tried.
 
 Where a snippet names an address and a key, the stand-in's are taken instead.
 """

@@ -74,5 +74,5 @@ def test_a_shell_that_completes_shows_the_whole_first_sentence(name: str) -> Non
 def test_the_help_looks_well_on_a_narrow_terminal(name: str) -> None:
     lines = HELP[name].splitlines()
     assert max(map(len, lines)) <= COLUMNS
-    assert "..." not in HELP[name].replace("[ARGS]...", "").replace("COMMAND ", "")
+    assert "..." not in HELP[name].replace("[ARGS]...", "")
     assert not OF_PYTHON.search(HELP[name].partition("Options:")[2])
