@@ -548,14 +548,16 @@ def _run(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail(words, Interrupted())
     except TyperException as error:
-        usage = ConfigError(
-            f"The command line is wrong: {error.format_message()}", "hydindex --help explains it."
-        )
+        mistake = error.format_message()
+        usage = ConfigError(f"The command line is wrong: {mistake}", "hydindex --help explains it.")
         return _fail(words, usage)
     except HydindexError as error:
         return _fail(words, error)
-    except BrokenPipeError:  # whoever reads has read enough: `hydindex stats | head`
-        return ExitCode.DONE
+    except SystemExit as ended:
+        # Whoever reads has read enough, as in `hydindex pairs | head`: Typer calls that a failure.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return ExitCode.DONE
+        raise
     except Exception as error:
         return _fail(words, UnexpectedError.of(error))
 
@@ -582,7 +584,7 @@ def _fail(words: Sequence[str], error: HydindexError) -> int:
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a file as a whole, or leave the one that is there."""
-    half = path.with_name(f"{path.name}.part")
+    half = Path(f"{path}.part")
     try:
         with half.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
@@ -593,7 +595,8 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         if not isinstance(error, OSError):
             raise
         raise ConfigError(
-            f"{path} cannot be written: {error}", "Is there room, and may you write there?"
+            f"{path} cannot be written: {error.strerror or error}",
+            "Is its folder there, with room in it, and may you write there?",
         ) from None
 
 

@@ -268,6 +268,8 @@ def _cause(error: requests.RequestException, timeout_s: float) -> str:
         return f"no answer within {timeout_s:g} s"
     if "refused" in str(error):
         return "connection refused"
+    if "Failed to resolve" in str(error):
+        return "no address is known for that name"
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return "the connection could not be made, or was cut"
     return type(error).__name__

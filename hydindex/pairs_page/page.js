@@ -19,7 +19,7 @@ const EVIDENCE = {
   structure_32px: ["structure at 32 px", ""],
   contours: ["contours", ""],
   difference: ["difference, grey levels", ""],
-  detail_difference: ["the same of details", ""],
+  detail_difference: ["difference of details", ""],
   information: ["information, nats a pixel", ""],
   coarse_information: ["the same at 8 px", ""],
   duration_difference_ms: ["durations differ by", " ms"],

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
 import unicodedata
 from typing import Any
 
@@ -59,7 +62,19 @@ def test_pairs_are_chosen_by_state_and_score(home: Home) -> None:
 @pytest.mark.usefixtures("posted")
 @pytest.mark.parametrize("words", [("--state", "lost"), ("--min-score", "2"), ("--csv", "--json")])
 def test_a_wrong_choice_is_said(home: Home, words: tuple[str, ...]) -> None:
-    assert home.run("pairs", *words).exit_code == 2
+    outcome = home.run("pairs", *words)
+    assert outcome.exit_code == 2
+    assert words[0] in outcome.err
+
+
+@pytest.mark.usefixtures("posted")
+def test_that_nobody_reads_on_is_no_failure(home: Home) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head -1` does, only earlier
+    command = [sys.executable, "-m", "hydindex", "pairs", "--json", "--config", str(home.config)]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_what_the_user_decided_is_shown(home: Home, posted: StandIn) -> None:

@@ -106,6 +106,7 @@ def test_the_page_is_written_whole_or_not_at_all(home: Home) -> None:
     blocked.mkdir()
     assert home.run("report", "--output", str(blocked)).exit_code == 2
     assert home.run("report", "--output", str(home.folder / "none" / "page.html")).exit_code == 2
+    assert home.run("report", "--output", ".").exit_code == 2
     home.sql("DROP TABLE thumbnail")
     assert home.run("report", "--output", str(home.folder / "report.html")).exit_code != 0
     assert (home.folder / "report.html").read_bytes() == before
