@@ -199,16 +199,16 @@ def update(
     console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet, log_path=log_path)
     wait_for_client(config, config_path, minutes=wait_for_client_minutes)
     report = Report()
-    with (
-        _connect(config, config_path) as client,
-        shown_in_client(client, config, report, dry_run=dry_run),
-        open_for_writing(config_file.index_path(config, config_path), "update") as index,
-    ):
-        index.adopt(recipe_of(config))
-        with recorded(index, "update", config, report, dry_run=dry_run, posts=not dry_run):
-            run_update(index, client, config, report, console.progress, dry_run=dry_run)
-    exit_code = report.exit_code(posts=not dry_run)
-    output.show_report(console, report, "update", exit_code, dry_run=dry_run)
+    with shown_in_client(config, config_path, report, dry_run=dry_run):
+        with (
+            _connect(config, config_path) as client,
+            open_for_writing(config_file.index_path(config, config_path), "update") as index,
+        ):
+            index.adopt(recipe_of(config))
+            with recorded(index, "update", config, report, dry_run=dry_run, posts=not dry_run):
+                run_update(index, client, config, report, console.progress, dry_run=dry_run)
+        exit_code = report.exit_code(posts=not dry_run)
+        output.show_report(console, report, "update", exit_code, dry_run=dry_run)
     raise typer.Exit(exit_code)
 
 

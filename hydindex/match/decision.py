@@ -60,7 +60,8 @@ def _range(name: str, seen: Glance) -> tuple[Floats | float, Floats | float]:
     if name in _RANGES:
         return _RANGES[name]
     if name == "difference":  # that of the details may raise it
-        return np.log1p(seen.difference), _LARGEST_DIFFERENCE
+        least = np.log1p(seen.difference)
+        return least, np.maximum(least, _MOST_BY_DETAILS)
     value = _TERMS[name](seen)
     return value, value
 
@@ -109,7 +110,7 @@ _TERMS: Final[Mapping[str, Callable[[Any], Floats]]] = {
     "featureless_duration": _featureless_duration,
 }
 # Medians brought together, pixels of 8 bits differ by 510 grey levels at the most.
-_LARGEST_DIFFERENCE: Final = float(np.log1p(510.0))
+_MOST_BY_DETAILS: Final = float(np.log1p(510.0 / _DETAILS_MAY_DIFFER))
 # How far the terms can go that a glance does not show. Pixels of 8 bits hold 9.1 nats at the most;
 # and candidates are less than 100 days apart.
 _CLOSENESS_RANGE: Final = (float(_closeness(np.array(-1.0))), float(_closeness(np.array(1.0))))

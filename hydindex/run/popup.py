@@ -3,22 +3,25 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydindex.config import Config
 from hydindex.errors import (
+    ConfigError,
     HydindexError,
     HydrusAccessDenied,
     HydrusBadReply,
     HydrusUnreachable,
     Interrupted,
 )
-from hydindex.hydrus.client import MANAGE_POPUPS, HydrusClient
+from hydindex.hydrus.client import MANAGE_POPUPS
+from hydindex.run.connect import connect, no_patience
 from hydindex.run.report import Report
 
 log = logging.getLogger(__name__)
 
-# Of the first the user knows; the others leave nobody who could show a popup.
-_NEVER_TOLD = (Interrupted, HydrusUnreachable, HydrusAccessDenied, HydrusBadReply)
+# Of the first two the user knows; the others leave nobody who could show a popup.
+_NEVER_TOLD = (Interrupted, ConfigError, HydrusUnreachable, HydrusAccessDenied, HydrusBadReply)
 
 HOW_TO_PERMIT = (
     f"In Hydrus: services > review services > client api > edit the key, and tick 'manage popups' "
@@ -28,7 +31,7 @@ HOW_TO_PERMIT = (
 
 @contextmanager
 def shown_in_client(
-    client: HydrusClient, config: Config, report: Report, *, dry_run: bool
+    config: Config, config_path: Path, report: Report, *, dry_run: bool
 ) -> Iterator[None]:
     """Show a popup once an update is over, if it did something or needs attention.
 
@@ -39,20 +42,25 @@ def shown_in_client(
         yield
     except HydindexError as error:
         if is_wanted and not isinstance(error, _NEVER_TOLD):
-            _show(client, error.message, error.remedy)
+            _show(config, config_path, error.message, error.remedy)
         raise
     if is_wanted and report.is_worth_a_word():
-        _show(client, f"Files: {report.files_in_words()}", f"Pairs: {report.posting_in_words()}")
+        files, pairs = report.files_in_words(), report.posting_in_words()
+        _show(config, config_path, f"Files: {files}", f"Pairs: {pairs}")
 
 
-def _show(client: HydrusClient, *texts: str) -> None:
+def _show(config: Config, config_path: Path, *texts: str) -> None:
+    """Send a popup, by a connection of its own: those of the run may hang."""
+    key = config.require_key()
     try:
-        client.add_popup("hydindex", *texts)
+        with connect(config, config_path, key=key, patience=no_patience()) as client:
+            client.add_popup("hydindex", *texts)
     except HydrusAccessDenied as error:
         log.warning("No popup was shown. %s. %s", error.message, HOW_TO_PERMIT)
     except HydindexError as error:
+        is_known = not isinstance(error, HydrusUnreachable)
         log.warning(
-            "No popup was shown. %s. If that happens every time, update Hydrus, or set "
-            "popup.enabled to false.",
+            "%s. %s. If that happens every time, update Hydrus, or set popup.enabled to false.",
+            "No popup was shown" if is_known else "It is not known whether a popup was shown",
             error.message,
         )

@@ -24,7 +24,7 @@ from hydindex.demo.standin import StandIn
 Serve = Callable[..., StandIn]
 NIGHTLY = Path(__file__).parents[2] / "container" / "nightly.sh"
 DAY_S = 24 * 60 * 60
-SOON_S = 20.0
+SOON_S = 60.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the image is a Linux")
 

@@ -13,6 +13,8 @@ from hydindex.hydrus import client as hydrus_client
 
 Serve = Callable[..., StandIn]
 ADD_POPUP = "/manage_popups/add_popup"
+NOT_SHOWN = "No popup was shown"
+NOT_KNOWN = "It is not known whether a popup was shown"
 
 
 @pytest.fixture
@@ -81,24 +83,24 @@ def test_a_run_that_ends_early_says_so_unless_hydrus_is_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "first", "then"),
     [
-        (refuse(403), "'manage popups' (10)"),
-        (Fault(carried_out=False, instead=NO_SUCH_PAGE), "update Hydrus"),
-        (refuse(500), "popup.enabled"),
-        (DROP_BEFORE_WORK, "popup.enabled"),
-        (DROP_AFTER_WORK, "popup.enabled"),
+        (refuse(403), NOT_SHOWN, "'manage popups' (10)"),
+        (Fault(carried_out=False, instead=NO_SUCH_PAGE), NOT_SHOWN, "update Hydrus"),
+        (refuse(500), NOT_KNOWN, "popup.enabled"),
+        (DROP_BEFORE_WORK, NOT_KNOWN, "popup.enabled"),
+        (DROP_AFTER_WORK, NOT_KNOWN, "popup.enabled"),
     ],
 )
 def test_a_popup_that_hydrus_does_not_show_costs_a_warning_and_is_not_sent_again(
-    home: Home, client: StandIn, fault: Fault, said: str
+    home: Home, client: StandIn, fault: Fault, first: str, then: str
 ) -> None:
     client.faults = only_at_the_popup(fault)
     outcome = home.run("update")
     assert outcome.exit_code == 0
     (warning,) = outcome.err.splitlines()
-    assert "WARNING No popup was shown. " in warning
-    assert said in warning
+    assert f"WARNING {first}. " in warning
+    assert then in warning
     assert client.POPUPS_KEY not in warning
     assert count(client, ADD_POPUP) == 1
     assert client.potentials
@@ -111,7 +113,7 @@ def test_a_popup_that_hydrus_does_not_answer_is_not_waited_for_long(
     client.faults = only_at_the_popup(Fault(carried_out=True, instead=Reply(silence_s=60.0)))
     outcome = home.run("update")
     assert outcome.exit_code == 0
-    assert "No popup was shown. " in outcome.err
+    assert f"{NOT_KNOWN}. " in outcome.err
     assert "no answer within 0.2 s" in outcome.err
     assert count(client, ADD_POPUP) == 1
 
