@@ -18,10 +18,10 @@ case $at in
 esac
 
 # Where the clocks go forward, a day lacks an hour, and date refuses the times within it. Counted from
-# the day before, such a time is an hour later.
+# the day before, such a time is an hour later. Days are counted at noon, from which none is left out.
 then_on() {
-    date --date "$(date --date "$1" +%F) $at" +%s 2>/dev/null ||
-        date --date "$(date --date "$1 -1 day" +%F) $at 1 day" +%s
+    date --date "$(date --date "12:00 $1" +%F) $at" +%s 2>/dev/null ||
+        date --date "$(date --date "12:00 $1 -1 day" +%F) $at 1 day" +%s
 }
 
 seconds_until_then() {
@@ -45,8 +45,11 @@ stop() {
 }
 trap stop TERM INT
 
+[ -e "${HYDINDEX_CONFIG:-hydrus_config.json}" ] ||
+    echo "There is no config yet: run hydindex init in this volume" >&2
 while true; do
     seconds=$(seconds_until_then)
+    echo "The next update is at $at, in $seconds seconds"
     sleep "$seconds" &
     child=$!
     wait "$child"

@@ -100,7 +100,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def stop(running: subprocess.Popen[str]) -> str:
     """Stop it as `docker stop` does, which kills what is left after ten seconds."""
     running.send_signal(signal.SIGTERM)
-    said, _ = running.communicate(timeout=8)
+    said, _ = running.communicate(timeout=SOON_S)
     assert running.returncode == 0, said
     return said
 
