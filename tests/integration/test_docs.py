@@ -47,6 +47,13 @@ NOT_RUN = {
     "hydindex init": "tests/integration/test_init.py answers its questions",
     "hydindex schedule --at 04:30 --install": "it would set up a timer; test_schedule.py does",
     "loginctl enable-linger": "it would change the machine",
+    "docker build --tag hydindex --file container/Containerfile .": "there is no Docker here",
+    "docker run --interactive --tty --rm --network host --volume hydindex:/data hydindex init": (
+        "as above"
+    ),
+    "docker run --detach --restart unless-stopped --network host --volume hydindex:/data "
+    "--env HYDINDEX_AT=04:30 --env TZ=Europe/Berlin --name hydindex hydindex": "as above",
+    "docker exec hydindex hydindex stats": "as above",
 }
 
 FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
