@@ -45,6 +45,15 @@ ConfigPath = Annotated[
     Path,
     typer.Option("--config", metavar="FILE", envvar="HYDINDEX_CONFIG", help="The config file."),
 ]
+WaitForClient = Annotated[
+    float,
+    typer.Option(
+        "--wait-for-client",
+        metavar="MINUTES",
+        min=0.0,
+        help="How long update waits until Hydrus answers, in minutes.",
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")
 ]
@@ -163,15 +172,7 @@ def update(
         bool,
         typer.Option("--dry-run", help="Change nothing in Hydrus; say what would be posted."),
     ] = False,
-    wait_for_client_minutes: Annotated[
-        float,
-        typer.Option(
-            "--wait-for-client",
-            metavar="MINUTES",
-            min=0.0,
-            help="How long to wait until Hydrus answers, in minutes.",
-        ),
-    ] = 0,
+    wait_for_client_minutes: WaitForClient = 0,
     as_json: AsJson = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -485,6 +486,7 @@ def schedule(
             "brings along]",
         ),
     ] = None,
+    wait_for_client_minutes: WaitForClient = 0,
     install: Annotated[
         bool, typer.Option("--install", help="Set it up, instead of only saying how.")
     ] = False,
@@ -500,7 +502,12 @@ def schedule(
     from hydindex.run import schedule as scheduling
 
     config_file.load(config_path).require_key()
-    planned = scheduling.schedule(scheduler or scheduling.usual_scheduler(), config_path, at.time())
+    planned = scheduling.schedule(
+        scheduler or scheduling.usual_scheduler(),
+        config_path,
+        at.time(),
+        wait_minutes=wait_for_client_minutes,
+    )
     if install:
         scheduling.install(planned)
     output.show_schedule(planned, installed=install)

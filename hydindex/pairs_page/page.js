@@ -12,20 +12,21 @@ const ORDERS = {
   "latest change": (one, other) => other.state_at.localeCompare(one.state_at),
   "largest group": (one, other) => other.group.files - one.group.files,
 };
+// What it is called, its unit, and what it tells, for whoever points at it.
 const EVIDENCE = {
-  frames: ["by frames of both videos", ""],
-  structure_8px: ["structure at 8 px", ""],
-  structure_16px: ["structure at 16 px", ""],
-  structure_32px: ["structure at 32 px", ""],
-  contours: ["contours", ""],
-  difference: ["difference, grey levels", ""],
-  detail_difference: ["difference of details", ""],
-  information: ["information, nats a pixel", ""],
-  coarse_information: ["the same at 8 px", ""],
-  duration_difference_ms: ["durations differ by", " ms"],
-  hamming_distance: ["hashes differ in", " bits"],
-  aspect_ratio_difference: ["aspect ratios differ by", ""],
-  content_aspect_ratio_difference: ["the same without bars", ""],
+  frames: ["by frames of both videos", "", "how probable a second look, at the videos, makes this pair"],
+  structure_8px: ["structure at 8 px", "", "whether the same is light and dark in the same places, coarsely: 1 is wholly so"],
+  structure_16px: ["structure at 16 px", "", "the same, less coarsely"],
+  structure_32px: ["structure at 32 px", "", "the same, in detail"],
+  contours: ["contours", "", "whether edges run alike: 1 is wholly so"],
+  difference: ["difference, grey levels", "", "by how much three quarters of the pixels differ at most"],
+  detail_difference: ["difference of details", "", "the same of what stands out on the pictures, in grey levels"],
+  information: ["information, nats a pixel", "", "how much there is to see on the emptier picture: below 0.5, hardly anything"],
+  coarse_information: ["the same at 8 px", "", "how much there is to see coarsely"],
+  duration_difference_ms: ["durations differ by", " ms", "counts where there is little to see"],
+  hamming_distance: ["hashes differ in", " bits", "of the 64 bits of the average hashes"],
+  aspect_ratio_difference: ["aspect ratios differ by", "", "as a share of the larger one"],
+  content_aspect_ratio_difference: ["the same without bars", "", "of what was compared"],
 };
 
 const at = (id) => document.getElementById(id);
@@ -253,9 +254,9 @@ function fileBox(file) {
 function evidence(pair) {
   const terms = element("dl", { className: "evidence" });
   for (const [name, value] of Object.entries(pair.evidence ?? { "similarity of the pictures": pair.score })) {
-    const [label, unit] = EVIDENCE[name] ?? [name, ""];
+    const [label, unit, meaning] = EVIDENCE[name] ?? [name, "", ""];
     const shown = Number.isInteger(value) ? count(value) : Number(value).toFixed(Math.abs(value) < 100 ? 3 : 0);
-    terms.append(element("dt", { textContent: label, title: label }), element("dd", { textContent: shown + unit }));
+    terms.append(element("dt", { textContent: label, title: meaning || label }), element("dd", { textContent: shown + unit }));
   }
   return terms;
 }

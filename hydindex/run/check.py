@@ -113,7 +113,7 @@ def _look_at_config(
     except ConfigError as error:  # the model of the decision
         yield _trouble("config", error)
         return config, frozenset(), None
-    yield _ok("config", str(config_path.absolute()))
+    yield _ok("config", f"{config_path.absolute()} (decision.method: {config.decision.method})")
     return config, frozenset(), recipe
 
 

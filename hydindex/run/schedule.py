@@ -46,9 +46,16 @@ def usual_scheduler() -> Scheduler:
     return "systemd" if Path("/run/systemd/system").exists() else "cron"
 
 
-def schedule(scheduler: Scheduler, config_path: Path, at: time) -> Schedule:
-    """Say what makes a scheduler run the update at that time, by the clock on the wall."""
+def schedule(
+    scheduler: Scheduler, config_path: Path, at: time, *, wait_minutes: float = 0.0
+) -> Schedule:
+    """Say what makes a scheduler run the update at that time, by the clock on the wall.
+
+    The update waits for a client that does not answer yet for `wait_minutes` at the most.
+    """
     command = [sys.executable, "-m", "hydindex", "update", "--quiet"]
+    if wait_minutes:
+        command += ["--wait-for-client", f"{wait_minutes:g}"]
     command += ["--config", str(config_path.absolute())]
     return _SCHEDULES[scheduler](command, at)
 

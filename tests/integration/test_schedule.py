@@ -39,9 +39,10 @@ def told(user: Path) -> list[str]:
     return (user / "told").read_text().splitlines()
 
 
-def update_words(home: Home) -> list[str]:
+def update_words(home: Home, *options: str) -> list[str]:
     """What must be run every night."""
-    return [sys.executable, "-m", "hydindex", "update", "--quiet", "--config", str(home.config)]
+    words = [sys.executable, "-m", "hydindex", "update", "--quiet"]
+    return [*words, *options, "--config", str(home.config)]
 
 
 def test_systemd_gets_a_timer_and_a_service(home: Home, user: Path) -> None:
@@ -88,12 +89,14 @@ def test_a_crontab_that_cannot_be_read_is_not_replaced(home: Home, user: Path) -
     assert not (user / "told").exists()
 
 
-def test_launchd_gets_an_agent(home: Home, user: Path) -> None:
-    outcome = home.run("schedule", "--scheduler", "launchd", "--at", "23:59", "--install")
+@pytest.mark.parametrize("options", [[], ["--wait-for-client", "30"]])
+def test_launchd_gets_an_agent(home: Home, user: Path, options: list[str]) -> None:
+    words = ("--scheduler", "launchd", "--at", "23:59", *options, "--install")
+    outcome = home.run("schedule", *words)
     assert outcome.exit_code == 0, outcome
     (path,) = (user / "Library" / "LaunchAgents").iterdir()
     agent = plistlib.loads(path.read_bytes())
-    assert agent["ProgramArguments"] == update_words(home)
+    assert agent["ProgramArguments"] == update_words(home, *options)
     assert agent["StartCalendarInterval"] == {"Hour": 23, "Minute": 59}
     assert told(user) == [f"launchctl load -w {path}"]
 
