@@ -523,6 +523,10 @@ def demo(
             "demo's config and index. [default: a generated library, a temporary folder]",
         ),
     ] = None,
+    stay: Annotated[
+        bool,
+        typer.Option("--stay", help="Leave the stand-in there afterwards, until Ctrl-C."),
+    ] = False,
 ) -> None:
     """Show all of it without a Hydrus client.
 
@@ -533,7 +537,7 @@ def demo(
     from hydindex.demo.tour import DemoError, run_demo
 
     try:
-        run_demo(folder)
+        run_demo(folder, stay=stay)
     except DemoError as error:
         raise ConfigError(
             f"The demo cannot run: {error}", "See above, or name another folder."

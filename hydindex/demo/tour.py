@@ -7,7 +7,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from hydindex.demo.files import HydrusFile, load_folder, true_pairs
@@ -24,12 +26,13 @@ class DemoError(ValueError):
     """The folder named for the demo cannot be used, or a night went wrong."""
 
 
-def run_demo(folder: Path | None) -> None:
+def run_demo(folder: Path | None, *, stay: bool = False) -> None:
     """Show two nights and a third one with nothing new, and say what each had to do.
 
     A folder that holds a library (`files.json` and `thumbs/`) is served; any other is where the
     demo keeps its config and index. Without one, the library is generated, and config and index
-    go to a new temporary folder, which stays.
+    go to a new temporary folder, which stays. The stand-in ends with the demo, or stays until
+    Ctrl-C.
 
     Raises:
         DemoError: the folder is neither empty nor a library that is laid out as it must be, or an
@@ -54,6 +57,11 @@ def run_demo(folder: Path | None) -> None:
         _night("The third night: nothing is new.", config)
         _show_requests(client)
         _show_findings(files, client)
+        if stay:
+            print("\nThe stand-in stays until you press Ctrl-C here. In another terminal:")
+            print(f"  hydindex check --config {config}", flush=True)
+            with suppress(KeyboardInterrupt):
+                Event().wait()
     print(f"\nThe index lies at {home / INDEX_NAME}; to look inside:")
     print(f"  hydindex stats --config {config}")
 

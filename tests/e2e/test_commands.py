@@ -241,6 +241,27 @@ def test_the_demo_finds_the_copies_and_posts_none_twice(tmp_path: Path) -> None:
     assert hydindex("demo", "--folder", str(tmp_path / "demo"), cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends signals as POSIX systems do")
+def test_the_demo_leaves_its_client_there_on_demand(tmp_path: Path) -> None:
+    config = tmp_path / "demo" / "hydrus_config.json"
+    words = ["demo", "--stay", "--folder", str(tmp_path / "demo")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hydindex", *words], stdout=subprocess.PIPE, text=True
+    ) as demo:
+        try:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if "hydindex check" in line:
+                    break
+            assert hydindex("check", "--config", str(config), cwd=tmp_path).returncode == 0
+            demo.send_signal(signal.SIGTERM)
+            rest = demo.stdout.read()
+        finally:
+            demo.kill()
+    assert demo.returncode == 0
+    assert f"hydindex stats --config {config}" in rest
+
+
 def test_the_demo_leaves_a_folder_with_something_in_it_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.mp4").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "holiday.mp4"):
