@@ -10,6 +10,7 @@ from typing import Final
 
 # What a run needs to save and say what it has done; some tenths of a second as a rule.
 _GRACE_S: Final = 3.0
+_NUDGE_AFTER_S: Final = 0.3
 _LAST_WORDS: Final = b"hydindex: Stopped\nWhat was done is kept; the next run goes on from there.\n"
 _INTERRUPTED: Final = 130
 
@@ -44,6 +45,12 @@ def _stops_already(_number: int, _frame: FrameType | None) -> None:
 
 def _end_soon_after(ours: socket.socket, _kept_open: socket.socket) -> None:
     ours.recv(1)
+    time.sleep(_NUDGE_AFTER_S)
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        # A signal that came just before the main thread began to wait for a key did not wake it;
+        # another does. Where the first one was heard, this one changes nothing.
+        signal.pthread_kill(main, signal.SIGINT)
     time.sleep(_GRACE_S)
     os.write(2, _LAST_WORDS)
     os._exit(_INTERRUPTED)

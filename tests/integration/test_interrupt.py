@@ -44,6 +44,18 @@ class Meanwhile:
 sys.meta_path.insert(0, Meanwhile())
 """.replace("\n\n", "\n")
 PRESS_CTRL_C = "os.kill(os.getpid(), signal.SIGINT)"
+SLEEP_THROUGH_IT = """
+            import ctypes, threading
+            # The system may hand a signal to any thread.
+            meet = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            threading.Timer(0.2, meet).start()
+            try:
+                ctypes.CDLL(None).pause()
+                time.sleep(60)
+            except KeyboardInterrupt:
+                print("woken", flush=True)
+                raise
+"""
 BE_DEAF = """
             for _ in range(2):
                 try:
@@ -155,6 +167,19 @@ def test_pressing_twice_says_as_much_as_pressing_once(
     assert "Stopped: " in err
     assert "Traceback" not in err
     assert "exit 130" in home.run("stats").out
+
+
+def test_a_signal_that_does_not_wake_the_command_is_followed_by_one_that_does() -> None:
+    code = MEANWHILE.format(SLEEP_THROUGH_IT) + HEARS_CTRL_C
+    run = subprocess.run(
+        [sys.executable, "-c", code, "stats"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stdout == "woken\n"
+    assert run.returncode == 130
 
 
 @pytest.mark.parametrize(
