@@ -98,8 +98,9 @@ def main() -> None:
     show_what_stopped(others, rules_elsewhere[-1], config)
 
     cards = judged_pairs(title_cards())
-    show_rules("Title cards", cards, as_applied_to(cards, rules))
-    show_alterations(cards, as_applied_to(cards, rules))
+    rules_on_cards = as_applied_to(cards, rules)
+    show_rules("Title cards", cards, rules_on_cards)
+    show_alterations(cards, rules_on_cards)
     show_featureless(pairs + others, as_applied_to(pairs + others, rules))
     show_spanning({options.path.name: pairs, "second library": others}, rules)
     unrelated = unrelated_library()

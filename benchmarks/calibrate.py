@@ -28,9 +28,8 @@ from hydindex import config as config_file
 from hydindex.calibration import SHIPPED, CalibratedModel
 from hydindex.match.decision import probabilities
 from hydindex.match.evidence import Floats
-from hydindex.match.fitting import fit_model, judged_by_others
+from hydindex.match.fitting import drawn_parts, fit_model, judged_by_others
 
-PARTS: Final = 5
 DRAWS: Final = 10
 GATE: Final = 0.1
 GOAL_PRECISION: Final = 0.98
@@ -102,8 +101,7 @@ def cross_validated(
 
     sources = [each.source for each in pairs.files]
     names = sorted(set(sources))
-    drawn = np.random.default_rng(draw).permutation(len(names)) % PARTS
-    part_of = dict(zip(names, drawn.tolist(), strict=True))
+    part_of = dict(zip(names, drawn_parts(len(names), draw), strict=True))
     parts = np.array([part_of[source] for source in sources])
     return judged_by_others(parts[pairs.first], parts[pairs.second], judge)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, case, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex import clock
+from hydindex.index.pair_rows import HIGH, LOW, with_files
 from hydindex.index.queries import driver_rows, file_ids
 from hydindex.index.schema import file, pair
 from hydindex.model import KEPT_STATES, PairState, PostedPair
@@ -31,13 +32,10 @@ class PostedRecord:
 
     def each(self) -> Iterator[PostedPair]:
         """Give every pair that Hydrus was told of, or may have been, by their SHA-256 in order."""
-        low, high = file.alias("low"), file.alias("high")
-        a = func.min(low.c.sha256, high.c.sha256).label("a")
-        b = func.max(low.c.sha256, high.c.sha256).label("b")
+        a = func.min(LOW.c.sha256, HIGH.c.sha256).label("a")
+        b = func.max(LOW.c.sha256, HIGH.c.sha256).label("b")
         query = (
-            select(a, b, pair.c.state, pair.c.score, pair.c.state_at)
-            .join_from(pair, low, low.c.id == pair.c.low_id)
-            .join(high, high.c.id == pair.c.high_id)
+            with_files(select(a, b, pair.c.state, pair.c.score, pair.c.state_at), pair)
             .where(pair.c.state.in_(KEPT_STATES))
             .order_by("a", "b")
         )

@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CONSTANT: Final = "intercept"
+_PARTS: Final = 5
 PULL_TO_SHIPPED: Final = 20.0
 """How many pseudo-observations hold a refitted model to the shipped one."""
 
@@ -38,6 +39,12 @@ def refit_model(
         pull=PULL_TO_SHIPPED,
     )
     return _model(weights, is_duplicate, shipped.gate, fitted)
+
+
+def drawn_parts(count: int, seed: int) -> list[int]:
+    """Divide so many things at random into parts of one size: give the part of each."""
+    drawn: list[int] = (np.random.default_rng(seed).permutation(count) % _PARTS).tolist()
+    return drawn
 
 
 def judged_by_others(

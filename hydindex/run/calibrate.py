@@ -19,7 +19,7 @@ from hydindex.errors import ConfigError, TooFewDecisions
 from hydindex.index.index import Index
 from hydindex.match.decision import probabilities, terms
 from hydindex.match.evidence import Evidence
-from hydindex.match.fitting import judged_by_others, refit_model
+from hydindex.match.fitting import drawn_parts, judged_by_others, refit_model
 from hydindex.model import DecidedPair
 
 MODEL_NAME: Final = "calibrated_model.json"
@@ -27,7 +27,6 @@ MODEL_NAME: Final = "calibrated_model.json"
 FEWEST_DECIDED: Final = 100
 FEWEST_OF_A_KIND: Final = 10
 """So many must have been right, and so many wrong."""
-_PARTS: Final = 5
 _DRAWS: Final = 5
 """So often the files are divided anew to cross-validate: one draw of parts may flatter."""
 _LEAST_GAIN_F1: Final = 0.005
@@ -146,10 +145,9 @@ def _parts(decided: Sequence[DecidedPair], seed: int) -> tuple[NDArray[np.intp],
         if item.outcome.is_right:
             groups.merge(*item.sha256s)
     subsets = sorted(map(sorted, groups.subsets()))
-    drawn = np.random.default_rng(seed).permutation(len(subsets)) % _PARTS
     part_of = {
         sha256: part
-        for files, part in zip(subsets, drawn.tolist(), strict=True)
+        for files, part in zip(subsets, drawn_parts(len(subsets), seed), strict=True)
         for sha256 in files
     }
     parts = np.array([[part_of[sha256] for sha256 in item.sha256s] for item in decided], np.intp)

@@ -111,4 +111,4 @@ def rebuild(
     report.files.indexed, report.files.unusable = index.files.present_counts()
     report.files.found = report.files.indexed + report.files.unusable
     report.second_look.waiting = index.second_look.waiting_count()
-    report.pairs.queued = len(index.outbox.sendable())
+    report.pairs.queued = index.outbox.count_sendable()
