@@ -44,16 +44,16 @@ from second_library import (
 )
 from table import print_table, to_three
 
-from hydindex import config as config_file
-from hydindex.config import Config
-from hydindex.demo.files import HydrusFile
-from hydindex.index.index import Index
-from hydindex.match.spanning import spanning
-from hydindex.model import FilePair
+from hydindex.config import config_file
+from hydindex.config.settings import Config
+from hydindex.matching.spanning_forest import spanning
+from hydindex.records.pairs import FilePair
+from hydindex.standin.library_files import HydrusFile
+from hydindex.store.store import Store
 
 SEEDS: Final = (11, 21, 31)
 ORIGINAL_THRESHOLD: Final = 0.6
-NOISE: Final = 2.0  # as in hydindex.match.evidence, in squared grey levels
+NOISE: Final = 2.0  # as in hydindex.matching.calibrated.features, in squared grey levels
 INFORMATION_BANDS: Final = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
 ALIKE: Final = 0.9
 COST_ROUNDS: Final = 5
@@ -154,7 +154,7 @@ def as_applied_to(pairs: JudgedPairs, rules: Sequence[Verdicts]) -> list[Verdict
 
 
 def judged_by_other_models(candidates: LabelledPairs, calibrated: Config) -> Verdicts:
-    """Judge every pair by models that were fitted to other sources."""
+    """Matcher every pair by models that were fitted to other sources."""
     draws = [among_all(candidates, cross_validated(candidates, draw)) for draw in range(DRAWS)]
     return Verdicts("cross-validated", np.stack(draws), calibrated.decision.min_probability)
 
@@ -413,7 +413,7 @@ def _wrong_row(
     return (library, rule.rule, pairs, candidates, wrong, *(f"{each:,.1f}" for each in per_million))
 
 
-def _timed_compare(index: Index, config: Config) -> tuple[float, float]:
+def _timed_compare(index: Store, config: Config) -> tuple[float, float]:
     """Run the stage of comparing; give its seconds, and those of all cores together."""
     cpu_s = time.process_time()
     wall_s = compare_all(index, config).seconds.compare

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from table import print_table, to_three
 
 import hydindex
-from hydindex import config as config_file
-from hydindex.calibration import SHIPPED, CalibratedModel
-from hydindex.match.decision import probabilities
-from hydindex.match.evidence import Floats
-from hydindex.match.fitting import drawn_parts, fit_model, judged_by_others
+from hydindex.config import config_file
+from hydindex.matching.calibrated.features import Floats
+from hydindex.matching.calibrated.fitting import drawn_parts, fit_model, judged_by_others
+from hydindex.matching.calibrated.model import SHIPPED, CalibratedModel
+from hydindex.matching.calibrated.probability import probabilities
 
 DRAWS: Final = 10
 GATE: Final = 0.1
@@ -64,7 +64,7 @@ def main() -> None:
     )
     print(f"\n{model.to_json()}")
     if options.write:
-        path = Path(hydindex.__file__).with_name(SHIPPED)
+        path = Path(hydindex.__file__).with_name("matching") / "calibrated" / SHIPPED
         path.write_text(model.to_json(), encoding="utf-8")
         print(f"written to {path.name}")
 

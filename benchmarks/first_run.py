@@ -2,7 +2,7 @@
 
     python benchmarks/first_run.py PATH
 
-PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`); without
+PATH is a folder with `files.json` and `thumbs/` (see `hydindex.standin.library_files.load_folder`); without
 it, the demo's generated library is served. Prints, for a first run, a night with nothing new and a
 night with 20 new files: seconds of the whole process and by stage, pairs scored, requests,
 thumbnails fetched; then bytes per file, and precision and recall of what was posted. First with the
@@ -21,11 +21,11 @@ from measured import run_measured, write_config
 from one_by_one import CandidatePairs
 from table import print_table
 
-from hydindex import config as config_file
-from hydindex.demo.files import HydrusFile, load_folder, true_pairs
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.index.index import open_for_reading
+from hydindex.config import config_file
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
+from hydindex.standin.server import StandIn
+from hydindex.store.store import open_for_reading
 
 HELD_BACK: Final = 20
 WARM_UP_PAIRS: Final = 100

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from hydindex.config import Config
-from hydindex.demo.files import HydrusFile
-from hydindex.index.index import Index, open_for_writing
-from hydindex.model import ComparableFile, RemoteFile, Thumbnail
-from hydindex.prepare.thumbnail import Preparation
-from hydindex.recipe import recipe_of
-from hydindex.run.compare import compare_waiting
-from hydindex.run.intake import prepare_and_pack
-from hydindex.run.judging import judge_of
-from hydindex.run.report import Report, unseen
+from hydindex.config.settings import Config
+from hydindex.matching.matcher import matcher_for
+from hydindex.matching.preparation import Preparation
+from hydindex.matching.recipe import recipe_of
+from hydindex.pipeline.compare import compare_waiting
+from hydindex.pipeline.ingest import prepare_and_pack
+from hydindex.pipeline.run_report import Report, unseen
+from hydindex.records.files import FileMetadata, PreparedFile, Thumbnail
+from hydindex.standin.library_files import HydrusFile
+from hydindex.store.store import Store, open_for_writing
 
 
 def with_method(config: Config, method: Literal["threshold", "calibrated"]) -> Config:
@@ -25,7 +25,7 @@ def with_method(config: Config, method: Literal["threshold", "calibrated"]) -> C
 
 
 @contextmanager
-def indexed(files: Sequence[HydrusFile], config: Config) -> Iterator[Index]:
+def indexed(files: Sequence[HydrusFile], config: Config) -> Iterator[Store]:
     """Make an index of files that wait to be compared; it goes with the context."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -36,20 +36,20 @@ def indexed(files: Sequence[HydrusFile], config: Config) -> Iterator[Index]:
         yield index
 
 
-def compare_all(index: Index, config: Config) -> Report:
+def compare_all(index: Store, config: Config) -> Report:
     """Run the stage of comparing on all files of an index, as if none had been compared yet.
 
     What matches is in the outbox afterwards.
     """
     index.comparisons.restart(recipe_of(config), prepare_again=False)
     report = Report()
-    with judge_of(config, index.files, report.sieve) as judge:
+    with matcher_for(config, index.files, report.sieve) as judge:
         compare_waiting(index, config, judge, report, unseen)
     return report
 
 
-def _comparable(file: HydrusFile, config: Config) -> ComparableFile:
-    remote = RemoteFile(
+def _comparable(file: HydrusFile, config: Config) -> PreparedFile:
+    remote = FileMetadata(
         hydrus_id=0,
         sha256=file.hash,
         size_bytes=file.size,
@@ -62,4 +62,4 @@ def _comparable(file: HydrusFile, config: Config) -> ComparableFile:
     made = prepare_and_pack(file.thumbnail, Preparation.of(config))
     if isinstance(made, str):
         raise ValueError(f"{file.hash}: {made}")
-    return ComparableFile(Thumbnail(remote, file.thumbnail), made)
+    return PreparedFile(Thumbnail(remote, file.thumbnail), made)

@@ -9,8 +9,8 @@ from indexed import compare_all, indexed, with_method
 from labelled import LabelledFile, LabelledPairs, kind_of
 from numpy.typing import NDArray
 
-from hydindex.config import Config, Frames
-from hydindex.run.calibrate import Quality
+from hydindex.config.settings import Config, Frames
+from hydindex.pipeline.calibrate import Quality
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class JudgedPairs:
 
     @classmethod
     def of(cls, files: Sequence[LabelledFile], candidates: LabelledPairs, config: Config) -> Self:
-        """Judge the pairs of a library. `candidates` are those of the calibrated decision."""
+        """Matcher the pairs of a library. `candidates` are those of the calibrated decision."""
         first, second = np.triu_indices(len(files), 1)
         couples = [
             (files[i], files[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)

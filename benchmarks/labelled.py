@@ -8,13 +8,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config import Config
-from hydindex.demo.files import HydrusFile, load_folder, true_pairs
-from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.match.decision import terms
-from hydindex.match.evidence import Evidence, weigh
-from hydindex.model import VIEW_PX, Comparables, Signature, SignedFiles
-from hydindex.prepare.thumbnail import Preparation, prepare
+from hydindex.config.settings import Config
+from hydindex.matching.calibrated.features import Features, compute_features
+from hydindex.matching.calibrated.probability import terms
+from hydindex.matching.candidates import CandidateRules, find_candidates
+from hydindex.matching.preparation import Preparation, prepare
+from hydindex.records.files import ComparableFiles
+from hydindex.records.pictures import VIEW_PX, Signature, SignatureBatch
+from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
 
 _NO_GATE = -np.inf
 
@@ -29,7 +30,7 @@ class LabelledFile:
 
 
 def load_labelled(folder: Path) -> list[LabelledFile]:
-    """Read a folder as `hydindex.demo.files.load_folder` does, with `source` and `variant`."""
+    """Read a folder as `hydindex.standin.library_files.load_folder` does, with `source` and `variant`."""
     rows = json.loads((folder / "files.json").read_text(encoding="utf-8"))
     files = load_folder(folder, tags=())
     return [
@@ -49,7 +50,7 @@ class LabelledPairs:
     files: list[LabelledFile]
     first: NDArray[np.intp]
     second: NDArray[np.intp]
-    evidence: Evidence
+    evidence: Features
     is_duplicate: NDArray[np.bool_]
     labelled: int
 
@@ -65,7 +66,7 @@ class LabelledPairs:
         ]
         first, second = (np.array(side, np.intp) for side in zip(*found, strict=True))
         tolerance = rules.aspect_ratio_tolerance
-        rows, evidence = weigh(
+        rows, evidence = compute_features(
             signed, first, second, aspect_ratio_tolerance=tolerance, gate=_NO_GATE
         )
         first, second = first[rows], second[rows]
@@ -90,7 +91,7 @@ def kind_of(one: LabelledFile, other: LabelledFile) -> str:
     return altered[0] if altered else "none"
 
 
-def _signed(files: list[LabelledFile], config: Config) -> tuple[SignedFiles, Comparables]:
+def _signed(files: list[LabelledFile], config: Config) -> tuple[SignatureBatch, ComparableFiles]:
     preparation = Preparation.of(config)
     signatures = [prepare(each.file.thumbnail, preparation) for each in files]
     sound = [each for each in signatures if isinstance(each, Signature)]
@@ -104,7 +105,7 @@ def _signed(files: list[LabelledFile], config: Config) -> tuple[SignedFiles, Com
     content_hashes = np.array([each.content_hash for each in sound], np.uint64)
     views = np.stack([each.views[[0, -1]] for each in sound])
     assert views.shape[1:] == (2, VIEW_PX, VIEW_PX)
-    signed = SignedFiles(
+    signed = SignatureBatch(
         duration_ms=durations_ms,
         aspect_ratio=ratios,
         average_hash=hashes,
@@ -113,7 +114,7 @@ def _signed(files: list[LabelledFile], config: Config) -> tuple[SignedFiles, Com
         has_bars=np.array([len(each.views) == 2 for each in sound]),
         views=views,
     )
-    comparables = Comparables(
+    comparables = ComparableFiles(
         ids=np.arange(len(files)),
         duration_ms=durations_ms,
         aspect_ratio=ratios,

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from table import print_table
 
-from hydindex.match.ms_ssim import fine_levels
-from hydindex.match.standing import Standing
+from hydindex.matching.threshold.ms_ssim import fine_levels
+from hydindex.matching.threshold.score_bounds import ScoreBounds
 
 SIDES_PX: Final = {1: 230, 2: 115, 3: 58, 4: 29, 5: 15}
 WINDOW_PX: Final = 11
@@ -91,7 +91,7 @@ def _seconds_per_pair() -> float:
     rng = np.random.default_rng(1)
     pictures = rng.integers(0, 256, (FILES, SIDES_PX[1], SIDES_PX[1])).astype(np.uint8)
     first, second = np.triu_indices(FILES, 1)
-    unseen = Standing.of_unseen(PAIRS, channels=1)
+    unseen = ScoreBounds.of_unseen(PAIRS, channels=1)
     return _seconds(lambda: fine_levels(pictures, first, second, unseen, threshold=0.0)) / PAIRS
 
 

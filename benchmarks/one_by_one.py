@@ -6,13 +6,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config import Config
-from hydindex.index.index import Index
-from hydindex.match import reference
-from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.model import Picture
-from hydindex.packing import unpack_picture
-from hydindex.prepare.thumbnail import Preparation
+from hydindex.config.settings import Config
+from hydindex.matching.candidates import CandidateRules, find_candidates
+from hydindex.matching.preparation import Preparation
+from hydindex.matching.threshold import reference
+from hydindex.matching.threshold.packing import unpack_picture
+from hydindex.records.pictures import Picture
+from hydindex.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class CandidatePairs:
     pictures: dict[int, Picture]
 
     @classmethod
-    def of(cls, index: Index, config: Config) -> Self:
+    def of(cls, index: Store, config: Config) -> Self:
         """Find the candidates among all files of an index, and load their pictures."""
         files = index.comparisons.comparable()
         nobody = files[:0]

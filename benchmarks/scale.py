@@ -43,9 +43,9 @@ from scale_library import (
 )
 from table import print_table
 
-from hydindex import config as config_file
-from hydindex.config import Config
-from hydindex.match.candidates import CandidateRules
+from hydindex.config import config_file
+from hydindex.config.settings import Config
+from hydindex.matching.candidates import CandidateRules
 
 METHODS: Final = ("calibrated", "threshold")
 CONFIG_CHANGES: Final = {"ahash": {"hammingMax": 12}, "similarity_threshold": 0.9}

@@ -17,9 +17,9 @@ from urllib.request import Request, urlopen
 
 from scale_library import draw_library, draw_night, draw_nights, hydrus_files, load_pool
 
-from hydindex.demo.faults import Fault
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import Fault
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
 
 ACCESS_KEY: Final = StandIn.SEARCH_AND_RELATIONSHIPS_KEY
 TAGS: Final = '["system:filetype is video", "meta:pd"]'

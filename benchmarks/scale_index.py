@@ -11,13 +11,13 @@ from typing import Any, Final
 import numpy as np
 from scale_library import Files, Pool, num_frames, pairs_of_one_picture, sha256_of, size_bytes
 
-from hydindex import clock
-from hydindex.config import Config
-from hydindex.index.index import open_for_writing
-from hydindex.match.candidates import CandidateRules
-from hydindex.match.evidence import Evidence
-from hydindex.recipe import recipe_of
-from hydindex.run.intake import SAVED_AT_ONCE
+from hydindex.common import clock
+from hydindex.config.settings import Config
+from hydindex.matching.calibrated.features import Features
+from hydindex.matching.candidates import CandidateRules
+from hydindex.matching.recipe import recipe_of
+from hydindex.pipeline.ingest import SAVED_AT_ONCE
+from hydindex.store.store import open_for_writing
 
 _FILES_A_TRANSACTION: Final = 100_000
 _CACHE_KB: Final = 512 * 1024
@@ -33,7 +33,7 @@ _PAIR: Final = """
     VALUES (?, ?, 1.0, 1, 'posted', ?, ?)
 """
 # The calibrated decision keeps it beside every pair; only how long it is counts here.
-_EVIDENCE: Final = json.dumps({field.name: 0.1234 for field in fields(Evidence)})
+_EVIDENCE: Final = json.dumps({field.name: 0.1234 for field in fields(Features)})
 
 
 def fill_index(path: Path, config: Config, pool: Pool, files: Files) -> None:

@@ -1,7 +1,7 @@
 """A library of any size, made by recipe: the same files for the same seed, and few pictures.
 
 Pictures come from a pool of scenes and altered copies of them, as the demo's library has them
-(`hydindex.demo.library`), each prepared once by hydindex itself, for both ways to decide. A file of
+(`hydindex.demo.generated_library`), each prepared once by hydindex itself, for both ways to decide. A file of
 the library is one of these pictures and a duration:
 
 - a tenth of all files is exactly 10 s long: the hot bucket;
@@ -26,12 +26,12 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config import Config
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.model import Packed, Signature
-from hydindex.prepare.thumbnail import Preparation
-from hydindex.run.intake import prepare_and_pack
+from hydindex.config.settings import Config
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching.preparation import Preparation
+from hydindex.pipeline.ingest import prepare_and_pack
+from hydindex.records.pictures import Packed, Signature
+from hydindex.standin.library_files import HydrusFile
 
 SEED: Final = 20_001
 NEW_FILES: Final = 200

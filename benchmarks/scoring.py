@@ -2,7 +2,7 @@
 
     python benchmarks/scoring.py PATH
 
-PATH is a folder with `files.json` and `thumbs/` (see `hydindex.demo.files.load_folder`).
+PATH is a folder with `files.json` and `thumbs/` (see `hydindex.standin.library_files.load_folder`).
 
 Scored are all pairs that the shipped candidate rules let through, by the threshold rule: the
 calibrated decision has no counterpart in any library. "One by one" calls
@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 from one_by_one import CandidatePairs
 from table import print_table
 
-from hydindex import config as config_file
-from hydindex.config import Config
-from hydindex.demo.files import load_folder
-from hydindex.index.index import Index
-from hydindex.prepare.thumbnail import Preparation
-from hydindex.run.intake import prepare_and_pack
-from hydindex.run.report import SieveCounts
+from hydindex.config import config_file
+from hydindex.config.settings import Config
+from hydindex.matching.preparation import Preparation
+from hydindex.pipeline.ingest import prepare_and_pack
+from hydindex.pipeline.run_report import MatcherCounts
+from hydindex.standin.library_files import load_folder
+from hydindex.store.store import Store
 
 ResultT = TypeVar("ResultT")
 
@@ -68,7 +68,7 @@ class Measured:
     pairs: int
     one_by_one_s: list[float] = field(default_factory=list)
     own_s: list[float] = field(default_factory=list)
-    sieve: SieveCounts = field(default_factory=SieveCounts)
+    sieve: MatcherCounts = field(default_factory=MatcherCounts)
     differing: int = 0
     largest_difference: float = 0.0
 
@@ -137,7 +137,7 @@ def _by_threshold(*, ms_ssim: bool) -> Config:
     return config.model_copy(update={"decision": decision, "preprocessing": preprocessing})
 
 
-def _compare_all(index: Index, config: Config, measured: Measured) -> float:
+def _compare_all(index: Store, config: Config, measured: Measured) -> float:
     """Run the stage of comparing on all files; give its seconds."""
     report = compare_all(index, config)
     if report.pairs.candidates != measured.pairs:
@@ -147,7 +147,7 @@ def _compare_all(index: Index, config: Config, measured: Measured) -> float:
 
 
 def _hold_to(
-    measured: Measured, index: Index, candidates: CandidatePairs, scores: NDArray[np.float64]
+    measured: Measured, index: Store, candidates: CandidatePairs, scores: NDArray[np.float64]
 ) -> None:
     """Compare what was queued with what the library says."""
     by_pair = dict(zip(candidates.pairs, scores.tolist(), strict=True))

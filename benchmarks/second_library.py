@@ -30,9 +30,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 from skimage.util import img_as_ubyte
 
 from hydindex.demo.alterations import Alteration, Clip, Rng
-from hydindex.demo.files import HydrusFile, true_pairs
-from hydindex.demo.library import thumbnail
+from hydindex.demo.generated_library import thumbnail
 from hydindex.demo.scenes import SCENES, Scene
+from hydindex.standin.library_files import HydrusFile, true_pairs
 
 # Of the pictures in the wheel of scikit-image, the corpus already has chelsea, coffee, coins,
 # grass, gravel, hubble_deep_field, immunohistochemistry, moon, stereo_motorcycle and text.

@@ -31,18 +31,19 @@ from measured import SHIPPED_CONFIG, run_measured, write_config
 from PIL import Image
 from table import print_table
 
-from hydindex import config as config_file
-from hydindex.calibration import CalibratedModel
-from hydindex.demo.files import HydrusFile, load_folder, true_pairs
+from hydindex.config import config_file
 from hydindex.demo.scenes import SCENES
-from hydindex.demo.standin import StandIn
+from hydindex.frames.sampling import sample_frames
+from hydindex.frames.verification import is_doubtful, look_again
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.videos import VideoSource
-from hydindex.match.candidates import CandidateRules
-from hydindex.match.evidence import Floats
-from hydindex.match.second_look import is_doubtful, look_again
-from hydindex.model import FoundFile, SampledFrames, SignedFiles
-from hydindex.prepare.frames import sample_frames
+from hydindex.matching.calibrated.features import Floats
+from hydindex.matching.calibrated.model import CalibratedModel
+from hydindex.matching.candidates import CandidateRules
+from hydindex.records.files import FileRef
+from hydindex.records.pictures import SampledFrames, SignatureBatch
+from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
+from hydindex.standin.server import StandIn
 
 LONG_S: Final = 180
 LONG_SIZE_PX: Final = (1280, 720)
@@ -59,7 +60,7 @@ def main() -> None:
     show_long_video()
 
 
-def frames_of(files: list[LabelledFile]) -> SignedFiles:
+def frames_of(files: list[LabelledFile]) -> SignatureBatch:
     """Sample every video of a library, from the disk."""
     sampled = []
     for each in files:
@@ -71,10 +72,10 @@ def frames_of(files: list[LabelledFile]) -> SignedFiles:
             raise ValueError(f"{each.file.hash}: {frames}")
         sampled.append(frames)
     ratios = [(each.file.width or 0) / (each.file.height or 1) for each in files]
-    return SignedFiles.of_frames(sampled, [each.file.duration_ms for each in files], ratios)
+    return SignatureBatch.of_frames(sampled, [each.file.duration_ms for each in files], ratios)
 
 
-def show_accuracy(pairs: LabelledPairs, frames: SignedFiles, config: config_file.Config) -> None:
+def show_accuracy(pairs: LabelledPairs, frames: SignatureBatch, config: config_file.Config) -> None:
     tolerance = CandidateRules.of(config).aspect_ratio_tolerance
     doubtful_counts: list[int] = []
 
@@ -186,7 +187,7 @@ def show_long_video() -> None:
         ):
             source = VideoSource(hydrus)
             started = time.perf_counter()
-            with source.opened(FoundFile(1, file.hash), size_bytes) as video:
+            with source.opened(FileRef(1, file.hash), size_bytes) as video:
                 frames = sample_frames(video, 1000 * LONG_S)
             seconds = time.perf_counter() - started
     if not isinstance(frames, SampledFrames):

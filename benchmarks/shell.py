@@ -30,8 +30,8 @@ from scale_index import fill_index
 from scale_library import draw_library, load_pool
 from table import print_table
 
-from hydindex import config as config_file
-from hydindex.index.index import open_for_reading
+from hydindex.config import config_file
+from hydindex.store.store import open_for_reading
 
 HYDINDEX: Final = Path(sys.executable).with_name("hydindex")
 CONFIG_CHANGES: Final = {"ahash": {"hammingMax": 12}, "candidate_generation": {"tolSeconds": 10.0}}

@@ -5,7 +5,7 @@ import sys
 import traceback
 from contextlib import suppress
 
-from hydindex.stopping import listen_for_stop
+from hydindex.common.stop_signals import listen_for_stop
 
 
 def run() -> None:
@@ -20,7 +20,7 @@ def run() -> None:
         for stream in (sys.stdout, sys.stderr):
             # A log file on Windows cannot hold every letter that a path may have.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        from hydindex.cli import main  # while it is imported, Ctrl-C is heard already
+        from hydindex.commands.app import main  # while it is imported, Ctrl-C is heard already
 
         main()
     except SystemExit as ended:

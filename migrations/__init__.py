@@ -1,1 +1,1 @@
-"""Alembic migrations of the index; hydindex.index.migrate runs them."""
+"""Alembic migrations of the index; hydindex.store.migration runs them."""

@@ -1,4 +1,4 @@
-"""Runs inside hydindex, on the connection that hydindex.index.migrate hands over."""
+"""Runs inside hydindex, on the connection that hydindex.store.migration hands over."""
 
 from alembic import context
 

@@ -18,10 +18,10 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from hydindex import cli
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.commands import app as cli
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 # Other programs may keep the machine busy: no test fails for its time.
 settings.register_profile("untimed", deadline=None)

@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from hydindex.demo.files import HydrusFile, load_folder, true_pairs
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
+from hydindex.standin.server import StandIn
 
 CONFIG_NAME: Final = "hydrus_config.json"
 INDEX_NAME: Final = "hydindex.db"

@@ -8,8 +8,7 @@ from typing import Final, Self, TypeVar
 
 from pydantic import ValidationError
 
-from hydindex.errors import HydrusRejected
-from hydindex.hydrus.patience import Patience
+from hydindex.common.errors import HydrusRejected
 from hydindex.hydrus.replies import (
     AccessKey,
     ApiVersion,
@@ -19,10 +18,11 @@ from hydindex.hydrus.replies import (
     NewKey,
     Relationships,
     Reply,
-    SearchResult,
+    SearchReply,
 )
+from hydindex.hydrus.retry_budget import RetryBudget
 from hydindex.hydrus.transport import REQUEST_KEY_PATH, Transport
-from hydindex.model import FoundFile, FoundFiles, RemoteFile
+from hydindex.records.files import FileMetadata, FileRef, SearchResult
 
 ReplyT = TypeVar("ReplyT", bound=Reply)
 
@@ -77,7 +77,7 @@ class HydrusClient:
         backoff_s: float = 0.5,
         verify: bool | str = True,
         server_name: str | None = None,
-        patience: Patience | None = None,
+        patience: RetryBudget | None = None,
     ) -> None:
         self._api_timeout_s = api_timeout_s
         self._thumbnail_timeout_s = thumbnail_timeout_s
@@ -89,7 +89,7 @@ class HydrusClient:
             backoff_s=backoff_s,
             verify=verify,
             server_name=server_name,
-            patience=patience or Patience(),
+            patience=patience or RetryBudget(),
         )
 
     def __enter__(self) -> Self:
@@ -141,14 +141,14 @@ class HydrusClient:
         key = self._access()
         return key.permits_everything or permission in key.basic_permissions
 
-    def search(self, tags: Sequence[str | Sequence[str]]) -> FoundFiles:
+    def search(self, tags: Sequence[str | Sequence[str]]) -> SearchResult:
         """Find the files that carry all tags; an inner list is an OR group. The trash is left out.
 
         Raises:
             HydrusRejected: Hydrus cannot parse one of the tags.
         """
         query = {"tags": json.dumps(tags), "return_hashes": "true", "return_file_ids": "true"}
-        result = self._read(SearchResult, "/get_files/search_files", query)
+        result = self._read(SearchReply, "/get_files/search_files", query)
         try:
             return result.files()
         except ValueError:
@@ -156,7 +156,7 @@ class HydrusClient:
                 "lists of ids and hashes that differ in length"
             ) from None
 
-    def metadata(self, files: Iterable[FoundFile]) -> dict[str, RemoteFile]:
+    def metadata(self, files: Iterable[FileRef]) -> dict[str, FileMetadata]:
         """Ask for the metadata of up to 256 files, by `file_id`; the result is keyed by SHA-256.
 
         By id and not by hash, because a key that is restricted by tags may only use the ids of its

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hydindex.model import FoundFiles, Outcome, RemoteFile
+from hydindex.records.files import FileMetadata, SearchResult
+from hydindex.records.pairs import Decision
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 FileId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -39,19 +40,19 @@ class NewKey(Reply):
     access_key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class SearchResult(Reply):
+class SearchReply(Reply):
     """/get_files/search_files; a search without tags is answered without `hashes`."""
 
     file_ids: list[FileId]
     hashes: list[Sha256] = []
 
-    def files(self) -> FoundFiles:
+    def files(self) -> SearchResult:
         """Pair up ids and hashes, which Hydrus lists in the same order; each file once.
 
         Raises:
             ValueError: the lists differ in length.
         """
-        return FoundFiles.of(self.file_ids, self.hashes)
+        return SearchResult.of(self.file_ids, self.hashes)
 
 
 class Metadata(Reply):
@@ -59,7 +60,7 @@ class Metadata(Reply):
 
     metadata: list[Any]
 
-    def files(self) -> list[RemoteFile]:
+    def files(self) -> list[FileMetadata]:
         """Give every row that describes a file; a row that makes no sense is left out."""
         return [row.file() for row in _valid_rows(self.metadata)]
 
@@ -76,9 +77,9 @@ class MetadataRow(Reply):
     duration: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     num_frames: Count | None = None
 
-    def file(self) -> RemoteFile:
+    def file(self) -> FileMetadata:
         """Give the row the project's names and units."""
-        return RemoteFile(
+        return FileMetadata(
             hydrus_id=self.file_id,
             sha256=self.hash,
             size_bytes=self.size,
@@ -130,7 +131,7 @@ class Relationships(Reply):
         one, two = self.file_relationships[a], self.file_relationships[b]
         return one.king == two.king or self._listed(a, b, lambda each: each.partners)
 
-    def outcome(self, a: str, b: str) -> Outcome | None:
+    def outcome(self, a: str, b: str) -> Decision | None:
         """What the user has decided about two files, or their groups; None: nothing so far.
 
         Two alternates of a third file are listed as alternates, even while they are potential
@@ -140,11 +141,11 @@ class Relationships(Reply):
         if self._listed(a, b, lambda each: each.potentials):
             return None
         if one.king == two.king or self._listed(a, b, lambda each: each.duplicates):
-            return Outcome.DUPLICATE
+            return Decision.DUPLICATE
         if self._listed(a, b, lambda each: each.false_positives):
-            return Outcome.FALSE_POSITIVE
+            return Decision.FALSE_POSITIVE
         if self._listed(a, b, lambda each: each.alternates):
-            return Outcome.ALTERNATE
+            return Decision.ALTERNATE
         return None
 
     def _listed(

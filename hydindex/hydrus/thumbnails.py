@@ -5,14 +5,14 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from hydindex.errors import (
+from hydindex.common.errors import (
     HydrusAccessDenied,
     HydrusBadReply,
     HydrusRejected,
     HydrusUnreachable,
 )
 from hydindex.hydrus.client import HydrusClient
-from hydindex.model import FoundFile, NotFetched, RemoteFile, Thumbnail, Unusable
+from hydindex.records.files import FetchFailure, FileMetadata, FileRef, Thumbnail, UnusableFile
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class ThumbnailSource:
         self._client = client
         self._placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
 
-    def describe(self, files: Sequence[FoundFile]) -> list[RemoteFile | NotFetched]:
+    def describe(self, files: Sequence[FileRef]) -> list[FileMetadata | FetchFailure]:
         """Ask for the metadata of up to 256 files; each is answered for.
 
         One unknown id fails a whole request, so a rejected batch is halved until the file to blame
@@ -48,27 +48,27 @@ class ThumbnailSource:
         except (HydrusRejected, HydrusUnreachable) as error:
             self._client.version()  # raises where the whole client is gone
             if len(files) == 1:
-                return [NotFetched(files[0], error.message)]
+                return [FetchFailure(files[0], error.message)]
             middle = len(files) // 2
             return self.describe(files[:middle]) + self.describe(files[middle:])
         return [_described(file, found.get(file.sha256)) for file in files]
 
-    def thumbnail(self, file: RemoteFile) -> Thumbnail | Unusable | NotFetched:
+    def thumbnail(self, file: FileMetadata) -> Thumbnail | UnusableFile | FetchFailure:
         """Fetch the thumbnail of a file, and tell it from a placeholder."""
         try:
             picture = self._client.thumbnail(file.hydrus_id)
         except (HydrusRejected, HydrusUnreachable, HydrusBadReply) as error:
             self._client.version()  # raises where the whole client is gone: no file is to blame
-            return NotFetched(file.found(), error.message)
+            return FetchFailure(file.found(), error.message)
         if _digest(picture) in self._placeholders:
-            return Unusable(file, "Hydrus has no thumbnail for it and served a placeholder")
+            return UnusableFile(file, "Hydrus has no thumbnail for it and served a placeholder")
         return Thumbnail(file, picture)
 
 
-def _described(file: FoundFile, row: RemoteFile | None) -> RemoteFile | NotFetched:
+def _described(file: FileRef, row: FileMetadata | None) -> FileMetadata | FetchFailure:
     # By another id, another file's thumbnail would be fetched for this one.
     if row is None or row.hydrus_id != file.hydrus_id:
-        return NotFetched(file, "Hydrus gave no usable metadata for it")
+        return FetchFailure(file, "Hydrus gave no usable metadata for it")
     return row
 
 

@@ -22,14 +22,14 @@ from tenacity import (
     wait_random,
 )
 
-from hydindex.errors import (
+from hydindex.common.errors import (
     HydrusAccessDenied,
     HydrusBadReply,
     HydrusDialogClosed,
     HydrusRejected,
     HydrusUnreachable,
 )
-from hydindex.hydrus.patience import Patience
+from hydindex.hydrus.retry_budget import RetryBudget
 
 READ_ATTEMPTS: Final = 4
 LONGEST_BACKOFF_S: Final = 30.0
@@ -69,7 +69,7 @@ class Transport:
         backoff_s: float,
         verify: bool | str,
         server_name: str | None,
-        patience: Patience,
+        patience: RetryBudget,
     ) -> None:
         self._base_url = base_url
         self._access_key = access_key

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import BinaryIO, Final
 
-from hydindex.errors import HydindexError
+from hydindex.common.errors import HydindexError
 from hydindex.hydrus.client import SEE_LOCAL_PATHS, HydrusClient
-from hydindex.model import FoundFile
+from hydindex.records.files import FileRef
 
 # What is fetched at a time: a decoder asks for far smaller pieces, mostly one after the other. Some
 # are kept, because it also goes back and forth, as between a table of contents at the end and the
@@ -31,7 +31,7 @@ class VideoSource:
         self.fetched_bytes = 0
 
     @contextmanager
-    def opened(self, file: FoundFile, size_bytes: int) -> Iterator[BinaryIO]:
+    def opened(self, file: FileRef, size_bytes: int) -> Iterator[BinaryIO]:
         """Open a video.
 
         Raises:
@@ -53,7 +53,7 @@ class VideoSource:
         if remote.trouble is not None:
             raise remote.trouble
 
-    def _opened_here(self, file: FoundFile, size_bytes: int) -> BinaryIO | None:
+    def _opened_here(self, file: FileRef, size_bytes: int) -> BinaryIO | None:
         """Open the video on this machine's disk, where Hydrus runs on the same one."""
         if not self._sees_paths:
             return None

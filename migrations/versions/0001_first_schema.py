@@ -9,7 +9,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-# Written out as SQL, and not taken from hydindex.index.schema: a migration must go on doing what
+# Written out as SQL, and not taken from hydindex.store.schema: a migration must go on doing what
 # it did when it was released, whatever the schema becomes later.
 STATEMENTS = (
     """

@@ -19,9 +19,9 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 TOLERANCE_S, AR_TOLERANCE, HAMMING_MAX, THRESHOLD = 1.0, 0.05, 20, 0.6
 TRIM_STRENGTH, MIN_KEEP, SIGMA, CENTER = 0.15, 0.7, 0.6, 0.9

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from conftest import Home
 
-from hydindex.calibration import load_model
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching.calibrated.model import load_model
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 FALSE_POSITIVE, DUPLICATE = 1, 2

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from conftest import Home
 
-from hydindex.demo.faults import Fault
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
-from hydindex.index.lock import exclusive
+from hydindex.standin.faults import Fault
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
+from hydindex.store.lock import exclusive
 
 Serve = Callable[..., StandIn]
 

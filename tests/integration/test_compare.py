@@ -11,12 +11,12 @@ from conftest import Home, rows
 from numpy.typing import NDArray
 from PIL import Image
 
-from hydindex.demo.faults import DROP_BEFORE_WORK
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.run import compare
-from hydindex.run.score import Scorer
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching.threshold.threshold_matcher import ThresholdMatcher
+from hydindex.pipeline import compare
+from hydindex.standin.faults import DROP_BEFORE_WORK
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
@@ -124,14 +124,14 @@ def test_what_is_compared_is_kept_though_nothing_was_alike(
     """Ctrl-C as the last of 40 files is about to join, of which none has a single candidate."""
     serve([replace(file, duration_ms=10_000 * at) for at, file in enumerate(library)])
     monkeypatch.setattr(compare, "_FILES_A_STEP", 1)
-    joined = Scorer.submit
+    joined = ThresholdMatcher.submit
 
-    def interrupted_at_the_end(self: Scorer, *pairs: Any) -> Any:
+    def interrupted_at_the_end(self: ThresholdMatcher, *pairs: Any) -> Any:
         if home.sql("SELECT count(compared_since) FROM file") == [(39,)]:
             raise KeyboardInterrupt
         return joined(self, *pairs)
 
-    monkeypatch.setattr(Scorer, "submit", interrupted_at_the_end)
+    monkeypatch.setattr(ThresholdMatcher, "submit", interrupted_at_the_end)
     assert home.run("update").exit_code == 130
     assert home.sql("SELECT count(compared_since) FROM file") == [(39,)]
 

@@ -16,10 +16,10 @@ import pytest
 from conftest import Home
 
 from hydindex import __version__
-from hydindex.demo.faults import Fault
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import Fault
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 NIGHTLY = Path(__file__).parents[2] / "container" / "nightly.sh"

@@ -19,10 +19,10 @@ from conftest import Home
 from distributed import LocalCluster
 
 from hydindex import __version__
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.run import cluster as dask_cluster
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching import dask_cluster
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 # How float arithmetic in other blocks, of other sizes, may move a score; as in test_compare.py.

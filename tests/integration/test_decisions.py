@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, count
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
-from hydindex.run import decisions
+from hydindex.pipeline import user_decisions as decisions
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 READ = "/get_file_relationships"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import Home, rows
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
-from hydindex.index.lock import exclusive
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
+from hydindex.store.lock import exclusive
 
 Serve = Callable[..., StandIn]
 

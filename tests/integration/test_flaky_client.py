@@ -24,11 +24,11 @@ import pytest
 from conftest import FAST, Home, count, fetched, rows
 from PIL import Image
 
-from hydindex import cli
-from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, FaultHook, refuse
-from hydindex.demo.library import generate_library
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
+from hydindex.commands import app as cli
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, FaultHook, refuse
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 Pair = frozenset[str]

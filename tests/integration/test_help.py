@@ -12,7 +12,7 @@ import typer.main
 from typer.exceptions import TyperException
 from typer.testing import CliRunner
 
-from hydindex.cli import app
+from hydindex.commands.app import app
 
 COLUMNS = 80
 ROOT: Any = typer.main.get_command(app)

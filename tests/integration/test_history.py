@@ -29,17 +29,17 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, event
 
-from hydindex import config as config_file
-from hydindex.calibration import load_model
-from hydindex.config import Config
-from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.match import reference
-from hydindex.match.decision import probabilities
-from hydindex.match.evidence import weigh
-from hydindex.model import Prepared, Signature, SignedFiles
-from hydindex.prepare.thumbnail import Preparation, prepare
+from hydindex.config import config_file
+from hydindex.config.settings import Config
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching.calibrated.features import compute_features
+from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.probability import probabilities
+from hydindex.matching.preparation import Preparation, prepare
+from hydindex.matching.threshold import reference
+from hydindex.records.pictures import Prepared, Signature, SignatureBatch
+from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
+from hydindex.standin.server import StandIn
 
 Pair = frozenset[str]
 
@@ -446,7 +446,7 @@ def _match_by_threshold(_a: Any, _b: Any, one: Any, two: Any, settings: Config) 
 
 def _match_by_model(a: Any, b: Any, one: Any, two: Any, settings: Config) -> bool:
     ratios, hashes = zip(*(_looks(a, one) + _looks(b, two)), strict=True)
-    files = SignedFiles(
+    files = SignatureBatch(
         duration_ms=np.array([a.duration_ms, b.duration_ms], np.float64),
         aspect_ratio=np.array(ratios[::2]),
         average_hash=np.array(hashes[::2], np.uint64),
@@ -457,7 +457,9 @@ def _match_by_model(a: Any, b: Any, one: Any, two: Any, settings: Config) -> boo
     )
     model = load_model()
     first, second = np.array([0]), np.array([1])
-    weighed, evidence = weigh(files, first, second, aspect_ratio_tolerance=0.05, gate=model.gate)
+    weighed, evidence = compute_features(
+        files, first, second, aspect_ratio_tolerance=0.05, gate=model.gate
+    )
     likely = probabilities(evidence, model)
     return len(weighed) == 1 and float(likely[0]) >= settings.decision.min_probability
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from conftest import USUAL_PORTS, Home, Outcome
 
-from hydindex import config as config_file
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.config import config_file
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED = json.loads((CHECKOUT / "hydrus_config.json").read_bytes())

@@ -12,8 +12,8 @@ import pytest
 from conftest import Home, fetched, rows
 from made_videos import doubtful_library
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 
@@ -38,7 +38,7 @@ import os, signal, sys, time
 
 class Meanwhile:
     def find_spec(self, name, path, target=None):
-        if name == "hydindex.cli":
+        if name == "hydindex.commands.app":
             {0}
 
 sys.meta_path.insert(0, Meanwhile())

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from conftest import Home, count, rows
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 FALSE_POSITIVE, DUPLICATE, ALTERNATE = 1, 2, 3

@@ -11,12 +11,13 @@ from threading import Thread
 import pytest
 from conftest import Home, Outcome
 
-from hydindex.config import PLACEHOLDER_KEY, load
-from hydindex.demo.faults import Fault, refuse
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.replies import Refusal, Reply
-from hydindex.demo.standin import StandIn
-from hydindex.exposure import exposures
+from hydindex.config.config_file import load
+from hydindex.config.key_exposure import exposures
+from hydindex.config.settings import PLACEHOLDER_KEY
+from hydindex.standin.faults import Fault, refuse
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.replies import Refusal, Reply
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 

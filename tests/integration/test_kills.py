@@ -30,12 +30,13 @@ from conftest import FAST, Home, rows
 from made_videos import doubtful_library
 from sqlalchemy import Engine, event
 
-from hydindex import cli, clock
-from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.index.schema import REVISION
+from hydindex.commands import app as cli
+from hydindex.common import clock
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
+from hydindex.store.schema import REVISION
 
 Pair = frozenset[str]
 
@@ -67,16 +68,16 @@ else:
         [
             "PIL.JpegImagePlugin",
             "alembic.command",
-            "hydindex.cli",
-            "hydindex.demo.standin",
-            "hydindex.index.index",
-            "hydindex.match.ssim",
-            "hydindex.match.ms_ssim",
-            "hydindex.output",
-            "hydindex.prepare.frames",
-            "hydindex.run.rebuild",
-            "hydindex.run.record",
-            "hydindex.run.update",
+            "hydindex.commands.app",
+            "hydindex.standin.server",
+            "hydindex.store.store",
+            "hydindex.matching.threshold.ssim",
+            "hydindex.matching.threshold.ms_ssim",
+            "hydindex.commands.output",
+            "hydindex.frames.sampling",
+            "hydindex.pipeline.rebuild",
+            "hydindex.pipeline.run_record",
+            "hydindex.pipeline.update",
             "pytest",
             "scipy.ndimage",
         ]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from conftest import Home
 
-from hydindex.demo.faults import refuse
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
-from hydindex.run import connect
+from hydindex.pipeline import connect
+from hydindex.standin.faults import refuse
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 

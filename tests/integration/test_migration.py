@@ -28,21 +28,22 @@ import pytest
 import zstandard
 from conftest import Home, count, rows
 
-from hydindex import clock
-from hydindex.calibration import load_model
-from hydindex.config import Config, load
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
-from hydindex.index.database import opened_database
-from hydindex.index.index import open_for_writing
-from hydindex.index.migrate import upgrade
-from hydindex.index.schema import REVISION
-from hydindex.model import Prepared, Signature
-from hydindex.packing import pack, unpack_coarse, unpack_picture
-from hydindex.prepare.thumbnail import Preparation, prepare
-from hydindex.pyramid import coarse_shape
-from hydindex.recipe import recipe_of
+from hydindex.common import clock
+from hydindex.config.config_file import load
+from hydindex.config.settings import Config
+from hydindex.demo.generated_library import generate_library
+from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.preparation import Preparation, prepare
+from hydindex.matching.recipe import recipe_of
+from hydindex.matching.threshold.packing import pack, unpack_coarse, unpack_picture
+from hydindex.matching.threshold.pyramid import coarse_shape
+from hydindex.records.pictures import Prepared, Signature
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
+from hydindex.store.database import opened_database
+from hydindex.store.migration import upgrade
+from hydindex.store.schema import REVISION
+from hydindex.store.store import open_for_writing
 
 DATA = Path(__file__).parents[1] / "data"
 THRESHOLD = {"method": "threshold"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Home
 
-from hydindex.demo.standin import StandIn
+from hydindex.standin.server import StandIn
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n=cmd|'/c calc'!A0 \u202eevil \x9b31m"
 SAME_QUALITY = 2

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, count
 
-from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.replies import NO_SUCH_PAGE, Reply
-from hydindex.demo.standin import StandIn
 from hydindex.hydrus import client as hydrus_client
+from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.replies import NO_SUCH_PAGE, Reply
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 ADD_POPUP = "/manage_popups/add_popup"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, count, rows
 
-from hydindex.demo.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 POST = "/manage_file_relationships/set_file_relationships"

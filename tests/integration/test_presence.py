@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, fetched, rows
 
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 MADE_BY = {"threshold": ("prepared_picture", "coarse_picture"), "calibrated": ("signature",)}

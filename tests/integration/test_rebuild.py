@@ -8,9 +8,9 @@ import pytest
 from conftest import Home, fetched, rows
 from PIL import Image
 
-from hydindex.demo.faults import DROP_BEFORE_WORK
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import DROP_BEFORE_WORK
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 

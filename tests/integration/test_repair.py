@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import Home, count, rows
 
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 
@@ -258,7 +258,7 @@ def test_a_damage_is_found_at_the_start_after_a_run_that_was_cut_short(
 
     client.clear_log()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hydindex.index.index.require_sound", stop)
+        patch.setattr("hydindex.store.store.require_sound", stop)
         assert home.run("update").exit_code == 130
     for _ in range(2):
         outcome = home.run("update", "--json")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Home
 
-from hydindex.demo.standin import StandIn
+from hydindex.standin.server import StandIn
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=http://x/ onerror=alert(1)> $data"

@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Engine, event, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
-from hydindex.errors import (
+from hydindex.common.errors import (
     IndexDamaged,
     IndexLocked,
     IndexMissing,
@@ -31,21 +31,22 @@ from hydindex.errors import (
     IndexTooNew,
     IndexUnusable,
 )
-from hydindex.index import schema
-from hydindex.index.comparisons import ComparisonStore
-from hydindex.index.database import opened_database
-from hydindex.index.decisions import DecisionStore
-from hydindex.index.index import Index, open_for_reading, open_for_writing
-from hydindex.index.migrate import MIGRATIONS_PACKAGE, upgrade
-from hydindex.model import ComparableFile, Packed, RemoteFile, Thumbnail, hex_hashes
+from hydindex.records.files import FileMetadata, PreparedFile, Thumbnail, hex_hashes
+from hydindex.records.pictures import Packed
+from hydindex.store import schema
+from hydindex.store.compared_set import ComparedSet
+from hydindex.store.database import opened_database
+from hydindex.store.decision_log import DecisionStore
+from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade
+from hydindex.store.store import Store, open_for_reading, open_for_writing
 
 DOORS = [open_for_reading, open_for_writing]
 
 
-def save_file(index: Index, name: str = "a") -> None:
-    remote = RemoteFile(1, name * 64, 1000, "video/mp4", 480, 270, 8000.0, 96)
+def save_file(index: Store, name: str = "a") -> None:
+    remote = FileMetadata(1, name * 64, 1000, "video/mp4", 480, 270, 8000.0, 96)
     packed = Packed(average_hash=2**63, pixels=b"pixels", sums=b"sums")
-    index.files.save([ComparableFile(Thumbnail(remote, b"picture"), packed)])
+    index.files.save([PreparedFile(Thumbnail(remote, b"picture"), packed)])
 
 
 @pytest.fixture
@@ -447,7 +448,7 @@ def test_the_database_itself_refuses(statement: str, constraint: str, path: Path
 HOLD_THE_INDEX = """
 import sys
 from pathlib import Path
-from hydindex.index.index import open_for_writing
+from hydindex.store.store import open_for_writing
 with open_for_writing(Path(sys.argv[1]), "update") as index:
     index.runs.start("update", dry_run=False, config={})
     print("held", flush=True)
@@ -549,7 +550,7 @@ def plan_of(path: Path, ask: Callable[[Engine], object]) -> list[str]:
 
 
 def test_neighbours_in_duration_are_found_without_touching_a_row_of_a_file(path: Path) -> None:
-    (step,) = plan_of(path, lambda engine: ComparisonStore(engine).compared_between(1.0, 2.0))
+    (step,) = plan_of(path, lambda engine: ComparedSet(engine).compared_between(1.0, 2.0))
     assert "COVERING INDEX ix_file_compared" in step
 
 

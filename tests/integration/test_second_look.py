@@ -11,10 +11,10 @@ import pytest
 from conftest import Home, count, rows
 from made_videos import doubtful_library, jpeg
 
-from hydindex.demo.faults import DROP_AFTER_WORK, GARBAGE, Fault, refuse
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, refuse
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 FILE, PATH = "/get_files/file", "/get_files/file_path"

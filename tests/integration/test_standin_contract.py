@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from hydindex.demo import faults
-from hydindex.demo.files import HydrusFile
-from hydindex.demo.http_server import HttpServer
-from hydindex.demo.standin import StandIn
+from hydindex.standin import faults
+from hydindex.standin.http_server import HttpServer
+from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.server import StandIn
 
 RECORD = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_bytes())
 KEYS = {

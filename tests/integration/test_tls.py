@@ -9,8 +9,8 @@ import pytest
 from conftest import Home
 from made_certificate import make_certificate
 
-from hydindex.demo.library import generate_library
-from hydindex.demo.standin import StandIn
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.server import StandIn
 
 BY_NUMBER, BY_NAME = "https://127.0.0.1", "https://localhost"
 

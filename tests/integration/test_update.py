@@ -9,9 +9,9 @@ import pytest
 from conftest import Home, count, fetched, rows
 from PIL import Image
 
-from hydindex.demo.faults import DROP_BEFORE_WORK, refuse
-from hydindex.demo.files import HydrusFile, true_pairs
-from hydindex.demo.standin import StandIn
+from hydindex.standin.faults import DROP_BEFORE_WORK, refuse
+from hydindex.standin.library_files import HydrusFile, true_pairs
+from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
 METADATA = "/get_files/file_metadata"

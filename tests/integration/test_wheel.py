@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hydindex.index.schema import REVISION
+from hydindex.store.schema import REVISION
 
 CHECKOUT = Path(__file__).parents[2]
 INDEX_0001 = CHECKOUT / "tests" / "data" / "index_0001.db"
@@ -84,12 +84,12 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
     revisions = [int(path.name[:4]) for path in (CHECKOUT / "migrations").rglob("[0-9]*.py")]
     assert sorted(revisions) == list(range(1, int(REVISION) + 1))
     others = {
-        "hydindex/calibrated_model.json",
-        "hydindex/starter_config.json",
+        "hydindex/matching/calibrated/calibrated_model.json",
+        "hydindex/config/starter_config.json",
         "hydindex/migrations/script.py.mako",
-        "hydindex/pairs_page/page.css",
-        "hydindex/pairs_page/page.html",
-        "hydindex/pairs_page/page.js",
+        "hydindex/commands/pairs_page/page.css",
+        "hydindex/commands/pairs_page/page.html",
+        "hydindex/commands/pairs_page/page.js",
         "hydindex/py.typed",
     }
     assert contents(wheel) == modules | migrations | others
@@ -116,7 +116,7 @@ target, index_file = map(Path, sys.argv[1:])
 sys.path.insert(0, str(target))
 import hydindex
 import hydindex.migrations
-from hydindex.index.index import open_for_writing
+from hydindex.store.store import open_for_writing
 
 for module in (hydindex, hydindex.migrations):
     assert Path(module.__file__).is_relative_to(target), module.__file__

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hydindex.calibration import CalibratedModel, Weights, load_model
-from hydindex.match.decision import probabilities
-from hydindex.match.evidence import Evidence
-from hydindex.model import DecidedPair, Outcome
-from hydindex.run.calibrate import FEWEST_DECIDED, FEWEST_OF_A_KIND, Quality, fit_to
+from hydindex.matching.calibrated.features import Features
+from hydindex.matching.calibrated.model import CalibratedModel, Weights, load_model
+from hydindex.matching.calibrated.probability import probabilities
+from hydindex.pipeline.calibrate import FEWEST_DECIDED, FEWEST_OF_A_KIND, Quality, fit_to
+from hydindex.records.pairs import DecidedPair, Decision
 
 Truth = NDArray[np.bool_]
 Random = np.random.Generator
-User = Callable[[Evidence, Random], Truth]
+User = Callable[[Features, Random], Truth]
 
 SHIPPED = load_model()
 MIN_PROBABILITY = 0.6
 ROUNDS, CANDIDATES_A_ROUND = 30, 300
 
 
-def candidates(number: int, random: Random) -> Evidence:
+def candidates(number: int, random: Random) -> Features:
     """Candidate pairs, most of them unlike each other, as in any library."""
     likeness = random.beta(0.6, 1.2, number)
 
@@ -35,7 +35,7 @@ def candidates(number: int, random: Random) -> Evidence:
         return np.clip(likeness + random.normal(0, spread, number), -1, 1)
 
     nothing = np.zeros(number)
-    return Evidence(
+    return Features(
         structure_8px=np.clip(0.1 + 0.9 * near(0.05), 0.1, 1),
         structure_16px=near(0.10),
         structure_32px=near(0.15),
@@ -60,23 +60,23 @@ def user(**changes: float) -> User:
     return lambda evidence, random: random.random(len(evidence)) < probabilities(evidence, mind)
 
 
-def contrary(evidence: Evidence, random: Random) -> Truth:
+def contrary(evidence: Features, random: Random) -> Truth:
     """Somebody who says the opposite of what the shipped model thinks."""
     return random.random(len(evidence)) >= probabilities(evidence, SHIPPED)
 
 
-def coin(evidence: Evidence, random: Random) -> Truth:
+def coin(evidence: Features, random: Random) -> Truth:
     """Somebody who clicks at random."""
     return random.random(len(evidence)) < 0.5
 
 
-def decided(evidence: Evidence, truth: Truth, first: int = 1) -> list[DecidedPair]:
+def decided(evidence: Features, truth: Truth, first: int = 1) -> list[DecidedPair]:
     """Candidates as pairs of two files each, that a user has decided about."""
     return [
         DecidedPair(
             (f"{first + 2 * row:064x}", f"{first + 2 * row + 1:064x}"),
             evidence.of_pair(row),
-            Outcome.DUPLICATE if is_right else Outcome.FALSE_POSITIVE,
+            Decision.DUPLICATE if is_right else Decision.FALSE_POSITIVE,
         )
         for row, is_right in enumerate(truth)
     ]

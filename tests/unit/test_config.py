@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hydindex
-from hydindex.calibration import SHIPPED as SHIPPED_MODEL
-from hydindex.config import API_KEY_VARIABLE, Config, index_path, load
-from hydindex.errors import ConfigError
-from hydindex.recipe import RecipeChange, changes, needs_preparation, recipe_of
+from hydindex.common.errors import ConfigError
+from hydindex.config.config_file import index_path, load
+from hydindex.config.settings import API_KEY_VARIABLE, Config
+from hydindex.matching.calibrated.model import SHIPPED as SHIPPED_MODEL
+from hydindex.matching.recipe import RecipeChange, changes, needs_preparation, recipe_of
 
 SHIPPED_FILE = Path(__file__).parents[2] / "hydrus_config.json"
 SHIPPED: dict[str, Any] = json.loads(SHIPPED_FILE.read_text(encoding="utf-8"))
@@ -473,7 +474,7 @@ def check_change(before: dict[str, Any], key: str, value: Any, redone: str, fold
 
 
 def test_another_model_asks_to_compare_again_wherever_it_lies(tmp_path: Path) -> None:
-    model = json.loads((Path(hydindex.__file__).with_name(SHIPPED_MODEL)).read_text())
+    model = json.loads((Path(hydindex.__file__).parent / "matching" / "calibrated" / SHIPPED_MODEL).read_text())
     (tmp_path / "same.json").write_text(json.dumps(model))
     model["weights"]["contours"] += 1.0
     (tmp_path / "other.json").write_text(json.dumps(model))

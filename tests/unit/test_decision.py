@@ -1,4 +1,4 @@
-"""The calibrated decision: what a glance rules out could not have matched."""
+"""The calibrated decision: what a cheap_features rules out could not have matched."""
 
 from dataclasses import replace
 
@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hydindex.calibration import CalibratedModel, Weights, load_model
-from hydindex.match.decision import log_odds, may_reach, probabilities
-from hydindex.match.evidence import glance, look_closely
-from hydindex.model import VIEW_PX, SignedFiles
+from hydindex.matching.calibrated.features import cheap_features, remaining_features
+from hydindex.matching.calibrated.model import CalibratedModel, Weights, load_model
+from hydindex.matching.calibrated.probability import log_odds, may_reach, probabilities
+from hydindex.records.pictures import VIEW_PX, SignatureBatch
 
 FILES = 16
 FIRST, SECOND = np.triu_indices(FILES, 1)
 SHIPPED = load_model()
 
 
-def files_of(seed: int) -> SignedFiles:
+def files_of(seed: int) -> SignatureBatch:
     """Make files of noise, of smooth pictures and flat ones, and altered copies of some."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (FILES, 4, 4)).repeat(8, axis=1).repeat(8, axis=2)
@@ -28,7 +28,7 @@ def files_of(seed: int) -> SignedFiles:
     pictures[FILES // 2 :] = pictures[copies] + rng.normal(0, 3, pictures[copies].shape)
     views = pictures.clip(0, 255).astype(np.uint8)[:, None].repeat(2, axis=1)
     same = np.ones(FILES)
-    return SignedFiles(
+    return SignatureBatch(
         duration_ms=rng.choice([1000.0, 1500.0, np.nan], FILES),
         aspect_ratio=same,
         average_hash=np.zeros(FILES, np.uint64),
@@ -60,22 +60,24 @@ def test_what_a_glance_rules_out_could_not_have_matched(
     least: float, seed: int, of_model: Weights
 ) -> None:
     model = CalibratedModel(gate=-1.0, weights=of_model, fitted={})
-    seen = glance(files_of(seed), FIRST, SECOND, aspect_ratio_tolerance=None, gate=model.gate)
-    matches = probabilities(look_closely(seen), model) >= least
+    seen = cheap_features(
+        files_of(seed), FIRST, SECOND, aspect_ratio_tolerance=None, gate=model.gate
+    )
+    matches = probabilities(remaining_features(seen), model) >= least
     assert not np.any(matches & ~may_reach(seen, model, least))
 
 
 def test_a_glance_rules_out_most_pairs_that_do_not_match() -> None:
-    seen = glance(files_of(0), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
-    matches = probabilities(look_closely(seen), SHIPPED) >= 0.6
+    seen = cheap_features(files_of(0), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    matches = probabilities(remaining_features(seen), SHIPPED) >= 0.6
     ruled_out = ~may_reach(seen, SHIPPED, 0.6)
     assert ruled_out.sum() > np.count_nonzero(~matches) / 2 > 0
 
 
 def test_details_differ_as_the_plain_definition_says() -> None:
     files = files_of(3)
-    seen = glance(files, FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
-    found = look_closely(seen).detail_difference
+    seen = cheap_features(files, FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    found = remaining_features(seen).detail_difference
     views = files.views[:, 0].astype(np.float64)
     strays = [variances(view) for view in views]
     for row, (one, other) in enumerate(zip(seen.first.tolist(), seen.second.tolist(), strict=True)):
@@ -90,8 +92,8 @@ def test_details_differ_as_the_plain_definition_says() -> None:
 
 def test_what_stands_out_counts_though_most_pixels_agree() -> None:
     """Two title cards: black in nearly all places, and white in different ones."""
-    seen = glance(files_of(4), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
-    black = replace(look_closely(seen), difference=np.zeros(len(seen)))
+    seen = cheap_features(files_of(4), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    black = replace(remaining_features(seen), difference=np.zeros(len(seen)))
     alike, unlike = (
         log_odds(replace(black, detail_difference=np.full(len(seen), grey_levels)), SHIPPED)
         for grey_levels in (3.0, 100.0)
@@ -100,7 +102,9 @@ def test_what_stands_out_counts_though_most_pixels_agree() -> None:
 
 
 def test_pairs_looked_at_closely_show_the_same_alone_and_among_others() -> None:
-    seen = glance(files_of(2), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
+    seen = cheap_features(files_of(2), FIRST, SECOND, aspect_ratio_tolerance=None, gate=-1.0)
     every, some = np.ones(len(seen), np.bool_), np.arange(len(seen)) % 7 == 0
-    among_all, alone = (probabilities(look_closely(seen[each]), SHIPPED) for each in (every, some))
+    among_all, alone = (
+        probabilities(remaining_features(seen[each]), SHIPPED) for each in (every, some)
+    )
     assert np.array_equal(among_all[some], alone)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hydindex.demo.files import HydrusFile, load_folder, true_pairs
-from hydindex.demo.library import generate_library
+from hydindex.demo.generated_library import generate_library
+from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
 
 PICTURES = 60
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"

@@ -10,12 +10,12 @@ import pytest
 from made_videos import FRAMES_PER_S, letterboxed, scene, write_video
 from PIL import Image
 
-from hydindex.calibration import load_model
-from hydindex.match.decision import log_odds
-from hydindex.match.evidence import weigh
-from hydindex.match.second_look import DOUBTFUL, is_doubtful, look_again
-from hydindex.model import FRAMES_A_MOMENT, MOMENTS, SampledFrames, SignedFiles
-from hydindex.prepare.frames import SHIFT_S, moments_s, sample_frames
+from hydindex.frames.sampling import SHIFT_S, moments_s, sample_frames
+from hydindex.frames.verification import DOUBTFUL, is_doubtful, look_again
+from hydindex.matching.calibrated.features import compute_features
+from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.probability import log_odds
+from hydindex.records.pictures import FRAMES_A_MOMENT, MOMENTS, SampledFrames, SignatureBatch
 
 MODEL = load_model()
 SECONDS = 4
@@ -32,7 +32,7 @@ def sampled(path: Path, duration_ms: float = 1000 * SECONDS) -> SampledFrames:
 
 def likely(one: SampledFrames, other: SampledFrames, *ratios: float) -> float:
     """How likely two videos show the same, and the same the other way round."""
-    files = SignedFiles.of_frames([one, other], [4000.0, 4000.0], ratios or [SQUARE, SQUARE])
+    files = SignatureBatch.of_frames([one, other], [4000.0, 4000.0], ratios or [SQUARE, SQUARE])
     there, back = look_again(
         files,
         np.array([0, 1]),
@@ -182,7 +182,7 @@ class TestVerdict:
     def test_flat_videos_are_no_evidence(self, tmp_path: Path) -> None:
         grey = [Image.new("RGB", (128, 96), "grey")] * FRAMES
         one = sampled(write_video(tmp_path / "a.mp4", grey))
-        other = SignedFiles.of_frames([one, one], [4000.0, 4400.0], [SQUARE, SQUARE])
+        other = SignatureBatch.of_frames([one, one], [4000.0, 4400.0], [SQUARE, SQUARE])
         (probability,) = look_again(
             other, np.array([0]), np.array([1]), aspect_ratio_tolerance=0.05, model=MODEL
         )
@@ -198,7 +198,7 @@ class TestVerdict:
         ] + [sampled(write_video(tmp_path / "3.mp4", scene(2, frames=40)))]
         ratios = [SQUARE, SQUARE, 1.0, SQUARE]
         durations = [4000.0, 3600.0, 4000.0, 4000.0]
-        files = SignedFiles.of_frames(videos, durations, ratios)
+        files = SignatureBatch.of_frames(videos, durations, ratios)
         pairs = list(itertools.combinations(range(4), 2))
         found = look_again(
             files,
@@ -212,13 +212,13 @@ class TestVerdict:
             assert probability == pytest.approx(expected), (a, b)
 
     def test_no_pairs_need_no_verdict(self, original: SampledFrames) -> None:
-        files = SignedFiles.of_frames([original], [4000.0], [SQUARE])
+        files = SignatureBatch.of_frames([original], [4000.0], [SQUARE])
         nobody = np.array([], np.intp)
         verdicts = look_again(files, nobody, nobody, aspect_ratio_tolerance=0.05, model=MODEL)
         assert len(verdicts) == 0
 
 
-def plain_verdict(files: SignedFiles, a: int, b: int) -> float:
+def plain_verdict(files: SignatureBatch, a: int, b: int) -> float:
     """Weigh frame by frame."""
     middle = FRAMES_A_MOMENT // 2
     total = 0.0
@@ -231,7 +231,9 @@ def plain_verdict(files: SignedFiles, a: int, b: int) -> float:
                 np.array([(video * MOMENTS + moment) * FRAMES_A_MOMENT + frame])
                 for video, frame in ((a, i), (b, j))
             )
-            rows, evidence = weigh(files, left, right, aspect_ratio_tolerance=0.05, gate=MODEL.gate)
+            rows, evidence = compute_features(
+                files, left, right, aspect_ratio_tolerance=0.05, gate=MODEL.gate
+            )
             if len(rows):
                 best = max(best, min(6.0, float(log_odds(evidence, MODEL)[0])))
         total += best

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hydindex.demo.faults import Fault
-from hydindex.demo.replies import Reply
-from hydindex.demo.standin import StandIn
-from hydindex.errors import HydindexError, HydrusBadReply
+from hydindex.common.errors import HydindexError, HydrusBadReply
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.replies import Relationships
-from hydindex.model import FoundFile, FoundFiles, Outcome, RemoteFile, hex_hashes
+from hydindex.records.files import FileMetadata, FileRef, SearchResult, hex_hashes
+from hydindex.records.pairs import Decision
+from hydindex.standin.faults import Fault
+from hydindex.standin.replies import Reply
+from hydindex.standin.server import StandIn
 
 A, B = "a1" * 32, "b2" * 32
 VERSIONS = {"version": 94, "hydrus_version": 681}
@@ -47,7 +48,7 @@ METHODS: dict[str, tuple[Callable[[HydrusClient], Any], Any]] = {
         {"file_ids": [1, 2], "hashes": [A, B], **VERSIONS},
     ),
     "metadata": (
-        lambda client: client.metadata([FoundFile(1, A), FoundFile(2, B)]),
+        lambda client: client.metadata([FileRef(1, A), FileRef(2, B)]),
         {"metadata": [_row(1, A), _row(2, B)], **VERSIONS},
     ),
     "relationships": (
@@ -65,7 +66,7 @@ def check_value(method: str, value: Any) -> None:
     if method == "version":
         assert type(value) is int
     elif method == "search":
-        assert isinstance(value, FoundFiles)
+        assert isinstance(value, SearchResult)
         assert len(value.hydrus_ids) == len(value.sha256) == len(set(value.sha256.tolist()))
         assert all(len(each) == 64 for each in hex_hashes(value.sha256))
     elif method == "metadata":
@@ -75,7 +76,7 @@ def check_value(method: str, value: Any) -> None:
     elif method == "relationships":
         assert isinstance(value, Relationships)
         assert type(value.related(A, B)) is bool
-        assert value.outcome(A, B) in (None, *Outcome)
+        assert value.outcome(A, B) in (None, *Decision)
         assert value.outcome(A, B) == value.outcome(B, A)
         assert value.outcome(A, B) is None or value.related(A, B)
     elif method in ("thumbnail", "placeholder"):
@@ -84,7 +85,7 @@ def check_value(method: str, value: Any) -> None:
         assert value is None
 
 
-def check_row(row: RemoteFile) -> None:
+def check_row(row: FileMetadata) -> None:
     assert type(row.hydrus_id) is int
     assert len(bytes.fromhex(row.sha256)) == 32
     assert row.mime is None or row.mime.encode() is not None

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hydindex.config import Config
-from hydindex.model import VIEW_PX, Prepared, Signature
-from hydindex.prepare.thumbnail import Preparation, prepare
-from hydindex.pyramid import coarse_shape
+from hydindex.config.settings import Config
+from hydindex.matching.preparation import Preparation, prepare
+from hydindex.matching.threshold.pyramid import coarse_shape
+from hydindex.records.pictures import VIEW_PX, Prepared, Signature
 
 PREPARATIONS = [
     Preparation.of(Config.model_validate(settings))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hydindex.config import Config
-from hydindex.match.candidates import CandidateRules, find_candidates
-from hydindex.match.neighbours import neighbourhoods
-from hydindex.match.stays import met_before
-from hydindex.model import NOT_COMPARED, Comparables
+from hydindex.config.settings import Config
+from hydindex.matching.candidates import CandidateRules, find_candidates
+from hydindex.matching.duration_windows import neighbourhoods
+from hydindex.matching.membership import met_before
+from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
 
@@ -37,10 +37,10 @@ class Row(NamedTuple):
         return self.hash, self.hash if self.content_hash is None else self.content_hash
 
 
-def comparables(rows: list[Row], first_id: int = 1) -> Comparables:
+def comparables(rows: list[Row], first_id: int = 1) -> ComparableFiles:
     ratios = np.array([row.ratios for row in rows], np.float64).reshape(-1, 2)
     hashes = np.array([row.hashes for row in rows], np.uint64).reshape(-1, 2)
-    return Comparables(
+    return ComparableFiles(
         ids=np.arange(first_id, first_id + len(rows), dtype=np.int64),
         duration_ms=np.array([row.duration_ms for row in rows], np.float64),
         aspect_ratio=ratios[:, 0],

@@ -2,15 +2,15 @@
 
 import pytest
 
-from hydindex.demo.faults import DROP_BEFORE_WORK, Fault, refuse
-from hydindex.demo.standin import StandIn
-from hydindex.errors import HydrusRejected, HydrusUnreachable
+from hydindex.common.errors import HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
-from hydindex.hydrus.patience import Patience
+from hydindex.hydrus.retry_budget import RetryBudget
 from hydindex.hydrus.transport import READ_ATTEMPTS
+from hydindex.standin.faults import DROP_BEFORE_WORK, Fault, refuse
+from hydindex.standin.server import StandIn
 
 
-class Watched(Patience):
+class Watched(RetryBudget):
     """One that remembers what was lost to pauses, which come after each try but the last."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Watched(Patience):
         return self._losses_s[1::2]
 
 
-def tries(server: StandIn, patience: Patience, *, backoff_s: float = 0.0) -> int:
+def tries(server: StandIn, patience: RetryBudget, *, backoff_s: float = 0.0) -> int:
     """How often a read is sent that gets no answer."""
     server.clear_log()
     address = f"{server.url}:{server.port}"
@@ -42,7 +42,7 @@ def tries(server: StandIn, patience: Patience, *, backoff_s: float = 0.0) -> int
 def test_a_read_is_tried_again_while_patience_lasts(fault: Fault) -> None:
     with StandIn() as server:
         server.faults = lambda *_: fault
-        patience = Patience(retry_s=10.0, give_up_s=20.0)
+        patience = RetryBudget(retry_s=10.0, give_up_s=20.0)
         assert tries(server, patience) == READ_ATTEMPTS
         patience.lose(10.0)
         assert tries(server, patience) == 1
@@ -52,7 +52,7 @@ def test_a_read_is_tried_again_while_patience_lasts(fault: Fault) -> None:
 
 def test_pauses_and_failing_requests_use_it_up_and_answers_do_not() -> None:
     with StandIn() as server:
-        patience = Patience(retry_s=0.05, give_up_s=60.0)
+        patience = RetryBudget(retry_s=0.05, give_up_s=60.0)
         with HydrusClient(
             f"{server.url}:{server.port}", server.FULL_KEY, patience=patience
         ) as client:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from hydindex.config import Config
-from hydindex.model import Prepared
-from hydindex.prepare.average_hash import average_hash
-from hydindex.prepare.thumbnail import Preparation, prepare, trim_box
+from hydindex.config.settings import Config
+from hydindex.matching.average_hash import average_hash
+from hydindex.matching.preparation import Preparation, prepare, trim_box
+from hydindex.records.pictures import Prepared
 
 # Nothing exceeds its own maximum: at a strength of 1 nothing is trimmed.
 RESIZED_ONLY = Preparation(
@@ -487,7 +487,7 @@ def test_what_is_odd_about_a_picture_is_not_told_to_the_terminal() -> None:
     odd = encoded(scene(40, 30), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0")
     program = (
         "from hydindex.config import Config\n"
-        "from hydindex.prepare.thumbnail import Preparation, prepare\n"
+        "from hydindex.matching.preparation import Preparation, prepare\n"
         f"assert not isinstance(prepare({odd!r}, Preparation.of(Config())), str)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

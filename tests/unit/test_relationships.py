@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hydindex.demo.relationships import FileRelationships, Relationship, Relationships
+from hydindex.standin.relationships import FileRelationships, Relationship, Relationships
 
 DECISIONS = [each for each in Relationship if each is not Relationship.POTENTIAL]
 A, B, C, D = (letter * 64 for letter in "abcd")

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
-from hydindex.config import Config, Device
-from hydindex.match import reference
-from hydindex.match.blocks import (
+from hydindex.config.settings import Config, Device
+from hydindex.matching.preparation import Preparation, prepare
+from hydindex.matching.threshold import reference
+from hydindex.matching.threshold.blocks import (
     BlockScores,
     DamagedPictureError,
     NoSuchDeviceError,
@@ -30,12 +31,11 @@ from hydindex.match.blocks import (
     block_rows,
     score_block,
 )
-from hydindex.match.ms_ssim import coarse_levels
-from hydindex.match.standing import MARGIN, Standing
-from hydindex.model import Picture, Prepared
-from hydindex.packing import pack, unpack_coarse, unpack_picture
-from hydindex.prepare.thumbnail import Preparation, prepare
-from hydindex.pyramid import channels_first, coarse_picture, coarse_shape, halve
+from hydindex.matching.threshold.ms_ssim import coarse_levels
+from hydindex.matching.threshold.packing import pack, unpack_coarse, unpack_picture
+from hydindex.matching.threshold.pyramid import channels_first, coarse_picture, coarse_shape, halve
+from hydindex.matching.threshold.score_bounds import MARGIN, ScoreBounds
+from hydindex.records.pictures import Picture, Prepared
 
 Pictures = list[Picture]
 SIZES_PX = [(230, 230), (161, 200), (176, 190), (175, 333)]
@@ -351,7 +351,7 @@ def one_pair(packed: list[bytes], device: Device = "cpu") -> PairBlock:
         shape=(170, 170),
         first=np.array([0]),
         second=np.array([1]),
-        standing=Standing.of_unseen(1, channels=1),
+        standing=ScoreBounds.of_unseen(1, channels=1),
         threshold=0.5,
         device=device,
     )

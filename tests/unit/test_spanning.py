@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hydindex.match.spanning import spanning
-from hydindex.model import FilePair
+from hydindex.matching.spanning_forest import spanning
+from hydindex.records.pairs import FilePair
 
 IDS = st.integers(1, 12)
 PAIRS = st.lists(

@@ -1,0 +1,1 @@
+"""Sample frames of videos and compare them."""

@@ -1,1 +1,0 @@
-"""The index: one SQLite file that remembers every file, comparison and posted pair."""

@@ -1,1 +1,0 @@
-"""Pure functions that decide which files look alike."""

@@ -1,0 +1,1 @@
+"""Decide which files look alike: candidates, methods, matchers."""

@@ -1,0 +1,1 @@
+"""The method `calibrated`: features of a pair, turned into a probability."""

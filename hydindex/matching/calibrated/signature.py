@@ -1,0 +1,41 @@
+"""The signature: all that the calibrated decision sees of a picture."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hydindex.matching.average_hash import average_hash
+from hydindex.matching.calibrated.bars import Box, content_box
+from hydindex.records.pictures import VIEW_PX, Signature
+
+
+def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signature:
+    """Look at an RGB picture as a whole, and at what is left of it without its bars.
+
+    Both are turned grey (ITU-R 601) and averaged by area to 32x32. Where there are no bars, the
+    second view is the first one. Nothing but the average hash depends on the config, so that the
+    decision stays calibrated whatever the config says.
+    """
+    grey = picture.convert("L")
+    box = content_box(np.asarray(grey))
+    whole = view(grey)
+    whole_hash = average_hash(picture, hash_resize_px)
+    if box == (0, 0, *grey.size):
+        return Signature(whole_hash, whole_hash, 1.0, whole[None])
+    return Signature(
+        average_hash=whole_hash,
+        content_hash=average_hash(picture.crop(box), hash_resize_px),
+        content_shape=content_shape(box, grey.size),
+        views=np.stack((whole, view(grey.crop(box)))),
+    )
+
+
+def view(grey: Image.Image) -> NDArray[np.uint8]:
+    """Average a grey picture by area to 32x32."""
+    return np.asarray(grey.resize((VIEW_PX, VIEW_PX), Image.Resampling.BOX))
+
+
+def content_shape(box: Box, size_px: tuple[int, int]) -> float:
+    """Tell the aspect ratio of a box in units of that of the whole, of this width and height."""
+    (left, top, right, bottom), (width, height) = box, size_px
+    return ((right - left) / width) / ((bottom - top) / height)

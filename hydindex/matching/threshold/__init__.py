@@ -1,0 +1,1 @@
+"""The method `threshold`: MS-SSIM or SSIM of preprocessed thumbnails."""

@@ -1,0 +1,115 @@
+"""What MS-SSIM and SSIM share: many pictures as planes in a tensor, and pairs of them."""
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.threshold.pyramid import Sums
+
+# What is worked on at a time should stay within a core's own cache.
+_PIXELS_AT_ONCE: Final = 1 << 18
+# Gathering pairs by their numbers copies them; from this size on single calls are cheaper.
+_GATHERED_PX: Final = 5_000
+
+
+def stay_on_one_core() -> None:
+    """Let torch work in the calling thread alone, whichever that is.
+
+    Pairs are scored in threads of our own, beside others that fetch and prepare. torch's own
+    threads would wait for each other at every step; where another program kept one core busy, they
+    were 30 times as slow.
+    """
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The planes that some pairs of files need, and which of them each pair combines.
+
+    Every channel of every file is a plane of its own: `planes` is (planes, height, width), and
+    `left` and `right` give each pair's planes by number, channel by channel.
+    """
+
+    planes: Tensor
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        sums: Sums,
+        first: NDArray[np.intp],
+        second: NDArray[np.intp],
+        device: str,
+        dtype: torch.dtype,
+    ) -> Self:
+        """Bring to the device what these pairs need of `sums`, and nothing else."""
+        used, first_at, second_at = files_of_pairs(first, second)
+        _, channels, height, width = sums.shape
+        planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
+        files_at_once = max(1, _PIXELS_AT_ONCE // (channels * height * width))
+        for start in range(0, len(used), files_at_once):
+            part = slice(start, start + files_at_once)
+            planes[part] = torch.from_numpy(sums[used[part]])
+        left, right = (
+            (positions[:, None] * channels + np.arange(channels)).ravel()
+            for positions in (first_at, second_at)
+        )
+        return cls(planes.flatten(0, 1), left, right)
+
+    def plane_parts(self) -> Iterator[slice]:
+        """Divide the planes into parts that fit into a core's cache."""
+        return self._parts(len(self.planes))
+
+    def pair_parts(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], slice]]:
+        """Divide the pairs likewise, into their left and their right planes, and where they are."""
+        for part in self._parts(len(self.left)):
+            yield self.left[part], self.right[part], part
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        at_once = max(1, _PIXELS_AT_ONCE // self.planes[0].numel())
+        return (slice(start, start + at_once) for start in range(0, count, at_once))
+
+
+def combined(
+    operation: Callable[..., Tensor], maps: Tensor, left: NDArray[np.intp], right: NDArray[np.intp]
+) -> Tensor:
+    """Combine maps left[n] and right[n] for every n."""
+    if maps[0].numel() <= _GATHERED_PX:
+        i, j = torch.from_numpy(left).to(maps.device), torch.from_numpy(right).to(maps.device)
+        return operation(maps[i], maps[j])
+    results = torch.empty((len(left), *maps.shape[1:]), device=maps.device, dtype=maps.dtype)
+    for result, i, j in zip(results, left.tolist(), right.tolist(), strict=True):
+        operation(maps[i], maps[j], out=result)
+    return results
+
+
+class Scratch(threading.local):
+    """Large tensors that a thread uses again and again.
+
+    To touch fresh memory for the first time costs several times as much as the arithmetic on it.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[str, str, torch.dtype], torch.Tensor] = {}
+
+    def tensor(
+        self, name: str, shape: tuple[int, ...], device: str, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Give a tensor with any content; valid until `name` is asked for again."""
+        size, key = math.prod(shape), (name, device, dtype)
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.numel() < size:
+            buffer = self._buffers[key] = torch.empty(size, device=device, dtype=dtype)
+        return buffer[:size].view(shape)
+
+
+scratch: Final = Scratch()

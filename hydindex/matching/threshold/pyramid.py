@@ -1,0 +1,58 @@
+"""The five sizes at which MS-SSIM looks at a picture, as sums of pixels: exact in integers.
+
+Level 1 is the picture itself; each further level sums 2x2 of the one before. Level 4, an eighth of
+each side, is a file's coarse picture: quick to load, and enough to reject most pairs by.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydindex.records.pictures import CoarsePicture, Picture
+
+COARSE_LEVEL: Final = 4
+
+Sums = NDArray[np.uint8] | NDArray[np.uint16]
+"""One level of many pictures: (files, channels, height, width)."""
+
+
+def pixels_per_sum(level: int) -> int:
+    """Tell how many pixels of level 1 a value of this level is the sum of."""
+    return int(4 ** (level - 1))
+
+
+def halve(sums: Sums) -> NDArray[np.uint16]:
+    """Sum a level by 2x2.
+
+    An odd side gets a row or column of zeros in front first, as pytorch-msssim does it. Level 5
+    sums 256 pixels, and 256 * 255 is just what 16 bits hold.
+    """
+    height, width = sums.shape[-2:]
+    even: NDArray[Any] = sums
+    if height % 2 or width % 2:
+        even = np.pad(sums, [(0, 0), (0, 0), (height % 2, 0), (width % 2, 0)])
+    rows = np.add(even[..., 0::2, :], even[..., 1::2, :], dtype=np.uint16)
+    halved: NDArray[np.uint16] = rows[..., 0::2] + rows[..., 1::2]
+    return halved
+
+
+def channels_first(pictures: Picture) -> NDArray[np.uint8]:
+    """Give (files, height, width[, 3]) pictures as level 1: (files, channels, height, width)."""
+    return np.moveaxis(pictures.reshape(*pictures.shape[:3], -1), 3, 1)
+
+
+def coarse_picture(picture: Picture) -> CoarsePicture:
+    """Compute level 4 of one picture."""
+    level_2 = halve(channels_first(picture[None]))
+    (level_4,) = halve(halve(level_2))
+    return np.ascontiguousarray(level_4)
+
+
+def coarse_shape(picture_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Tell the shape of the coarse picture of a picture."""
+    height, width = picture_shape[:2]
+    for _ in range(1, COARSE_LEVEL):
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return math.prod(picture_shape[2:]), height, width

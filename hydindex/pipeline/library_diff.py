@@ -1,0 +1,42 @@
+"""What has changed in the library since the last run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hydindex.records.files import FileRef, IndexedFiles, SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryDiff:
+    """The difference between what Hydrus has and what the index knows.
+
+    `new` are files that the index does not know, and `recheck` such as it knows to be unusable and
+    should ask for again. `gone` and `returned` are ids of rows: gone files are in the index but
+    no longer found; returned ones had been gone and are found again.
+    """
+
+    new: list[FileRef]
+    recheck: list[FileRef]
+    gone: list[int]
+    returned: list[int]
+
+
+def diff(found: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
+    """Compare what a search found with what is indexed, by SHA-256."""
+    # Both are sorted, so a binary search for each goes through memory in order.
+    row = np.searchsorted(indexed.sha256, found.sha256)
+    is_known = np.zeros(len(found), np.bool_)
+    in_range = row < len(indexed)
+    is_known[in_range] = indexed.sha256[row[in_range]] == found.sha256[in_range]
+
+    is_found = np.zeros(len(indexed), np.bool_)
+    is_found[row[is_known]] = True
+    is_due = np.zeros(len(found), np.bool_)
+    is_due[is_known] = indexed.recheck[row[is_known]]
+    return LibraryDiff(
+        new=found.chosen(~is_known),
+        recheck=found.chosen(is_due),
+        gone=indexed.ids[indexed.present & ~is_found].tolist(),
+        returned=indexed.ids[~indexed.present & is_found].tolist(),
+    )

@@ -1,1 +1,0 @@
-"""Pure functions that make a thumbnail comparable."""

@@ -1,0 +1,171 @@
+"""Files: as the search finds them, as Hydrus describes them, as the index knows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydindex.records.pictures import Packed, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file that the search found.
+
+    `sha256` is its identity (64 hex digits); `hydrus_id` is Hydrus's own `file_id`, which belongs
+    to one Hydrus database and is used only for the requests of the same run.
+    """
+
+    hydrus_id: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """All files that a search found, each once: parallel arrays, sorted by SHA-256.
+
+    `hydrus_ids` int64, `sha256` 32 bytes each (dtype S32). A million of them take 40 MB; as
+    `FileRef`s they would take ten times as much.
+    """
+
+    hydrus_ids: NDArray[np.int64]
+    sha256: NDArray[np.bytes_]
+
+    @classmethod
+    def of(cls, hydrus_ids: Sequence[int], hashes: Sequence[str]) -> "SearchResult":
+        """Take up what Hydrus lists: its ids, and the SHA-256 (64 hex digits) in the same order.
+
+        Raises:
+            ValueError: the lists differ in length.
+        """
+        if len(hydrus_ids) != len(hashes):
+            raise ValueError(f"{len(hydrus_ids)} ids and {len(hashes)} hashes")
+        sha256, positions = np.unique(sha256_array(hashes), return_index=True)
+        return cls(np.array(hydrus_ids, np.int64)[positions], sha256)
+
+    def __len__(self) -> int:
+        return len(self.hydrus_ids)
+
+    def chosen(self, which: NDArray[np.bool_]) -> list[FileRef]:
+        """Give some of them one by one, in the order of Hydrus's ids."""
+        chosen = zip(self.hydrus_ids[which].tolist(), hex_hashes(self.sha256[which]), strict=True)
+        return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in sorted(chosen)]
+
+
+def sha256_array(hashes: Sequence[str]) -> NDArray[np.bytes_]:
+    """Turn SHA-256 of 64 hex digits into an array of 32 bytes each."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), "S32")
+
+
+def hex_hashes(sha256: NDArray[np.bytes_]) -> list[str]:
+    """Undo `sha256_array`."""
+    # numpy drops zeros at the end of bytes.
+    return [each.ljust(32, b"\0").hex() for each in sha256.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFiles:
+    """All files that the index knows: parallel arrays, sorted by SHA-256.
+
+    `ids` int64; `sha256` dtype S32; `present` is false for those that Hydrus no longer finds,
+    `pictured` for those without a thumbnail, and `recheck` is true for such as are due to be asked
+    for again (all bool).
+    """
+
+    ids: NDArray[np.int64]
+    sha256: NDArray[np.bytes_]
+    present: NDArray[np.bool_]
+    pictured: NDArray[np.bool_]
+    recheck: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class FileMetadata:
+    """What Hydrus says of a file. None where Hydrus does not know."""
+
+    hydrus_id: int
+    sha256: str
+    size_bytes: int | None
+    mime: str | None
+    width_px: int | None
+    height_px: int | None
+    duration_ms: float | None
+    num_frames: int | None
+
+    def found(self) -> FileRef:
+        """Go back to what the search knew of it."""
+        return FileRef(self.hydrus_id, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A file's thumbnail as Hydrus served it: the bytes of a JPEG or PNG."""
+
+    file: FileMetadata
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableFile:
+    """A file that cannot be compared, and why. It is asked for again after a week."""
+
+    file: FileMetadata
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailure:
+    """A file whose metadata or thumbnail could not be had this time; the next run tries again."""
+
+    file: FileRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """A file with its thumbnail and what was made of it: ready for the index."""
+
+    thumbnail: Thumbnail
+    made: Packed | Signature
+
+
+@dataclass(frozen=True, slots=True)
+class ComparableFiles:
+    """What the candidate rules look at, of many files: parallel arrays of one length.
+
+    `ids` int64; `duration_ms` and `aspect_ratio` (width / height) float64, NaN where unknown;
+    `average_hash` uint64; the same of what is left without bars, which under the threshold rule is
+    the whole; `compared_since` int64, the step at which the file joined the compared set, or
+    NOT_COMPARED.
+    """
+
+    ids: NDArray[np.int64]
+    duration_ms: NDArray[np.float64]
+    aspect_ratio: NDArray[np.float64]
+    average_hash: NDArray[np.uint64]
+    content_aspect_ratio: NDArray[np.float64]
+    content_hash: NDArray[np.uint64]
+    compared_since: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(
+        self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]
+    ) -> "ComparableFiles":
+        return ComparableFiles(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def __add__(self, other: "ComparableFiles") -> "ComparableFiles":
+        names = [field.name for field in fields(self)]
+        return ComparableFiles(
+            *(np.concatenate((getattr(self, name), getattr(other, name))) for name in names)
+        )
+
+
+NOT_COMPARED: Final = np.iinfo(np.int64).max
+"""The `compared_since` of a file outside of the compared set: later than every step."""

@@ -1,1 +1,0 @@
-"""The use cases: what each command does, one promise after the other."""

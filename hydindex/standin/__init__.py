@@ -1,0 +1,1 @@
+"""A stand-in for a Hydrus client, over real HTTP."""

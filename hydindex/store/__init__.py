@@ -1,0 +1,1 @@
+"""The index: one SQLite file with every file, comparison and posted pair."""

@@ -1,0 +1,138 @@
+"""Doubtful pairs that wait for a second look, and what such looks have seen of videos."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from hydindex.common.errors import IndexUnusable
+from hydindex.matching.threshold.packing import pack_frames, unpack_frames
+from hydindex.records.pairs import FilePair, ScoredPair
+from hydindex.records.pictures import SampledFrames, SignatureBatch
+from hydindex.store.compared_set import queue
+from hydindex.store.pair_rows import BOTH_PRESENT, HIGH, LOW, is_row, keys, with_files
+from hydindex.store.queries import count_doubtful, listed
+from hydindex.store.schema import ASPECT_RATIO, doubtful_pair, file, sampled_frames
+
+_CAN_BE_SEEN = BOTH_PRESENT & (LOW.c.state == "prepared") & (HIGH.c.state == "prepared")
+
+
+@dataclass(frozen=True, slots=True)
+class UnsampledVideo:
+    """A video of which no frames have been sampled. None where Hydrus did not know."""
+
+    file_id: int
+    sha256: bytes
+    size_bytes: int | None
+    duration_ms: float | None
+
+
+class FrameStore:
+    """Reads and settles doubtful pairs. Every method that writes is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def waiting(self, limit: int) -> list[ScoredPair]:
+        """List pairs that wait, the most probable first: both files must be there."""
+        query = (
+            with_files(select(*doubtful_pair.c), doubtful_pair)
+            .where(_CAN_BE_SEEN)
+            # As the index on scores lists them, read from its end: nothing has to be sorted.
+            .order_by(
+                doubtful_pair.c.score.desc(),
+                doubtful_pair.c.low_id.desc(),
+                doubtful_pair.c.high_id.desc(),
+            )
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                ScoredPair(FilePair(low, high), score, evidence, is_doubtful=True)
+                for low, high, score, evidence in connection.execute(query)
+            ]
+
+    def waiting_count(self) -> int:
+        """Count the pairs that wait, those with a file that is gone among them."""
+        with self._engine.connect() as connection:
+            return count_doubtful(connection)
+
+    def settle(self, looked_at: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
+        """End the waiting of pairs, and queue those of them that match: both, or neither."""
+        rows = keys(looked_at)
+        if not rows:
+            return
+        with self._engine.begin() as connection:
+            connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair)), rows)
+            queue(connection, matches)
+
+    def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:
+        """List those of some files of which it is not known what their frames show."""
+        asked = listed(ids)
+        query = (
+            select(file.c.id, file.c.sha256, file.c.size_bytes, file.c.duration_ms)
+            .join_from(asked, file, file.c.id == asked.c.value)
+            .outerjoin(sampled_frames, sampled_frames.c.file_id == file.c.id)
+            .where(sampled_frames.c.file_id.is_(None))
+            .order_by(file.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [UnsampledVideo(*row) for row in connection.execute(query)]
+
+    def save_frames(self, file_id: int, frames: SampledFrames | str) -> None:
+        """Save the frames of a video, or why there are none to be had."""
+        views = content_shapes = reason = None
+        if isinstance(frames, str):
+            reason = frames
+        else:
+            views, content_shapes = pack_frames(frames)
+        statement = upsert(sampled_frames).on_conflict_do_nothing()
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement,
+                {
+                    "file_id": file_id,
+                    "views": views,
+                    "content_shapes": content_shapes,
+                    "unreadable_reason": reason,
+                },
+            )
+
+    def frames(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], SignatureBatch]:
+        """Load the frames of those of some files that have any: their ids, and all their frames.
+
+        Both are in the order of the ids.
+
+        Raises:
+            IndexUnusable: what the index holds for one of them is damaged.
+        """
+        asked = listed(ids)
+        query = (
+            select(
+                file.c.id,
+                file.c.duration_ms,
+                ASPECT_RATIO,
+                sampled_frames.c.views,
+                sampled_frames.c.content_shapes,
+            )
+            .join_from(asked, file, file.c.id == asked.c.value)
+            .join(sampled_frames, sampled_frames.c.file_id == file.c.id)
+            .where(sampled_frames.c.views.is_not(None))
+            .order_by(file.c.id)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        try:
+            sampled = [unpack_frames(views, shapes) for *_, views, shapes in rows]
+        except ValueError as error:
+            raise IndexUnusable(
+                f"The index holds damaged frames of videos: {error}",
+                "Run hydindex rebuild --refetch.",
+            ) from None
+        return (
+            np.array([row[0] for row in rows], np.int64),
+            SignatureBatch.of_frames(sampled, [row[1] for row in rows], [row[2] for row in rows]),
+        )

@@ -1,0 +1,238 @@
+"""Reads what can still be read of a damaged index.
+
+SQLite gives up a query at the first page that makes no sense. So a table is read by ranges of its
+key, in ever smaller ones where that fails: what is lost in the end is what lay on that page. Where
+SQLite keeps the same values in a second tree, for an index, that one is asked as well.
+"""
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeGuard
+
+from hydindex.common import clock
+from hydindex.records.pairs import KEPT_STATES, PairState, PostedPair
+from hydindex.store.database import hear_ctrl_c, is_damage, trouble
+
+_KEYS_AT_ONCE: Final = 512
+# Ranges of SHA-256 are made of their first 12 bits.
+_SHA256_RANGES: Final = 1 << 12
+_FILE_IDS: Final = (
+    *("file.id", "thumbnail.file_id", "prepared_picture.file_id", "coarse_picture.file_id"),
+    *("signature.file_id", "pair.low_id", "pair.high_id"),
+)
+# No row of a file takes less: damaged numbers may be of any size.
+_SMALLEST_ROW_BYTES: Final = 32
+
+Row = tuple[Any, ...]
+_Number = int | float | None
+_Text = str | None
+# What makes sense in each column of a file's row that is worth saving.
+_FILE_COLUMNS: Final[dict[str, Any]] = {
+    "sha256": bytes,
+    "size_bytes": _Number,
+    "mime": _Text,
+    "width_px": _Number,
+    "height_px": _Number,
+    "duration_ms": _Number,
+    "num_frames": _Number,
+    "unusable_reason": _Text,
+    "checked_at": str,
+    "gone_at": _Text,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A file's row, as `schema.file` has it, and its thumbnail; None for one that is unusable."""
+
+    row: dict[str, Any]
+    thumbnail: bytes | None
+
+
+class Salvage:
+    """A damaged index, or a copy of one, of whatever schema; to be closed.
+
+    Every method may raise IndexUnusable: the file is not damaged there, but cannot be read now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lost_ranges = 0
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        hear_ctrl_c(self._connection)
+        with suppress(sqlite3.DatabaseError):
+            # Without it, one damaged entry of the schema would hide all others.
+            self._connection.execute("PRAGMA writable_schema = ON")
+            self._connection.execute("PRAGMA query_only = ON")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def tables(self) -> list[str]:
+        """Name its tables, as far as the schema can be read."""
+        return [name for (name,) in self._rows("SELECT name FROM sqlite_master") or []]
+
+    def revision(self) -> str | None:
+        """Tell the revision of its schema, if that can be read."""
+        rows = self._rows("SELECT version_num FROM alembic_version")
+        return str(rows[0][0]) if rows else None
+
+    def posted(self) -> tuple[list[PostedPair], bool]:
+        """Give the pairs that Hydrus was told of, or may have been; and whether these are all.
+
+        Some come twice. Where only the index on states still names a pair, its score is 0.
+        """
+        by_id, all_pairs = self._pairs()
+        pairs = [
+            PostedPair(a.hex(), b.hex(), PairState(state), _number(score), _text(state_at))
+            for low, high, state, score, state_at in by_id
+            if state in KEPT_STATES
+            for a in self._hashes.get(low, ())
+            for b in self._hashes.get(high, ())
+            if a != b
+        ]
+        return pairs, all_pairs and self._all_hashes
+
+    def _pairs(self) -> tuple[list[Row], bool]:
+        # A condition on the state would let SQLite look into the index on states, too.
+        rows, table_is_whole = self._read_all(
+            "SELECT low_id, high_id, state, score, state_at FROM pair NOT INDEXED "
+            "WHERE low_id >= ? AND low_id < ?"
+        )
+        index_is_whole = True
+        for state in KEPT_STATES:
+            more, is_whole = self._read_all(
+                "SELECT low_id, high_id, state, 0.0, '' FROM pair INDEXED BY ix_pair_state "
+                f"WHERE state = '{state}' AND low_id >= ? AND low_id < ?"
+            )
+            rows += more
+            index_is_whole &= is_whole
+        return rows, table_is_whole or index_is_whole
+
+    def files(self) -> Iterator[SavedFile]:
+        """Give the files whose row and thumbnail can be read."""
+        query = (
+            f"SELECT picture, {', '.join(_FILE_COLUMNS)} FROM file NOT INDEXED "
+            "LEFT JOIN thumbnail ON file_id = id WHERE id >= ? AND id < ?"
+        )
+        for picture, *values in self._read(query, self._end):
+            row = dict(zip(_FILE_COLUMNS, values, strict=True))
+            makes_sense = all(isinstance(row[name], kind) for name, kind in _FILE_COLUMNS.items())
+            is_usable = row["unusable_reason"] is None
+            if (
+                makes_sense
+                and _is_sha256(row["sha256"])
+                and is_usable == isinstance(picture, bytes)
+            ):
+                yield SavedFile(row, picture)
+
+    def recipe(self) -> str | None:
+        """Give the recipe (JSON) that the index was made with, if it can be read."""
+        rows = self._rows("SELECT recipe FROM index_state")
+        return str(rows[0][0]) if rows else None
+
+    @cached_property
+    def _hashes(self) -> dict[int, set[bytes]]:
+        """The SHA-256 of files by id: what the table says, and what the index on them says.
+
+        Where the two differ one of them is damaged, and nobody knows which.
+        """
+        found: dict[int, set[bytes]] = {}
+        for file_id, sha256 in self._hashes_in_index[0] + self._hashes_in_table[0]:
+            if _is_sha256(sha256):
+                found.setdefault(file_id, set()).add(sha256)
+        return found
+
+    @property
+    def _all_hashes(self) -> bool:
+        return self._hashes_in_index[1] or self._hashes_in_table[1]
+
+    @cached_property
+    def _hashes_in_index(self) -> tuple[list[Row], bool]:
+        query = (
+            "SELECT id, sha256 FROM file INDEXED BY sqlite_autoindex_file_1 "
+            "WHERE sha256 >= ? AND sha256 < ?"
+        )
+        return self._with_loss(self._read(query, _SHA256_RANGES, _sha256_from))
+
+    @cached_property
+    def _hashes_in_table(self) -> tuple[list[Row], bool]:
+        return self._read_all("SELECT id, sha256 FROM file NOT INDEXED WHERE id >= ? AND id < ?")
+
+    @cached_property
+    def _end(self) -> int:
+        """One more than the largest id of a file.
+
+        Each way of asking touches other pages; those that fail say nothing.
+        """
+        largest = [file_id for file_id, _ in self._hashes_in_index[0]]
+        for column in _FILE_IDS:
+            table, _, name = column.partition(".")
+            rows = self._rows(f"SELECT max({name}) FROM {table}") or [(None,)]
+            largest += [value for (value,) in rows if isinstance(value, int)]
+        return min(1 + max(largest, default=0), self._path.stat().st_size // _SMALLEST_ROW_BYTES)
+
+    def _read_all(self, query: str) -> tuple[list[Row], bool]:
+        """Run a query over the ids of all files; give the rows, and whether these are all."""
+        return self._with_loss(self._read(query, self._end))
+
+    def _with_loss(self, rows: Iterator[Row]) -> tuple[list[Row], bool]:
+        lost_before = self._lost_ranges
+        read = list(rows)
+        return read, self._lost_ranges == lost_before
+
+    def _read(self, query: str, end: int, key: Callable[[int], Any] = int) -> Iterator[Row]:
+        """Run a query over all keys from 0 up to, not with, `end`.
+
+        It takes the first key of a range, and the one after its last.
+        """
+        for first in range(0, max(end, 1), _KEYS_AT_ONCE):
+            yield from self._read_range(query, first, min(first + _KEYS_AT_ONCE, end), key)
+
+    def _read_range(
+        self, query: str, first: int, end: int, key: Callable[[int], Any]
+    ) -> Iterator[Row]:
+        rows = self._rows(query, (key(first), key(end)))
+        if rows is not None:
+            yield from rows
+            return
+        middle = (first + end) // 2
+        if middle <= first:
+            self._lost_ranges += 1
+            return
+        yield from self._read_range(query, first, middle, key)
+        yield from self._read_range(query, middle, end, key)
+
+    def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Row] | None:
+        """Run a query; None where the file makes no sense."""
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return None
+            raise trouble(self._path, error) from None
+
+
+def _sha256_from(number: int) -> bytes:
+    """Give what begins a range of SHA-256; past the last one, what none of them reaches."""
+    if number == _SHA256_RANGES:
+        return bytes([0xFF] * 33)
+    return (number << 4).to_bytes(2)
+
+
+def _is_sha256(value: object) -> TypeGuard[bytes]:
+    return isinstance(value, bytes) and len(value) == 32
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, float) and math.isfinite(value) else 0.0
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else clock.NEVER
