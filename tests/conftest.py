@@ -34,11 +34,19 @@ CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 for variable in ("HYDINDEX_API_KEY", "HYDINDEX_CONFIG"):
     os.environ.pop(variable, None)
 
-# Small pictures and SSIM: the same code paths as the shipped config, a hundred times as fast.
-FAST = {
-    "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
+# The config that ships, without pauses before something is tried again.
+SHIPPED: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "hydrus_config.json").read_text(encoding="utf-8")
+)
+SHIPPED |= {
+    "tags": ["system:filetype is video"],
     "network": {"backoff_factor": 0.0},
-    "post": {"retry_pause_s": 0.0},
+    "post": {**SHIPPED["post"], "retry_pause_s": 0.0},
+}
+# The other method, on small pictures: the same code paths, a hundred times as fast.
+THRESHOLD = {
+    "decision": {"method": "threshold"},
+    "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
 }
 
 
@@ -145,7 +153,7 @@ class Home:
 @pytest.fixture
 def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
     made = Home(tmp_path, capsys)
-    made.configure(tags=["system:filetype is video"], **FAST)
+    made.configure(**SHIPPED)
     return made
 
 
@@ -188,9 +196,8 @@ def usual_ports() -> Iterator[tuple[int, ...]]:
 
 @pytest.fixture
 def posted(home: Home, serve: Callable[..., StandIn], library: list[HydrusFile]) -> StandIn:
-    """A client to which the pairs of its library were posted, by the calibrated decision."""
+    """A client to which the pairs of its library were posted."""
     client = serve(library)
-    home.configure(decision={"method": "calibrated"})
     home.update()
     return client
 

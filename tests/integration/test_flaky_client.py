@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-from conftest import FAST, Home, count, fetched, rows
+from conftest import SHIPPED, Home, count, fetched, rows
 from PIL import Image
 
 from hydindex.commands import app as cli
@@ -118,7 +118,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> frozenset[Pair]:
     config = tmp_path_factory.mktemp("undisturbed") / "hydrus_config.json"
     with StandIn(FILES) as client:
         address = {"api_port": client.port, "api_key": client.SEARCH_AND_RELATIONSHIPS_KEY}
-        config.write_text(json.dumps({**FAST, **AS_SHIPPED, **address}), encoding="utf-8")
+        config.write_text(json.dumps({**SHIPPED, **AS_SHIPPED, **address}), encoding="utf-8")
         with pytest.raises(SystemExit, match="0"):
             cli.main(["update", "--quiet", "--config", str(config)])
         assert client.potentials

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FAST, Home, rows
+from conftest import SHIPPED, THRESHOLD, Home, rows
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -54,7 +54,10 @@ SOME_FILES = st.sets(st.sampled_from(range(len(FILES))), max_size=6)
 CONFIGS: list[dict[str, Any]] = [
     {},
     {"similarity_threshold": 0.2},
-    {"similarity_threshold": 0.9, "preprocessing": {**FAST["preprocessing"], "preBlurSigma": 0.0}},
+    {
+        "similarity_threshold": 0.9,
+        "preprocessing": {**THRESHOLD["preprocessing"], "preBlurSigma": 0.0},
+    },
     {"ahash": {"hammingMax": 16}},
     {"decision": {"method": "calibrated"}},
     {
@@ -137,11 +140,11 @@ class History(RuleBasedStateMachine):
             self.update(first, set(), dry_run=False)
 
     def _write_config(self, number: int) -> None:
-        values: dict[str, Any] = {"tags": ["system:filetype is video"], **FAST}
+        values: dict[str, Any] = {"tags": ["system:filetype is video"], **SHIPPED, **THRESHOLD}
         values["post"] = {"retry_pause_s": 0.0, "max_retries": 0, "batch_size": 4}
         self.home = Home(self.home.folder, self.capsys)
         # One request after the other, so that the same history always takes the same course.
-        values["network"] = {**FAST["network"], "max_connections": 1}
+        values["network"] = {**SHIPPED["network"], "max_connections": 1}
         self.home.configure(self.client, **values)
         self.home.configure(**CONFIGS[number])
         self.config = number
@@ -411,7 +414,7 @@ def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
 def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
     """Which pairs are candidates under a config, and whether they match: each pair by itself."""
     path = folder / "config.json"
-    path.write_text(json.dumps({**FAST, **config}))
+    path.write_text(json.dumps({**SHIPPED, **THRESHOLD, **config}))
     settings = config_file.load(path)
     made = {file.hash: prepare(file.thumbnail, Preparation.of(settings)) for file in FILES}
     by_model = settings.decision.method == "calibrated"

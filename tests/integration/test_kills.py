@@ -26,7 +26,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from conftest import FAST, Home, rows
+from conftest import SHIPPED, THRESHOLD, Home, rows
 from made_videos import doubtful_library
 from sqlalchemy import Engine, event
 
@@ -177,7 +177,7 @@ class Scene:
         folder.mkdir()
         home = Home(folder, capsys)
         with StandIn() as client:
-            home.configure(client, **FAST)
+            home.configure(client, **SHIPPED, **THRESHOLD)
             # Several posts, and all requests one after the other, so that they can be counted.
             home.configure(
                 post={"batch_size": 3}, network={"max_connections": 1}, ahash={"io_workers": 1}

@@ -474,7 +474,9 @@ def check_change(before: dict[str, Any], key: str, value: Any, redone: str, fold
 
 
 def test_another_model_asks_to_compare_again_wherever_it_lies(tmp_path: Path) -> None:
-    model = json.loads((Path(hydindex.__file__).parent / "matching" / "calibrated" / SHIPPED_MODEL).read_text())
+    model = json.loads(
+        (Path(hydindex.__file__).parent / "matching" / "calibrated" / SHIPPED_MODEL).read_text()
+    )
     (tmp_path / "same.json").write_text(json.dumps(model))
     model["weights"]["contours"] += 1.0
     (tmp_path / "other.json").write_text(json.dumps(model))
