@@ -187,11 +187,9 @@ def update(
     """
     from hydindex.commands import output
     from hydindex.config import config_file
-    from hydindex.matching.recipe import recipe_of
+    from hydindex.matching.recipe import adopt_recipe
     from hydindex.pipeline.connect import wait_for_client
-    from hydindex.pipeline.popup import shown_in_client
-    from hydindex.pipeline.run_record import recorded
-    from hydindex.pipeline.run_report import Report
+    from hydindex.pipeline.run_record import run_and_record
     from hydindex.pipeline.update import update as run_update
     from hydindex.store.store import open_for_writing
 
@@ -199,18 +197,14 @@ def update(
     log_path = config_file.log_path(config, config_path)
     console = _console(config, as_json=as_json, verbose=verbose, quiet=quiet, log_path=log_path)
     wait_for_client(config, config_path, minutes=wait_for_client_minutes)
-    report = Report()
-    with shown_in_client(config, config_path, report, dry_run=dry_run):
-        with (
-            _connect(config, config_path) as client,
-            open_for_writing(config_file.index_path(config, config_path), "update") as index,
-        ):
-            index.adopt(recipe_of(config))
-            with recorded(index, "update", config, report, dry_run=dry_run, posts=not dry_run):
-                run_update(index, client, config, report, console.progress, dry_run=dry_run)
-        exit_code = report.exit_code(posts=not dry_run)
-        output.show_report(console, report, "update", exit_code, dry_run=dry_run)
-    raise typer.Exit(exit_code)
+    with (
+        _connect(config, config_path) as client,
+        open_for_writing(config_file.index_path(config, config_path), "update") as index,
+    ):
+        adopt_recipe(index, config)
+        steps = run_update(index, client, config, console.progress, dry_run=dry_run)
+        report = run_and_record(index, "update", config, steps, dry_run=dry_run)
+    output.show_report(console, report, "update", ExitCode.DONE, dry_run=dry_run)
 
 
 @app.command()
@@ -239,8 +233,7 @@ def rebuild(
     from hydindex.config import config_file
     from hydindex.pipeline.rebuild import plan_rebuild
     from hydindex.pipeline.rebuild import rebuild as run_rebuild
-    from hydindex.pipeline.run_record import recorded
-    from hydindex.pipeline.run_report import Report
+    from hydindex.pipeline.run_record import run_and_record
     from hydindex.store.store import open_for_reading, open_for_writing
 
     config = config_file.load(config_path)
@@ -253,16 +246,13 @@ def rebuild(
         return
     if not path.exists():
         raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
-    report = Report()
     with (
         _connect(config, config_path) if refetch else nullcontext() as client,
         open_for_writing(path, "rebuild") as index,
-        recorded(index, "rebuild", config, report, dry_run=False, posts=False),
     ):
-        run_rebuild(index, config, report, console.progress, refetch_from=client)
-    exit_code = report.exit_code(posts=False)
-    output.show_report(console, report, "rebuild", exit_code, dry_run=False)
-    raise typer.Exit(exit_code)
+        steps = run_rebuild(index, config, console.progress, refetch_from=client)
+        report = run_and_record(index, "rebuild", config, steps, dry_run=False)
+    output.show_report(console, report, "rebuild", ExitCode.DONE, dry_run=False)
 
 
 @app.command()

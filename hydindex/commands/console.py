@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -84,10 +84,11 @@ class Console:
         logger.setLevel(_LEVELS[chattiness] if log_path is None else _LEVELS[max(1, chattiness)])
         logger.propagate = False
 
-    def progress(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:
-        """Hand on items, showing a bar for the stage if a person is watching."""
+    def progress(
+        self, steps: Iterable[T], *, stage: str, total: int, unit: str, done: Callable[[T], int]
+    ) -> Iterator[T]:
+        """Yield the steps of a stage; show a bar on a terminal. `done`: units that a step did."""
         with tqdm(
-            items,
             desc=stage,
             total=total,
             unit=unit,
@@ -96,7 +97,9 @@ class Console:
             leave=False,
             dynamic_ncols=True,
         ) as bar:
-            yield from bar
+            for step in steps:
+                yield step
+                bar.update(done(step))
 
     @property
     def has_somebody(self) -> bool:

@@ -19,7 +19,7 @@ from hydindex.common.errors import ExitCode
 if TYPE_CHECKING:
     from hydindex.pipeline.calibrate import Calibration
     from hydindex.pipeline.rebuild import RebuildPlan
-    from hydindex.pipeline.run_report import Report
+    from hydindex.pipeline.run_report import RunReport
     from hydindex.pipeline.schedule import Schedule
     from hydindex.pipeline.stats import Stats
     from hydindex.store.decision_log import ScoreBand
@@ -31,7 +31,7 @@ _BAR_CHARACTERS: Final = 40
 
 
 def show_report(
-    console: Console, report: Report, command: str, exit_code: ExitCode, *, dry_run: bool
+    console: Console, report: RunReport, command: str, exit_code: ExitCode, *, dry_run: bool
 ) -> None:
     """Show what an update or a rebuild found and did."""
     files, pairs, seconds = report.files, report.pairs, report.seconds
@@ -48,17 +48,17 @@ def show_report(
             **report.to_json(),
         }
     )
-    console.print(f"Files: {report.files_in_words()}")
+    console.print(f"Files: {report.files_text()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} match")
     if command == "rebuild":
         console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
     elif dry_run:
         console.print(
-            f"Hydrus: would post {pairs.queued - report.kept_back.total:,} pairs, "
+            f"Hydrus: would post {pairs.queued - report.held_back.total:,} pairs, "
             f"knew {pairs.known:,} already (a dry run: nothing was posted)"
         )
     else:
-        console.print(f"Hydrus: {report.posting_in_words()}")
+        console.print(f"Hydrus: {report.posting_text()}")
     if looks := _second_look(report):
         console.print(f"Second look: {looks}")
     if kept_back := _kept_back(report):
@@ -66,34 +66,34 @@ def show_report(
     console.print(
         f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
         f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, "
-        f"look again {seconds.look:.1f}, post {seconds.post:.1f})"
+        f"look again {seconds.verify_frames:.1f}, post {seconds.post:.1f})"
     )
 
 
-def _second_look(report: Report) -> str:
+def _second_look(report: RunReport) -> str:
     """Say what became of doubtful pairs, where there were any."""
-    looks = report.second_look
-    settled = looks.looked_at + looks.unseen
+    looks = report.frame_verification
+    settled = looks.verified + looks.unverifiable
     said = []
     if settled:
         said.append(
             f"{settled:,} doubtful pairs, {looks.matched:,} match; {looks.sampled:,} videos "
             f"sampled, {looks.bytes / 1e6:,.1f} MB fetched"
         )
-    if looks.unseen:
-        said.append(f"of {looks.unseen:,} pairs no frames were to be had")
+    if looks.unverifiable:
+        said.append(f"of {looks.unverifiable:,} pairs no frames were to be had")
     if looks.waiting:
         said.append(f"{looks.waiting:,} pairs wait for the next run")
     return "; ".join(said)
 
 
-def _kept_back(report: Report) -> str:
+def _kept_back(report: RunReport) -> str:
     """Say which pairs were not to be posted, and which config keys say so."""
-    kept_back = report.kept_back
+    kept_back = report.held_back
     reasons = {
-        "beyond post.max_per_run, for the next run": kept_back.later,
+        "beyond post.max_per_run, for the next run": kept_back.over_limit,
         "join files that others join already (post.pairs)": kept_back.implied,
-        "below post.min_probability_to_post": kept_back.doubtful,
+        "below post.min_probability_to_post": kept_back.improbable,
     }
     return "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
 
@@ -108,7 +108,7 @@ def show_plan(console: Console, plan: RebuildPlan) -> None:
         "files_to_fetch": plan.files_to_fetch,
         "files_to_prepare": plan.files_to_prepare,
         "files_to_compare": plan.files_to_compare,
-        "pairs_to_score_at_most": plan.pairs,
+        "pairs_to_score_at_most": plan.max_pairs,
     }
     console.print_json(
         {
@@ -132,7 +132,7 @@ def show_plan(console: Console, plan: RebuildPlan) -> None:
             "fetch again": f"{plan.files_to_fetch:,} files",
             "prepare again": f"{plan.files_to_prepare:,} files, from the stored thumbnails",
             "compare again": f"{plan.files_to_compare:,} files",
-            "score": f"{plan.pairs:,} pairs at most",
+            "score": f"{plan.max_pairs:,} pairs at most",
         },
     )
     console.print("Nothing was changed (a dry run).")

@@ -50,9 +50,12 @@ class HydindexError(Exception):
     exit_code: ClassVar[ExitCode]
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy)  # both, so that the error survives pickling
         self.message = message
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ConfigError(HydindexError):

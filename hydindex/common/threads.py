@@ -1,7 +1,8 @@
-"""Maps a function over many items in threads, some way ahead of whoever takes the results."""
+"""Thread pools for one stage of a run."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from queue import SimpleQueue
 from typing import TypeVar
@@ -10,13 +11,20 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-def map_ahead(
+@contextmanager
+def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Open a thread pool. A run that is stopped doesn't wait for its threads."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def map_unordered(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: Executor, *, ahead: int
 ) -> Iterator[ResultT]:
-    """Give the results as they come, so that a slow one holds no other up.
-
-    At most `ahead` of them are computed before they are taken.
-    """
+    """Apply a function in threads and yield results as they finish, at most `ahead` in advance."""
     waiting = iter(items)
     finished: SimpleQueue[Future[ResultT]] = SimpleQueue()
 

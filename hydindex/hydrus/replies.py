@@ -131,7 +131,7 @@ class Relationships(Reply):
         one, two = self.file_relationships[a], self.file_relationships[b]
         return one.king == two.king or self._listed(a, b, lambda each: each.partners)
 
-    def outcome(self, a: str, b: str) -> Decision | None:
+    def decision(self, a: str, b: str) -> Decision | None:
         """What the user has decided about two files, or their groups; None: nothing so far.
 
         Two alternates of a third file are listed as alternates, even while they are potential

@@ -59,7 +59,7 @@ class ThumbnailSource:
             picture = self._client.thumbnail(file.hydrus_id)
         except (HydrusRejected, HydrusUnreachable, HydrusBadReply) as error:
             self._client.version()  # raises where the whole client is gone: no file is to blame
-            return FetchFailure(file.found(), error.message)
+            return FetchFailure(file.ref(), error.message)
         if _digest(picture) in self._placeholders:
             return UnusableFile(file, "Hydrus has no thumbnail for it and served a placeholder")
         return Thumbnail(file, picture)

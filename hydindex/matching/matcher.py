@@ -1,47 +1,110 @@
-"""Decides which candidate pairs match, in the way that the config says."""
+"""What the matchers of all methods share: blocks of pairs in, matches and counts out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config
-from hydindex.matching.calibrated.calibrated_matcher import CalibratedMatcher
-from hydindex.matching.threshold.threshold_matcher import ThresholdMatcher
-from hydindex.pipeline.run_report import MatcherCounts
+from hydindex.common.counts import Counts
+from hydindex.matching.workers import Workers
 from hydindex.records.pairs import ScoredPair
-from hydindex.store.file_store import FileStore
 
-BlockT = TypeVar("BlockT")
+FileIds = NDArray[np.int64]
 
 
-class Matcher(Protocol[BlockT]):
-    """Takes pairs in, by the ids of their files, and gives those that match; blocks by blocks."""
+@dataclass(frozen=True, slots=True)
+class CandidateBatch:
+    """Files that join the compared set together, and every pair to be scored before they do.
 
-    def get_ready(self) -> None:
-        """Load what takes time to load, because there will soon be something to judge."""
+    `first` and `second` are the ids of each pair's files.
+    """
 
-    def submit(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Sequence[BlockT]:
-        """Begin to judge some pairs."""
+    joining: Sequence[int]
+    first: FileIds
+    second: FileIds
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass
+class MatcherCounts(Counts):
+    """How candidates were scored.
+
+    `threshold`: `levels` counts the pairs for which each MS-SSIM level was computed, and
+    `confirmed_by_library` those so close to the threshold that the library decided.
+    `calibrated`: `similar_enough` counts the pairs that reached `min_structure`.
+    """
+
+    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
+    confirmed_by_library: int = 0
+    similar_enough: int = 0
+
+    @classmethod
+    def of_levels(cls, levels: Sequence[int], computed: Sequence[int]) -> "MatcherCounts":
+        """Count how many pairs each level was computed for."""
+        return cls() + cls({str(a): count for a, count in zip(levels, computed, strict=True)})
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of a block, for the debug log. Below the threshold a score may be a bound."""
+
+    first: FileIds
+    second: FileIds
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """What matching a block yields."""
+
+    matches: list[ScoredPair]
+    counts: MatcherCounts
+    scores: Scores
+
+
+class Block(Protocol):
+    """Some pairs, with everything needed to match them: it can be pickled and sent elsewhere."""
+
+    def match(self) -> BlockResult:
+        """Return the pairs that match. A pure function of the block."""
         ...
 
-    def is_done(self, block: BlockT) -> bool:
-        """Tell whether `matches` would not have to wait."""
+
+class Matcher(Protocol):
+    """Loads pairs from the store in blocks."""
+
+    def preload(self) -> None:
+        """Import what takes long to import, before threads compete for the processor."""
         ...
 
-    def matches(self, block: BlockT) -> list[ScoredPair]:
-        """Give the pairs of a block that match, and those that a second look is to decide."""
+    def blocks(self, first: FileIds, second: FileIds) -> Iterator[Block]:
+        """Load pairs, given by the ids of their files, in blocks of bounded size.
+
+        A matcher may drop pairs that can't match.
+        """
         ...
 
 
-@contextmanager
-def matcher_for(config: Config, files: FileStore, counts: MatcherCounts) -> Iterator[Matcher[Any]]:
-    """Give the judge that the config asks for."""
-    if config.decision.method == "calibrated":
-        with CalibratedMatcher(files, config, counts) as weigher:
-            yield weigher
-        return
-    with ThresholdMatcher(files, config, counts) as scorer:
-        yield scorer
+def match_batches(
+    matcher: Matcher, batches: Iterable[CandidateBatch], workers: Workers
+) -> Iterator[tuple[CandidateBatch, list[BlockResult]]]:
+    """Match batches, several ahead, and return the results in the order of the batches."""
+    pending: deque[tuple[CandidateBatch, list[Future[BlockResult]]]] = deque()
+
+    def finished() -> tuple[CandidateBatch, list[BlockResult]]:
+        batch, futures = pending.popleft()
+        return batch, [future.result() for future in futures]
+
+    for batch in batches:
+        blocks = matcher.blocks(batch.first, batch.second) if len(batch) else ()
+        pending.append((batch, [workers.submit(block.match) for block in blocks]))
+        while pending and all(future.done() for future in pending[0][1]):
+            yield finished()
+    while pending:
+        yield finished()

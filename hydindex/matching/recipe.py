@@ -1,29 +1,22 @@
-"""What the data in an index was made with, and what must be redone when that changes.
+"""The recipe: the part of the config that the index depends on, and what a change of it redoes.
 
-A recipe is the flat part of the config that results depend on. Keys outside of it (`tags`, `post`,
-`timeouts`, ...) may change at any time without a rebuild.
+Keys outside the recipe (`tags`, `post`, `timeouts`, …) may change at any time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydindex.common.errors import ConfigChanged
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
+from hydindex.matching.method import method_for
+from hydindex.matching.threshold.threshold_method import ThresholdMethod
+from hydindex.store.store import Store
 
 Recipe = Mapping[str, Any]
-"""Dotted key of the config -> its value, as JSON knows it."""
+"""Dotted config key -> its JSON value."""
 
-_PREPARATION_KEYS = ("decision.method", "ahash.resize")
-_PICTURE_KEYS = (
-    "preprocessing.fixedResize",
-    "preprocessing.toGray",
-    "preprocessing.preBlurSigma",
-    "preprocessing.histEq",
-    "preprocessing.trimStrength",
-    "preprocessing.minKeepFrac",
-    "preprocessing.centerFrac",
-)
 _CANDIDATE_KEYS = (
     "filters.use_ar_filter",
     "filters.use_ahash_prefilter",
@@ -31,9 +24,7 @@ _CANDIDATE_KEYS = (
     "candidate_generation.arTol",
     "ahash.hammingMax",
 )
-_THRESHOLD_KEYS = (*_PICTURE_KEYS, "preprocessing.useMSSSIM", "similarity_threshold")
-_CALIBRATED_KEYS = ("decision.min_probability", "frames.enabled")
-_MODEL_KEY = "decision.model"
+_PREPARATION_KEYS = ("decision.method", "ahash.resize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +40,10 @@ class RecipeChange:
 
 
 def recipe_of(config: Config) -> dict[str, Any]:
-    """The part of a config that results depend on; of the two ways to decide, only one counts.
-
-    Of a model its fingerprint is kept.
+    """Return the part of a config that the index depends on, with a fingerprint of the model.
 
     Raises:
-        ConfigError: `decision.model` names no model.
+        ConfigError: `decision.model` can't be loaded.
     """
     values = config.model_dump(mode="json", by_alias=True)
 
@@ -64,26 +53,27 @@ def recipe_of(config: Config) -> dict[str, Any]:
             found = found[part]
         return found
 
-    calibrated = config.decision.method == "calibrated"
-    decisive = _CALIBRATED_KEYS if calibrated else _THRESHOLD_KEYS
-    recipe = {key: value(key) for key in (*_PREPARATION_KEYS, *_CANDIDATE_KEYS, *decisive)}
-    if calibrated:
-        recipe[_MODEL_KEY] = load_model(config.decision.model).fingerprint
-    return recipe
+    method = method_for(config)
+    keys = (
+        *_PREPARATION_KEYS,
+        *_CANDIDATE_KEYS,
+        *method.preparation_keys,
+        *method.comparison_keys,
+    )
+    recipe: dict[str, Any] = {key: value(key) for key in keys}
+    return {**recipe, **method.fingerprints()}
 
 
-def completed(recipe: Recipe) -> dict[str, Any]:
-    """Add what the recipes of older schemas leave unsaid, as their migrations do."""
-    full = {"decision.method": "threshold", **recipe}
-    if full["decision.method"] == "calibrated":
-        full.setdefault("frames.enabled", False)
-    return full
+def recipe_changes(store: Store, config: Config) -> list[RecipeChange]:
+    """Return the keys in which the config differs from the recipe of the index."""
+    stored = store.stored_recipe()
+    return [] if stored is None else compare_recipes(stored, recipe_of(config))
 
 
-def changes(old: Recipe, new: Recipe) -> list[RecipeChange]:
-    """The keys in which two recipes differ, in a stable order.
+def compare_recipes(old: Recipe, new: Recipe) -> list[RecipeChange]:
+    """Return the keys in which two recipes differ, sorted.
 
-    Keys that only one of them has belong to another way to decide, which is a change by itself.
+    A key that only one recipe has belongs to another method; `decision.method` shows that change.
     """
     return [
         RecipeChange(key, old[key], new[key])
@@ -92,13 +82,38 @@ def changes(old: Recipe, new: Recipe) -> list[RecipeChange]:
     ]
 
 
-def needs_preparation(found: list[RecipeChange]) -> bool:
-    """Whether thumbnails must be prepared again; if not, comparing again is enough."""
-    return any(change.key in (*_PREPARATION_KEYS, *_PICTURE_KEYS) for change in found)
+def adopt_recipe(store: Store, config: Config) -> None:
+    """Give an empty index the recipe of the config.
+
+    Raises:
+        ConfigChanged: the index has another recipe.
+    """
+    store.begin_with(recipe_of(config))
+    require_same_recipe(store, config)
 
 
-def redo_text(found: list[RecipeChange]) -> str:
-    """Say what a rebuild has to do after these changes."""
-    if needs_preparation(found):
-        return "prepares every stored thumbnail again and compares all files again"
-    return "compares all files again"
+def require_same_recipe(store: Store, config: Config) -> None:
+    """Check that the index, unless it is empty, has the recipe of the config.
+
+    Raises:
+        ConfigChanged: it has another one.
+    """
+    changes = recipe_changes(store, config)
+    if changes and store.holds_files():
+        redone = "prepares every stored thumbnail again and " if needs_preparation(changes) else ""
+        raise ConfigChanged(
+            "The config has changed since the index was built:\n"
+            + "\n".join(f"  {change}" for change in changes),
+            f"Run hydindex rebuild: it {redone}compares all files again, and fetches nothing. "
+            "Or undo the change. Nothing was done.",
+        )
+
+
+def needs_preparation(changes: Sequence[RecipeChange]) -> bool:
+    """Return whether thumbnails must be prepared again; if not, comparing again is enough."""
+    keys = {
+        *_PREPARATION_KEYS,
+        *ThresholdMethod.preparation_keys,
+        *CalibratedMethod.preparation_keys,
+    }
+    return any(change.key in keys for change in changes)

@@ -1,69 +1,50 @@
-"""Where blocks of pairs are judged: in threads of this process, or on a Dask cluster."""
+"""Where blocks are matched: threads of this process, or a Dask cluster."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
-from hydindex.config.settings import Config
+from hydindex.common.threads import thread_pool
 from hydindex.matching.dask_cluster import connect_to
 
 ResultT = TypeVar("ResultT")
-ArgumentsP = ParamSpec("ArgumentsP")
 
-_BLOCKS_A_THREAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """An executor, how many threads it has at present, and what is on its way there."""
-
-    executor: Executor
-    threads: Callable[[], int]
-    _running: deque[Future[Any]] = field(default_factory=deque)
-
-    def wait_for_room(self) -> None:
-        """Wait while enough is on its way to keep all busy: more would only lie in memory."""
-        while len(self._running) >= _BLOCKS_A_THREAD * max(1, self.threads()):
-            wait([self._running.popleft()])
-
-    def submit(
-        self,
-        work: Callable[ArgumentsP, ResultT],
-        *args: ArgumentsP.args,
-        **kwargs: ArgumentsP.kwargs,
-    ) -> Future[ResultT]:
-        """Let work be done."""
-        result = self.executor.submit(work, *args, **kwargs)
-        self._running.append(result)
-        return result
+_BLOCKS_PER_THREAD = 2
 
 
-@contextmanager
-def scoring_workers(config: Config) -> Iterator[Workers]:
-    """Give what `compare.scheduler` names, or this process's own threads.
+class Workers(ExitStack):
+    """Runs functions on the cluster that `compare.scheduler` names, or in threads, one per core.
 
-    Raises:
-        ConfigError: no cluster at that address can score, or Dask is not installed.
+    Nothing starts before the first function is submitted.
     """
-    if config.compare.scheduler is not None:
-        with connect_to(config.compare.scheduler) as cluster:
-            yield Workers(cluster, cluster.threads)
-        return
-    with own_threads() as threads:
-        yield threads
 
+    def __init__(self, scheduler: str | None) -> None:
+        super().__init__()
+        self._scheduler = scheduler
+        self._executor: Executor | None = None
+        self._count: Callable[[], int] = lambda: os.cpu_count() or 1
+        self._running: deque[Future[Any]] = deque()
 
-@contextmanager
-def own_threads() -> Iterator[Workers]:
-    """Give threads of this process, one a core."""
-    cores = os.cpu_count() or 1
-    threads = ThreadPoolExecutor(cores, thread_name_prefix="judge")
-    try:
-        yield Workers(threads, lambda: cores)
-    finally:
-        # A run that is stopped does not wait for blocks that nobody will record.
-        threads.shutdown(wait=False, cancel_futures=True)
+    def submit(self, function: Callable[[], ResultT]) -> Future[ResultT]:
+        """Run a function, once enough earlier ones have finished to bound memory.
+
+        Raises:
+            ConfigError: the cluster can't be used, or Dask isn't installed.
+        """
+        executor = self._executor or self._start()
+        while len(self._running) >= _BLOCKS_PER_THREAD * max(1, self._count()):
+            wait([self._running.popleft()])
+        future = executor.submit(function)
+        self._running.append(future)
+        return future
+
+    def _start(self) -> Executor:
+        if self._scheduler is None:
+            self._executor = self.enter_context(thread_pool(self._count(), "match"))
+        else:
+            cluster = self.enter_context(connect_to(self._scheduler))
+            self._executor, self._count = cluster, cluster.threads
+        return self._executor

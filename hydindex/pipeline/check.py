@@ -16,13 +16,13 @@ from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import MANAGE_POPUPS, PERMISSIONS, SEARCH_FILES, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
-from hydindex.matching.preparation import Preparation, prepare
-from hydindex.matching.recipe import Recipe, recipe_of
+from hydindex.matching.method import method_for
+from hydindex.matching.recipe import Recipe, recipe_of, require_same_recipe
 from hydindex.pipeline.connect import connect, find_port, no_retries
 from hydindex.pipeline.frame_verification import require_decoder
 from hydindex.pipeline.popup import HOW_TO_PERMIT
-from hydindex.pipeline.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
-from hydindex.pipeline.search import find
+from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
+from hydindex.pipeline.search import search
 from hydindex.records.files import FetchFailure, FileMetadata, SearchResult, Thumbnail
 from hydindex.store.lock import holder, require_folder
 from hydindex.store.store import open_for_reading, require_not_lost
@@ -169,7 +169,7 @@ def _look_at_address(config: Config, config_path: Path) -> Generator[Finding, No
         yield _trouble("address", error)
         return False
     yield _ok("address", f"a Hydrus client answers at {config.base_url}")
-    if version == VERSION_THAT_KEEPS_NO_VIDEO_PAIRS:
+    if version == VERSION_THAT_DROPS_VIDEO_PAIRS:
         yield _warning(
             "version",
             f"Hydrus v{version} says that it takes potential duplicates between videos, and keeps "
@@ -185,7 +185,7 @@ def _look_at_files(
     client: HydrusClient, config: Config
 ) -> Generator[Finding, None, SearchResult | None]:
     try:
-        files = find(client, config.tags)
+        files = search(client, config.tags)
     except HydindexError as error:
         yield _trouble("search", error)
         return None
@@ -216,7 +216,7 @@ def _look_at_thumbnails(client: HydrusClient, config: Config, files: SearchResul
             not_fetched = outcome.reason
             continue
         if isinstance(outcome, Thumbnail):
-            prepared = prepare(outcome.picture, Preparation.of(config))
+            prepared = method_for(config).prepare(outcome.picture)
             if not isinstance(prepared, str):
                 return _ok("thumbnail", f"fetched and decoded ({len(outcome.picture):,} bytes)")
             reason = prepared
@@ -252,7 +252,7 @@ def _look_at_index(
         if not path.exists() or path.stat().st_size == 0:
             yield _ok("index", f"none yet; the first update makes {path}")
         else:
-            yield _ok("index", _describe_index(path, recipe))
+            yield _ok("index", _describe_index(path, config, recipe))
     except IndexOutdated as error:
         is_outdated = True
         yield _warning("index", error.message, error.remedy)
@@ -265,7 +265,7 @@ def _look_at_index(
         yield _trouble("lock", error)
 
 
-def _describe_index(path: Path, recipe: Recipe | None) -> str:
+def _describe_index(path: Path, config: Config, recipe: Recipe | None) -> str:
     """Look through an index, and say what it holds.
 
     Raises:
@@ -274,7 +274,7 @@ def _describe_index(path: Path, recipe: Recipe | None) -> str:
     with open_for_reading(path) as index:
         index.require_sound()
         if recipe is not None:
-            index.require_made_with(recipe)
+            require_same_recipe(index, config)
         comparable, unusable = index.files.present_counts()
     return f"{path} is sound, of the present schema, and holds {comparable + unusable:,} files"
 

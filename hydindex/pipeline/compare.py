@@ -1,113 +1,112 @@
-"""Compares what has not been compared yet: each new file with its neighbours in duration."""
+"""Compare the files that wait with their neighbours in duration, and queue the pairs that match."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+import logging
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.matcher import BlockT, Matcher
+from hydindex.matching.matcher import BlockResult, CandidateBatch, MatcherCounts, match_batches
 from hydindex.matching.membership import met_before
-from hydindex.pipeline.run_report import Progress, Report
+from hydindex.pipeline.run_context import RunContext
+from hydindex.pipeline.run_report import PairCounts, RunReport, no_progress
 from hydindex.records.files import ComparableFiles
 from hydindex.store.store import Store
 
-# What joins the compared set in one transaction. A single file may have more candidates than that.
-_FILES_A_STEP: Final = 256
-_PAIRS_A_STEP: Final = 8192
+log = logging.getLogger(__name__)
+
+# What joins the compared set in one transaction. A single file may have more candidates.
+_BATCH_FILES: Final = 256
+_BATCH_PAIRS: Final = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Files that join the compared set together, and all that they must be scored against.
+def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunReport, None, None]:
+    """Let every waiting file join the compared set, and queue the pairs that match.
 
-    `first` and `second` are the ids of the candidate pairs' files.
+    Files join in batches, each compared with the set and with each other: "these files are
+    compared" and "these pairs match" commit together.
     """
-
-    joining: list[int]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, candidates: list[tuple[int, NDArray[np.int64]]]) -> "_Step":
-        """Put files together, each given with its rivals."""
-        joining = [file_id for file_id, _ in candidates]
-        first = np.repeat(np.array(joining, np.int64), [len(rivals) for _, rivals in candidates])
-        return cls(joining, first, np.concatenate([rivals for _, rivals in candidates]))
-
-
-def compare_waiting(
-    index: Store, config: Config, judge: Matcher[Any], report: Report, progress: Progress
-) -> None:
-    """Let every file that waits join the compared set, and queue the pairs that match.
-
-    A few files at a time are compared with their neighbours in the set and with each other, and
-    then join it: "these are compared" and "these pairs match" commit together.
-    """
-    waiting = index.comparisons.uncompared()
+    waiting = run.store.comparisons.uncompared()
     if len(waiting) == 0:
         return
-    with report.timed("compare"):
-        joined = _join(_steps(_new_candidates(waiting, index, config)), index, judge, report)
-        for _ in progress(joined, stage="Comparing", total=len(waiting), unit="file"):
-            pass
+    batches = batch_candidates(_new_candidates(waiting, run))
+    matched = match_batches(run.method.matcher(run.store.files), batches, run.workers)
+    steps = (_record(batch, results, run.store) for batch, results in matched)
+    progress = run.progress if show_progress else no_progress
+    for joined, report in progress(
+        steps, stage="Comparing", total=len(waiting), unit="file", done=lambda step: step[0]
+    ):
+        yield report
 
 
 def _new_candidates(
-    waiting: ComparableFiles, index: Store, config: Config
+    waiting: ComparableFiles, run: RunContext
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Give each waiting file with those that it must be scored against, by their ids."""
-    rules = CandidateRules.of(config)
-    comparisons = index.comparisons
+    """Yield each waiting file's id with the ids of the files that it must be scored against."""
+    rules = CandidateRules.of(run.config)
+    comparisons = run.store.comparisons
     for each in neighbourhoods(waiting, rules.duration_tolerance_ms):
         if each.has_duration:
             members = comparisons.compared_between(each.from_ms, each.to_ms)
         else:
             members = comparisons.compared_without_duration()
-        stays = comparisons.earlier_stays(each.joining.ids)
-        if stays:  # some return, and may have met any of their neighbours before
-            stays |= comparisons.earlier_stays(members.ids)
-        for file_id, rivals in find_candidates(each.joining, members, rules):
-            met = met_before(file_id, rivals.ids, rivals.compared_since, stays)
-            yield file_id, rivals.ids[~met]
+        intervals = comparisons.earlier_stays(each.joining.ids)
+        if intervals:  # returned files may have met some of their neighbours before
+            intervals |= comparisons.earlier_stays(members.ids)
+        for file_id, candidates in find_candidates(each.joining, members, rules):
+            met = met_before(file_id, candidates.ids, candidates.compared_since, intervals)
+            yield file_id, candidates.ids[~met]
 
 
-def _steps(candidates: Iterator[tuple[int, NDArray[np.int64]]]) -> Iterator[_Step]:
-    """Put files together into steps of a bounded size."""
-    taken: list[tuple[int, NDArray[np.int64]]] = []
+def batch_candidates(
+    candidates: Iterable[tuple[int, NDArray[np.int64]]],
+) -> Iterator[CandidateBatch]:
+    """Collect files with their candidates in batches of bounded size."""
+    collected: list[tuple[int, NDArray[np.int64]]] = []
     pairs = 0
-    for file_id, rival_ids in candidates:
-        taken.append((file_id, rival_ids))
-        pairs += len(rival_ids)
-        if len(taken) == _FILES_A_STEP or pairs >= _PAIRS_A_STEP:
-            yield _Step.of(taken)
-            taken, pairs = [], 0
-    if taken:
-        yield _Step.of(taken)
+    for file_id, candidate_ids in candidates:
+        collected.append((file_id, candidate_ids))
+        pairs += len(candidate_ids)
+        if len(collected) == _BATCH_FILES or pairs >= _BATCH_PAIRS:
+            yield _batch(collected)
+            collected, pairs = [], 0
+    if collected:
+        yield _batch(collected)
 
 
-def _join(
-    steps: Iterator[_Step], index: Store, judge: Matcher[BlockT], report: Report
-) -> Iterator[int]:
-    """Matcher steps, some way ahead, and record each as soon as it and those before it are done."""
+def _batch(collected: Sequence[tuple[int, NDArray[np.int64]]]) -> CandidateBatch:
+    joining = [file_id for file_id, _ in collected]
+    counts = [len(candidate_ids) for _, candidate_ids in collected]
+    return CandidateBatch(
+        joining,
+        first=np.repeat(np.array(joining, np.int64), counts),
+        second=np.concatenate([candidate_ids for _, candidate_ids in collected]),
+    )
 
-    def record(step: _Step, blocks: Sequence[BlockT]) -> list[int]:
-        matches = [match for block in blocks for match in judge.matches(block)]
-        index.comparisons.record(step.joining, matches)
-        report.pairs.scored += len(step.first)
-        report.pairs.matched += sum(not match.is_doubtful for match in matches)
-        return step.joining
 
-    on_their_way: deque[tuple[_Step, Sequence[BlockT]]] = deque()
-    for step in steps:
-        report.pairs.candidates += len(step.first)
-        on_their_way.append((step, judge.submit(step.first, step.second)))
-        while on_their_way and all(map(judge.is_done, on_their_way[0][1])):
-            yield from record(*on_their_way.popleft())
-    while on_their_way:
-        yield from record(*on_their_way.popleft())
+def _record(
+    batch: CandidateBatch, results: Sequence[BlockResult], store: Store
+) -> tuple[int, RunReport]:
+    """Commit a batch; return how many files joined, and the counts."""
+    matches = [match for result in results for match in result.matches]
+    store.comparisons.record(batch.joining, matches)
+    for result in results:
+        _log_scores(result, store)
+    pairs = PairCounts(
+        candidates=len(batch),
+        scored=len(batch),
+        matched=sum(not match.is_doubtful for match in matches),
+    )
+    counts = sum((result.counts for result in results), MatcherCounts())
+    return len(batch.joining), RunReport(pairs=pairs, matcher=counts)
+
+
+def _log_scores(result: BlockResult, store: Store) -> None:
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    scores = result.scores
+    for first, second, score in zip(scores.first, scores.second, scores.scores, strict=True):
+        log.debug("score %.4f: %s %s", score, *store.files.hashes((int(first), int(second))))

@@ -30,8 +30,8 @@ from hydindex.config.settings import (
 from hydindex.hydrus.client import PERMISSIONS, SEARCH_FILES, HydrusClient
 from hydindex.hydrus.transport import OPEN_DIALOG
 from hydindex.pipeline.connect import USUAL_PORTS, connect, find_port, version_of
-from hydindex.pipeline.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
-from hydindex.pipeline.search import find
+from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
+from hydindex.pipeline.search import search
 
 STARTER: Final = "starter_config.json"
 """What a new config begins with; it lies beside `hydindex/config.py`."""
@@ -181,7 +181,7 @@ def _choose_client(person: Person, config_path: Path) -> Config:
             person.tell(f"{error.message}\n{error.remedy}")
             continue
         person.tell(f"Hydrus v{version} answers at {config.base_url}.")
-        if version == VERSION_THAT_KEEPS_NO_VIDEO_PAIRS:
+        if version == VERSION_THAT_DROPS_VIDEO_PAIRS:
             person.tell(
                 "This version keeps no potential duplicates between videos: update Hydrus to v683 "
                 "or later, before you expect pairs there."
@@ -288,7 +288,7 @@ def _choose_search(person: Person, client: HydrusClient) -> list[str]:
         while more := person.ask("and (Enter: no more)", ""):
             tags.append(more)
         try:
-            found = len(find(client, tags))
+            found = len(search(client, tags))
         except ConfigError as error:
             person.tell(error.message)
             continue

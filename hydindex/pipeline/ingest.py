@@ -1,20 +1,19 @@
-"""Takes files into the index: fetched from Hydrus, or prepared again from what is stored."""
+"""Ingest files: fetch their thumbnails from Hydrus, prepare them and save both."""
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import repeat
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from hydindex.common.threads import map_ahead
-from hydindex.config.settings import Config
+from hydindex.common.batches import batched
+from hydindex.common.threads import map_unordered, thread_pool
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
-from hydindex.matching.preparation import Preparation, prepare
-from hydindex.matching.threshold.packing import pack
-from hydindex.pipeline.run_report import Progress, Report
+from hydindex.pipeline.run_context import RunContext
+from hydindex.pipeline.run_report import FileCounts, RunReport, StageSeconds
 from hydindex.records.files import (
     FetchFailure,
     FileMetadata,
@@ -23,128 +22,135 @@ from hydindex.records.files import (
     Thumbnail,
     UnusableFile,
 )
-from hydindex.records.pictures import Packed, Prepared, Signature
-from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
 
-# Each time the disk is waited for.
-SAVED_AT_ONCE: Final = 32
-# Files fetched and prepared ahead of being saved, so that Hydrus is kept busy while others are
-# compared; some 40 KB each. An interruption may cost these.
-AHEAD: Final = 256
+# Files per transaction, each of which waits for the disk.
+SAVE_BATCH: Final = 32
+# Files fetched and prepared in advance, about 40 KB each, so that Hydrus stays busy while others
+# are compared. A run that is killed loses these.
+FETCH_AHEAD: Final = 256
 
-Outcome = PreparedFile | UnusableFile | FetchFailure
+
+@dataclass(frozen=True, slots=True)
+class _Ingested:
+    """What became of a file, and how long its thumbnail took to prepare."""
+
+    outcome: PreparedFile | UnusableFile | FetchFailure
+    prepare_s: float = 0.0
 
 
 def ingest(
     files: Sequence[FileRef],
-    index: Store,
+    run: RunContext,
     client: HydrusClient,
-    config: Config,
-    report: Report,
-    progress: Progress,
     *,
-    pictured: Set[str] = frozenset(),
-    meanwhile: Callable[[], None] = lambda: None,
-) -> None:
-    """Fetch files, prepare their thumbnails and save both, a few at a time as they come.
+    keep_pictures_of: Set[str] = frozenset(),
+) -> Generator[RunReport, None, None]:
+    """Ingest files in batches. New files are added, known ones replaced.
 
-    Whatever ends this early, what has been taken is saved, and the next run goes on from there.
-    Files that are indexed already are replaced; but a picture that the index holds (`pictured`, by
-    SHA-256) is never given up for none: Hydrus may have mislaid its thumbnails.
-
-    `meanwhile` is called each time that many files have been saved, with more on their way.
+    A file in `keep_pictures_of` (SHA-256) keeps its stored picture if Hydrus serves none now:
+    Hydrus may have lost its copy.
     """
     if not files:
         return
-    judged: list[PreparedFile | UnusableFile] = []
-    with _fetched(files, client, config, report) as outcomes:
-        try:
-            waited_for = report.timed_each("fetch", outcomes)
-            for outcome in progress(waited_for, stage="Fetching", total=len(files), unit="file"):
-                if isinstance(outcome, UnusableFile) and outcome.file.sha256 in pictured:
-                    outcome = FetchFailure(outcome.file.found(), outcome.reason)
-                if isinstance(outcome, FetchFailure):
-                    report.not_fetched += 1
-                    log.warning("not fetched: %s: %s", outcome.file.sha256, outcome.reason)
-                    continue
-                if isinstance(outcome, UnusableFile):
-                    log.info("unusable: %s: %s", outcome.file.sha256, outcome.reason)
-                judged.append(outcome)
-                if len(judged) == SAVED_AT_ONCE:
-                    _save(judged, index, report)
-                    if report.saved % AHEAD == 0:
-                        meanwhile()
-        finally:
-            _save(judged, index, report)
+    with (
+        _fetched(files, run, client) as results,
+        closing(_save_batches(results, run, keep_pictures_of)) as steps,
+    ):
+        for _, report in run.progress(
+            steps, stage="Fetching", total=len(files), unit="file", done=lambda step: step[0]
+        ):
+            yield report
 
 
-def _save(judged: list[PreparedFile | UnusableFile], index: Store, report: Report) -> None:
-    index.files.save(judged)
-    report.saved += len(judged)
-    judged.clear()
+def _save_batches(
+    results: Iterator[_Ingested], run: RunContext, keep_pictures_of: Set[str]
+) -> Generator[tuple[int, RunReport], None, None]:
+    """Save files as they come; yield how many came, and the counts."""
+    batch: list[PreparedFile | UnusableFile] = []
+    counts, prepare_s, came = FileCounts(), 0.0, 0
 
+    def save() -> tuple[int, RunReport]:
+        nonlocal counts, prepare_s, came
+        run.store.files.save(batch)
+        counts.ingested = len(batch)
+        step = came, RunReport(files=counts, seconds=StageSeconds(prepare=prepare_s / _cores()))
+        batch.clear()
+        counts, prepare_s, came = FileCounts(), 0.0, 0
+        return step
 
-def prepare_stored(index: Store, config: Config, report: Report, progress: Progress) -> None:
-    """Prepare again the stored thumbnails that a rebuild has marked, a few at a time."""
-    preparation = Preparation.of(config)
-
-    def prepared_files() -> Iterator[int]:
-        while batch := index.files.unprepared(AHEAD):
-            ids, pictures = zip(*batch, strict=True)
-            outcomes = threads.map(prepare_and_pack, pictures, repeat(preparation))
-            index.files.save_prepared(zip(ids, outcomes, strict=True))
-            yield from ids
-
-    total = index.files.unprepared_count()
-    if total == 0:
-        return
-    with report.timed("prepare"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in progress(prepared_files(), stage="Preparing", total=total, unit="file"):
-            pass
-
-
-def prepare_and_pack(encoded: bytes, preparation: Preparation) -> Packed | Signature | str:
-    """Prepare a thumbnail for the index, or say why that cannot be."""
-    prepared = prepare(encoded, preparation)
-    return pack(prepared) if isinstance(prepared, Prepared) else prepared
+    try:
+        for result in results:
+            outcome, came = result.outcome, came + 1
+            prepare_s += result.prepare_s
+            if isinstance(outcome, UnusableFile) and outcome.file.sha256 in keep_pictures_of:
+                outcome = FetchFailure(outcome.file.ref(), outcome.reason)
+            if isinstance(outcome, FetchFailure):
+                counts.not_fetched += 1
+                log.warning("not fetched: %s: %s", outcome.file.sha256, outcome.reason)
+                continue
+            if isinstance(outcome, UnusableFile):
+                log.info("unusable: %s: %s", outcome.file.sha256, outcome.reason)
+            batch.append(outcome)
+            if len(batch) == SAVE_BATCH:
+                yield save()
+        yield save()
+    finally:
+        run.store.files.save(batch)  # what a stopped run has fetched so far
 
 
 @contextmanager
 def _fetched(
-    files: Sequence[FileRef], client: HydrusClient, config: Config, report: Report
-) -> Iterator[Iterator[Outcome]]:
+    files: Sequence[FileRef], run: RunContext, client: HydrusClient
+) -> Iterator[Iterator[_Ingested]]:
     """Fetch and prepare files in threads, while the caller does something else."""
     source = ThumbnailSource(client)
-    cores = os.cpu_count() or 1
-    preparation = Preparation.of(config)
 
-    def fetch_one(described: FileMetadata | FetchFailure) -> Callable[[], Outcome]:
-        """Fetch, and hand on to the threads that prepare; those that fetch mostly wait."""
-        fetched = source.thumbnail(described) if isinstance(described, FileMetadata) else described
+    def fetch(file: FileMetadata | FetchFailure) -> Callable[[], _Ingested]:
+        """Fetch a thumbnail, and hand it to the threads that prepare."""
+        fetched = source.thumbnail(file) if isinstance(file, FileMetadata) else file
         if not isinstance(fetched, Thumbnail):
-            return lambda: fetched
-        return preparing.submit(prepare_one, fetched).result
+            return lambda: _Ingested(fetched)
+        return preparing.submit(prepare, fetched).result
 
-    def prepare_one(fetched: Thumbnail) -> Outcome:
-        with report.timed("prepare", threads=cores):
-            packed = prepare_and_pack(fetched.picture, preparation)
-        if isinstance(packed, str):
-            return UnusableFile(fetched.file, packed)
-        return PreparedFile(fetched, packed)
+    def prepare(thumbnail: Thumbnail) -> _Ingested:
+        started = time.perf_counter()
+        prepared = run.method.prepare(thumbnail.picture)
+        elapsed_s = time.perf_counter() - started
+        if isinstance(prepared, str):
+            return _Ingested(UnusableFile(thumbnail.file, prepared), elapsed_s)
+        return _Ingested(PreparedFile(thumbnail, prepared), elapsed_s)
 
-    batches = (
-        files[start : start + FILES_PER_REQUEST]
-        for start in range(0, len(files), FILES_PER_REQUEST)
-    )
-    fetching = ThreadPoolExecutor(config.thumbnails_in_flight, thread_name_prefix="fetch")
-    preparing = ThreadPoolExecutor(cores, thread_name_prefix="prepare")
-    try:
-        described = map_ahead(source.describe, batches, fetching, ahead=2)
+    with (
+        thread_pool(run.config.thumbnails_in_flight, "fetch") as fetching,
+        thread_pool(_cores(), "prepare") as preparing,
+    ):
+        requests = batched(files, FILES_PER_REQUEST)
+        described = map_unordered(source.describe, requests, fetching, ahead=2)
         each = (file for batch in described for file in batch)
-        yield (outcome() for outcome in map_ahead(fetch_one, each, fetching, ahead=AHEAD))
-    finally:
-        # A run that is stopped waits for no answer: threads that still do end with the process.
-        fetching.shutdown(wait=False, cancel_futures=True)
-        preparing.shutdown(wait=False, cancel_futures=True)
+        yield (result() for result in map_unordered(fetch, each, fetching, ahead=FETCH_AHEAD))
+
+
+def prepare_stored(run: RunContext) -> Generator[RunReport, None, None]:
+    """Prepare again the stored thumbnails that a rebuild has marked."""
+    total = run.store.files.unprepared_count()
+    if total == 0:
+        return
+
+    def batches() -> Iterator[int]:
+        while batch := run.store.files.unprepared(FETCH_AHEAD):
+            ids, pictures = zip(*batch, strict=True)
+            prepared = threads.map(run.method.prepare, pictures)
+            run.store.files.save_prepared(zip(ids, prepared, strict=True))
+            yield len(ids)
+
+    with thread_pool(_cores(), "prepare") as threads:
+        for _ in run.progress(
+            batches(), stage="Preparing", total=total, unit="file", done=lambda count: count
+        ):
+            yield RunReport()
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

@@ -9,11 +9,10 @@ from hydindex.records.files import FileRef, IndexedFiles, SearchResult
 
 @dataclass(frozen=True, slots=True)
 class LibraryDiff:
-    """The difference between what Hydrus has and what the index knows.
+    """The difference between the search result and the index.
 
-    `new` are files that the index does not know, and `recheck` such as it knows to be unusable and
-    should ask for again. `gone` and `returned` are ids of rows: gone files are in the index but
-    no longer found; returned ones had been gone and are found again.
+    `new`: files that the index does not know. `recheck`: unusable files that are due for another
+    try. `gone`, `returned`: ids of files that are no longer in the search result, or again.
     """
 
     new: list[FileRef]
@@ -22,9 +21,9 @@ class LibraryDiff:
     returned: list[int]
 
 
-def diff(found: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
-    """Compare what a search found with what is indexed, by SHA-256."""
-    # Both are sorted, so a binary search for each goes through memory in order.
+def diff_library(found: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
+    """Compare a search result with the index, by SHA-256."""
+    # Both are sorted, so that the binary searches pass through memory in order.
     row = np.searchsorted(indexed.sha256, found.sha256)
     is_known = np.zeros(len(found), np.bool_)
     in_range = row < len(indexed)

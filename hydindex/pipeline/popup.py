@@ -16,7 +16,7 @@ from hydindex.common.errors import (
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import MANAGE_POPUPS
 from hydindex.pipeline.connect import connect, no_retries
-from hydindex.pipeline.run_report import Report
+from hydindex.pipeline.run_report import RunReport
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ HOW_TO_PERMIT = (
 
 @contextmanager
 def shown_in_client(
-    config: Config, config_path: Path, report: Report, *, dry_run: bool
+    config: Config, config_path: Path, report: RunReport, *, dry_run: bool
 ) -> Iterator[None]:
     """Show a popup once an update is over, if it did something or needs attention.
 
@@ -44,8 +44,8 @@ def shown_in_client(
         if is_wanted and not isinstance(error, _NEVER_TOLD):
             _show(config, config_path, error.message, error.remedy)
         raise
-    if is_wanted and report.is_worth_a_word():
-        files, pairs = report.files_in_words(), report.posting_in_words()
+    if is_wanted and report.is_notable():
+        files, pairs = report.files_text(), report.posting_text()
         _show(config, config_path, f"Files: {files}", f"Pairs: {pairs}")
 
 

@@ -1,41 +1,57 @@
-"""Records a run in the index, whatever ends it."""
+"""Record a run in the index, however it ends."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Generator
+from contextlib import closing, suppress
 
 from hydindex.common.errors import HydindexError, IndexUnusable, Interrupted, UnexpectedError
 from hydindex.config.settings import Config
-from hydindex.pipeline.run_report import Report
+from hydindex.pipeline.run_report import RunReport, seconds_of
 from hydindex.store.store import Store
 
 
-@contextmanager
-def recorded(
-    index: Store, command: str, config: Config, report: Report, *, dry_run: bool, posts: bool
-) -> Iterator[None]:
-    """Record when a run began and ended, what it found, and under which config.
+def run_and_record(
+    store: Store,
+    command: str,
+    config: Config,
+    steps: Generator[RunReport, None, None],
+    *,
+    dry_run: bool,
+) -> RunReport:
+    """Carry out the steps of a run and record their sum, the config, and how the run ended.
 
-    What ends the run early leaves as an error of hydindex.
+    Raises:
+        HydindexError: what ended the run early; anything else becomes one.
     """
     # The key must never be written anywhere.
     settings = config.model_dump(mode="json", by_alias=True, exclude={"api_key"})
-    run_id = index.runs.start(command, dry_run=dry_run, config=settings)
+    run_id = store.runs.start(command, dry_run=dry_run, config=settings)
+    report, started = RunReport(), time.perf_counter()
 
-    def finish(error: HydindexError) -> HydindexError:
-        with suppress(IndexUnusable):  # where the index itself broke, that is the error to show
-            index.runs.finish(
-                run_id, exit_code=error.exit_code, report=report.to_json(), error=error.message
+    def total() -> RunReport:
+        return report + seconds_of("total", time.perf_counter() - started)
+
+    def record_failure(error: HydindexError) -> HydindexError:
+        with suppress(IndexUnusable):  # if the index itself broke, show that error
+            store.runs.finish(
+                run_id,
+                exit_code=error.exit_code,
+                report=total().to_json(),
+                error=error.message,
             )
         return error
 
     try:
-        with report.timed("total"):
-            yield
+        with closing(steps):
+            for step in steps:
+                report += step
     except HydindexError as error:
-        finish(error)
+        record_failure(error)
         raise
     except KeyboardInterrupt as error:
-        raise finish(Interrupted(report.done())) from error
+        raise record_failure(Interrupted(report.progress_text())) from error
     except Exception as error:
-        raise finish(UnexpectedError.of(error)) from error
-    index.runs.finish(run_id, exit_code=report.exit_code(posts=posts), report=report.to_json())
+        raise record_failure(UnexpectedError.of(error)) from error
+    report = total()
+    store.runs.finish(run_id, exit_code=0, report=report.to_json())
+    return report

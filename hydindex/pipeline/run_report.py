@@ -1,65 +1,64 @@
-"""What a run found and did, counted and timed while it goes on."""
+"""What a run did: every stage yields reports of its steps, and these add up."""
 
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
-from hydindex.common.errors import ExitCode
+from hydindex.common.counts import Counts
+from hydindex.matching.matcher import MatcherCounts
 
 T = TypeVar("T")
-_adding = threading.Lock()
-Stage = Literal["search", "fetch", "prepare", "compare", "look", "post", "total"]
+ResultT = TypeVar("ResultT")
+Stage = Literal["search", "fetch", "prepare", "compare", "verify_frames", "post", "total"]
 
 
 class Progress(Protocol):
-    """Shows how far a stage is, while its items pass through."""
+    """Shows how far a stage is, while its steps pass through."""
 
-    def __call__(self, items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:
-        """Hand on the items one by one."""
+    def __call__(
+        self,
+        steps: Iterable[T],
+        *,
+        stage: str,
+        total: int,
+        unit: str,
+        done: Callable[[T], int],
+    ) -> Iterator[T]:
+        """Yield the steps; `done` returns how many of the `total` units a step completed."""
         ...
 
 
-def unseen(items: Iterable[T], *, stage: str, total: int, unit: str) -> Iterator[T]:  # noqa: ARG001
-    """Show nothing: the progress of a stage within a stage."""
-    yield from items
+def no_progress(
+    steps: Iterable[T],
+    *,
+    stage: str,  # noqa: ARG001
+    total: int,  # noqa: ARG001
+    unit: str,  # noqa: ARG001
+    done: Callable[[T], int],  # noqa: ARG001
+) -> Iterator[T]:
+    """Show nothing."""
+    yield from steps
 
 
 @dataclass
-class FileCounts:
-    """Files of the search's result: found = indexed + unusable + those not fetched."""
+class FileCounts(Counts):
+    """Files of the search result: found = indexed + unusable + not yet fetched."""
 
     found: int = 0
     new: int = 0
     gone: int = 0
     returned: int = 0
-    unusable: int = 0
     indexed: int = 0
+    unusable: int = 0
+    ingested: int = 0
+    not_fetched: int = 0
 
 
 @dataclass
-class KeptBackCounts:
-    """Queued pairs that a run was not to post, as the config says.
-
-    `doubtful` are less probable than `min_probability_to_post`; `implied` join files that other
-    pairs join already (`pairs: "spanning"`); `later` are beyond `max_per_run`.
-    """
-
-    doubtful: int = 0
-    implied: int = 0
-    later: int = 0
-
-    @property
-    def total(self) -> int:
-        """Pairs kept back for whatever reason."""
-        return self.doubtful + self.implied + self.later
-
-
-@dataclass
-class PairCounts:
-    """Pairs that a run dealt with; `queued` are those that wait, the ones kept back among them."""
+class PairCounts(Counts):
+    """Pairs that a run handled. `queued` pairs wait, including those that the config holds back."""
 
     candidates: int = 0
     scored: int = 0
@@ -71,36 +70,34 @@ class PairCounts:
 
 
 @dataclass
-class MatcherCounts:
-    """How the candidates were judged.
+class HeldBackCounts(Counts):
+    """Queued pairs that the config keeps a run from posting.
 
-    By the threshold rule: `levels` tells for how many pairs each level of MS-SSIM had to be
-    computed, and `settled` how many lay so near to the threshold that the library had the last
-    word. By the calibrated decision: `weighed` is how many passed the gate.
+    `improbable`: below `post.min_probability_to_post`. `implied`: their files are already linked
+    through other pairs (`post.pairs: spanning`). `over_limit`: beyond `post.max_per_run`.
     """
 
-    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
-    settled: int = 0
-    weighed: int = 0
+    improbable: int = 0
+    implied: int = 0
+    over_limit: int = 0
 
-    def count_levels(self, levels: Sequence[int], entered: Sequence[int]) -> None:
-        """Add how many pairs each level was computed for."""
-        for level, count in zip(levels, entered, strict=True):
-            self.levels[str(level)] += count
+    @property
+    def total(self) -> int:
+        """All pairs that are held back."""
+        return self.improbable + self.implied + self.over_limit
 
 
 @dataclass
-class SecondLookCounts:
-    """Doubtful pairs that a run settled.
+class FrameCounts(Counts):
+    """Frame verification of doubtful pairs.
 
-    It `looked_at` some again; of `unseen` ones the frames cannot be had, so that the first verdict
-    stands; `matched` are those of both that match. `waiting` are left for the next run, some of
-    them because of `not_fetched` videos. `sampled` videos were looked at for the first time, for
-    which `bytes` came through the client.
+    `verified` pairs were decided by their frames, `unverifiable` ones by their thumbnails because
+    a video has no usable frames; `matched` counts the matches of both. `waiting` pairs are left for
+    the next run. `sampled` videos were decoded, for which `bytes` were fetched.
     """
 
-    looked_at: int = 0
-    unseen: int = 0
+    verified: int = 0
+    unverifiable: int = 0
     matched: int = 0
     waiting: int = 0
     sampled: int = 0
@@ -109,107 +106,106 @@ class SecondLookCounts:
 
 
 @dataclass
-class StageSeconds:
-    """How long each stage took.
+class StageSeconds(Counts):
+    """Seconds per stage.
 
-    Files are fetched and prepared in the background while others are compared: `fetch` is how long
-    the run had to wait for them, and `prepare` the time of the threads that prepare, divided by
-    their number.
+    Files are fetched and prepared in the background while others are compared: `fetch` is the time
+    that the run waited for them, `prepare` the time of the preparing threads divided by their
+    number.
     """
 
     search: float = 0.0
     fetch: float = 0.0
     prepare: float = 0.0
     compare: float = 0.0
-    look: float = 0.0
+    verify_frames: float = 0.0
     post: float = 0.0
     total: float = 0.0
 
 
 @dataclass
-class Report:
-    """All of it.
-
-    `saved` counts files that were taken into the index so far, and `not_fetched` those that the
-    next run asks for again.
-    """
+class RunReport(Counts):
+    """What a run, or a step of it, did."""
 
     files: FileCounts = field(default_factory=FileCounts)
     pairs: PairCounts = field(default_factory=PairCounts)
-    kept_back: KeptBackCounts = field(default_factory=KeptBackCounts)
-    sieve: MatcherCounts = field(default_factory=MatcherCounts)
-    second_look: SecondLookCounts = field(default_factory=SecondLookCounts)
+    held_back: HeldBackCounts = field(default_factory=HeldBackCounts)
+    matcher: MatcherCounts = field(default_factory=MatcherCounts)
+    frame_verification: FrameCounts = field(default_factory=FrameCounts)
     seconds: StageSeconds = field(default_factory=StageSeconds)
-    saved: int = 0
-    not_fetched: int = 0
 
-    def done(self) -> str:
-        """Say in words what has been done so far."""
+    def progress_text(self) -> str:
+        """Return what has been done so far, in one line."""
         return (
-            f"{self.saved:,} files taken in, {self.pairs.scored:,} pairs scored, "
-            f"{self.pairs.matched:,} of them match, {self.pairs.posted:,} posted"
+            f"{self.files.ingested:,} files fetched, {self.pairs.scored:,} pairs scored, "
+            f"{self.pairs.matched:,} matched, {self.pairs.posted:,} posted"
         )
 
-    def files_in_words(self) -> str:
-        """Say which files the search found, and what became of them."""
+    def files_text(self) -> str:
+        """Return what became of the files, in one line."""
         files = self.files
-        not_fetched = f", {self.not_fetched:,} not fetched" if self.not_fetched else ""
+        not_fetched = f", {files.not_fetched:,} not fetched" if files.not_fetched else ""
         return (
             f"{files.found:,} found; {files.new:,} new, {files.gone:,} gone, "
             f"{files.returned:,} returned; {files.indexed:,} indexed, {files.unusable:,} unusable"
             f"{not_fetched}"
         )
 
-    def posting_in_words(self) -> str:
-        """Say what became of the pairs that match."""
+    def posting_text(self) -> str:
+        """Return what became of the matching pairs, in one line."""
         pairs = self.pairs
         return (
-            f"{pairs.posted:,} posted, {pairs.known:,} known already, {pairs.refused:,} refused, "
-            f"{pairs.queued:,} still queued"
+            f"{pairs.posted:,} posted, {pairs.known:,} already known, {pairs.refused:,} refused, "
+            f"{pairs.queued:,} queued"
         )
 
-    def is_worth_a_word(self) -> bool:
-        """Tell whether an update found or did anything, or leaves something to be seen to."""
-        is_done = self.exit_code(posts=True) is ExitCode.DONE
-        return bool(self.files.new or self.pairs.matched or self.pairs.posted or not is_done)
+    def is_notable(self) -> bool:
+        """Return whether an update found or did anything, or left something over."""
+        done = self.files.new or self.pairs.matched or self.pairs.posted
+        return bool(done or self.left_over(posts=True))
 
-    def exit_code(self, *, posts: bool) -> ExitCode:
-        """Tell whether all is done. A queue is left over only where the run was to post it."""
-        unposted = self.pairs.queued - self.kept_back.total if posts else 0
-        unfetched = self.not_fetched + self.second_look.not_fetched
-        left_over = unfetched + self.pairs.refused + unposted
-        return ExitCode.PARTLY_DONE if left_over else ExitCode.DONE
+    def left_over(self, *, posts: bool) -> dict[str, int]:
+        """Return what the next run retries; pairs count only if this run was to post them."""
+        unposted = self.pairs.queued - self.held_back.total if posts else 0
+        counts = {
+            "files_not_fetched": self.files.not_fetched,
+            "videos_not_fetched": self.frame_verification.not_fetched,
+            "pairs_refused": self.pairs.refused,
+            "pairs_queued": unposted,
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def to_json(self) -> dict[str, Any]:
-        """Give the parts of the report that `--json` prints and the index keeps."""
-        seconds = {stage: round(value, 3) for stage, value in asdict(self.seconds).items()}
-        return {
-            "files": asdict(self.files),
-            "pairs": asdict(self.pairs),
-            "kept_back": asdict(self.kept_back),
-            "sieve": asdict(self.sieve),
-            "second_look": asdict(self.second_look),
-            "seconds": seconds,
-        }
+        """Return the report as `--json` prints it and the index keeps it."""
+        report = asdict(self)
+        report["seconds"] = {stage: round(value, 3) for stage, value in report["seconds"].items()}
+        return report
 
-    @contextmanager
-    def timed(self, stage: Stage, *, threads: int = 1) -> Iterator[None]:
-        """Add the time that a block takes to a stage, or this thread's share of many."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - started) / threads
-            with _adding:
-                setattr(self.seconds, stage, getattr(self.seconds, stage) + spent)
 
-    def timed_each(self, stage: Stage, items: Iterable[T]) -> Iterator[T]:
-        """Add the time that it takes to get each item, not to use it, to a stage."""
-        waiting = iter(items)
+def timed(
+    stage: Stage, steps: Generator[RunReport, None, ResultT]
+) -> Generator[RunReport, None, ResultT]:
+    """Yield the steps of a stage with the time that each took; return what the stage returns."""
+    with closing(steps):
         while True:
-            with self.timed(stage):
-                try:
-                    item = next(waiting)
-                except StopIteration:
-                    return
-            yield item
+            started = time.perf_counter()
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                yield seconds_of(stage, time.perf_counter() - started)
+                result: ResultT = stop.value
+                return result
+            yield step + seconds_of(stage, time.perf_counter() - started)
+
+
+@contextmanager
+def stopwatch(stage: Stage) -> Iterator[RunReport]:
+    """Measure a block; afterwards the report holds its seconds."""
+    report, started = RunReport(), time.perf_counter()
+    yield report
+    report.seconds = seconds_of(stage, time.perf_counter() - started).seconds
+
+
+def seconds_of(stage: Stage, seconds: float) -> RunReport:
+    """Return a report of nothing but time."""
+    return RunReport(seconds=StageSeconds(**{stage: seconds}))

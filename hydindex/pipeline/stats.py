@@ -5,7 +5,7 @@ from typing import Final
 
 from hydindex.common import clock
 from hydindex.config.settings import Config
-from hydindex.matching.recipe import RecipeChange, recipe_of
+from hydindex.matching.recipe import RecipeChange, recipe_changes
 from hydindex.store.decision_log import ScoreBand
 from hydindex.store.run_log import RecordedRun
 from hydindex.store.store import Store
@@ -66,7 +66,7 @@ def gather(index: Store, config: Config) -> Stats:
         path=str(index.path),
         size_bytes=sum(file.stat().st_size for file in files if file.exists()),
         summary=index.summary(),
-        changes=index.recipe_changes(recipe_of(config)),
+        changes=recipe_changes(index, config),
         latest_runs=index.runs.latest(RUNS_SHOWN),
         by_score=index.decisions.by_score(calibrated=calibrated),
         score_counts=index.pairs.score_counts(calibrated=calibrated),

@@ -1,126 +1,164 @@
-"""`hydindex update`: brings the index up to date and posts what looks alike."""
+"""`hydindex update` on one page: index what is new, compare it, post what matches."""
 
 import logging
+from collections.abc import Generator
+from contextlib import closing
 from datetime import timedelta
 
 from hydindex.common import clock
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
-from hydindex.matching.matcher import matcher_for
-from hydindex.pipeline.compare import compare_waiting
-from hydindex.pipeline.frame_verification import FrameVerifier, require_decoder
-from hydindex.pipeline.ingest import ingest, prepare_stored
-from hydindex.pipeline.library_diff import LibraryDiff, diff
+from hydindex.pipeline.compare import compare
+from hydindex.pipeline.frame_verification import require_decoder, verify_doubtful
+from hydindex.pipeline.ingest import FETCH_AHEAD, ingest, prepare_stored
+from hydindex.pipeline.library_diff import LibraryDiff, diff_library
 from hydindex.pipeline.posting import Poster, refusal_hint
-from hydindex.pipeline.run_report import Progress, Report, unseen
+from hydindex.pipeline.posting_plan import PostingPlan, plan_posting
+from hydindex.pipeline.run_context import RunContext, run_context
+from hydindex.pipeline.run_report import (
+    FileCounts,
+    PairCounts,
+    Progress,
+    RunReport,
+    stopwatch,
+    timed,
+)
 from hydindex.pipeline.search import search_library
-from hydindex.pipeline.user_decisions import note_decisions
-from hydindex.records.files import SearchResult
+from hydindex.pipeline.user_decisions import record_decisions
+from hydindex.records.files import FileRef, SearchResult
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
 
+Steps = Generator[RunReport, None, None]
+
 
 def update(
-    index: Store,
-    client: HydrusClient,
-    config: Config,
-    report: Report,
-    progress: Progress,
-    *,
-    dry_run: bool,
-) -> None:
-    """Find what is new, take it in, compare it, look again where in doubt, and post what matches.
+    store: Store, client: HydrusClient, config: Config, progress: Progress, *, dry_run: bool
+) -> Steps:
+    """Search, ingest new files, compare them, verify doubtful pairs, and post what matches.
 
-    Every step saves as it goes, so whatever ends this early, the next run goes on from there.
-    A dry run does the same but changes nothing in Hydrus: the pairs stay queued.
+    Yields what each step did. Every step saves its result, so that after an interruption the next
+    run continues. A dry run does the same, but changes nothing in Hydrus: pairs stay queued.
 
     Raises:
-        HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: Hydrus cannot be worked with.
-        ConfigError: Hydrus cannot parse the tags, or PyAV is missing for a second look.
+        HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: Hydrus can't be used.
+        ConfigError: Hydrus can't parse the tags, or PyAV is missing.
     """
     require_decoder(config)
     hydrus_version = client.version()
     client.require_permissions()
-    poster = Poster(index, client, config, report)
-    with report.timed("post"):
-        poster.settle_interrupted(dry_run=dry_run)
-
-    found = search_library(client, config, report)
-    changed = _note_changes(found, index, report)
-    _forget_long_gone(index, config, present=len(found))
-    with matcher_for(config, index.files, report.sieve) as judge:
-        if changed.new:
-            with report.timed("compare"):
-                judge.get_ready()
-        ingest(
-            changed.new + changed.recheck,
-            index,
-            client,
-            config,
-            report,
-            progress,
-            meanwhile=lambda: compare_waiting(index, config, judge, report, unseen),
-        )
-        prepare_stored(index, config, report, progress)
-        compare_waiting(index, config, judge, report, progress)
-    looks_again = config.frames.enabled
-    with report.timed("post"):
-        note_decisions(index, client)
-        if looks_again and not dry_run:  # what is beyond doubt need not wait for videos
-            poster.post_waiting(progress, dry_run=False)
-    if looks_again:
-        with report.timed("look"):
-            FrameVerifier(found, index, client, config, report).settle_waiting(progress)
-    with report.timed("post"):
-        poster.post_waiting(progress, dry_run=dry_run)
-
-    report.files.indexed, report.files.unusable = index.files.present_counts()
-    if report.not_fetched:
-        log.warning("%d files could not be fetched; the next run tries again", report.not_fetched)
-    if report.pairs.refused:
+    with run_context(store, config, progress) as run:
+        total = RunReport()
+        for step in _update(run, client, dry_run=dry_run):
+            total += step
+            yield step
+    if total.files.not_fetched:
         log.warning(
-            "Hydrus refused %d pairs. %s", report.pairs.refused, refusal_hint(hydrus_version)
+            "%d files could not be fetched; the next run tries again", total.files.not_fetched
+        )
+    if total.pairs.refused:
+        log.warning(
+            "Hydrus refused %d pairs. %s", total.pairs.refused, refusal_hint(hydrus_version)
         )
 
 
-def _note_changes(found: SearchResult, index: Store, report: Report) -> LibraryDiff:
-    """Find out what is new, gone or returned, and record which files are there."""
-    with report.timed("search"):
-        indexed = index.files.indexed()
-        changed = diff(found, indexed)
-        index.files.record_presence(gone=changed.gone, returned=changed.returned)
-    was_there = int(indexed.present.sum())
-    if 2 * len(found) < was_there:
+def _update(run: RunContext, client: HydrusClient, *, dry_run: bool) -> Steps:
+    poster = Poster(run.store, client, run.config.post)
+    yield from timed("post", poster.settle_interrupted(dry_run=dry_run))
+
+    with stopwatch("search") as search:
+        found = search_library(client, run.config.tags)
+        changes = _record_changes(found, run.store)
+    yield search + RunReport(
+        files=FileCounts(
+            found=len(found),
+            new=len(changes.new),
+            gone=len(changes.gone),
+            returned=len(changes.returned),
+        )
+    )
+    _forget_long_gone(run, present=len(found))
+
+    yield from _ingest_and_compare(changes.new + changes.recheck, run, client)
+
+    with stopwatch("post") as decisions:
+        record_decisions(run.store, client)
+    yield decisions
+    if run.config.frames.enabled:
+        if not dry_run:  # certain pairs need not wait for videos
+            yield from timed("post", poster.carry_out(_plan(run, poster), dry_run=False))
+        yield from timed("verify_frames", verify_doubtful(found, run, client))
+    plan = _plan(run, poster)
+    held_back = yield from timed("post", poster.carry_out(plan, dry_run=dry_run))
+
+    indexed, unusable = run.store.files.present_counts()
+    queued = run.store.outbox.count_sendable() - len(poster.refused)
+    yield RunReport(
+        files=FileCounts(indexed=indexed, unusable=unusable),
+        pairs=PairCounts(queued=queued),
+        held_back=held_back,
+    )
+
+
+def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:
+    """Ingest files, and compare those already saved while others are being fetched."""
+    if files:
+        with stopwatch("compare") as preload:
+            run.method.matcher(run.store.files).preload()
+        yield preload
+    uncompared = 0
+    with closing(timed("fetch", ingest(files, run, client))) as ingested:
+        for step in ingested:
+            yield step
+            uncompared += step.files.ingested
+            if uncompared >= FETCH_AHEAD:
+                uncompared = 0
+                yield from timed("compare", compare(run, show_progress=False))
+    yield from timed("prepare", prepare_stored(run))
+    yield from timed("compare", compare(run))
+
+
+def _record_changes(found: SearchResult, store: Store) -> LibraryDiff:
+    """Record which files are present, and return what is new, gone or back."""
+    indexed = store.files.indexed()
+    changes = diff_library(found, indexed)
+    store.files.record_presence(gone=changes.gone, returned=changes.returned)
+    were_present = int(indexed.present.sum())
+    if 2 * len(found) < were_present:
         log.warning(
-            "Hydrus finds %d files, where %d of the index were there before. If that is a mistake "
-            "(the tags, another Hydrus database), mend it: all that is known of the %d that are "
-            "gone is kept, and they come back as they were.",
+            "Hydrus finds %d files; the last run found %d. If that is a mistake (wrong tags, "
+            "another Hydrus database), fix it and run again: the index keeps everything about the "
+            "%d files that are gone.",
             len(found),
-            was_there,
-            len(changed.gone),
+            were_present,
+            len(changes.gone),
         )
-    report.files.found = len(found)
-    report.files.new = len(changed.new)
-    report.files.gone = len(changed.gone)
-    report.files.returned = len(changed.returned)
-    return changed
+    return changes
 
 
-def _forget_long_gone(index: Store, config: Config, *, present: int) -> None:
-    """Give up the pictures of files that are gone for as long as the config says, if it says."""
-    if config.index.forget_gone_days is None:
+def _forget_long_gone(run: RunContext, *, present: int) -> None:
+    """Delete the pictures of files that have been gone for `index.forget_gone_days`."""
+    days = run.config.index.forget_gone_days
+    if days is None:
         return
-    long_gone = index.files.gone_before(clock.ago(timedelta(days=config.index.forget_gone_days)))
+    long_gone = run.store.files.gone_before(clock.ago(timedelta(days=days)))
     if len(long_gone) > present:
-        # They did not go one by one: an empty or a wrong library was searched, for however long.
+        # Files that were deleted one by one don't outnumber the rest: the search is wrong.
         log.warning(
-            "%d files are gone for %d days, more than are there (%d): nothing of them is forgotten",
+            "%d files have been gone for %d days, but only %d are present: nothing is forgotten",
             len(long_gone),
-            config.index.forget_gone_days,
+            days,
             present,
         )
         return
-    index.files.forget_pictures(long_gone)
+    run.store.files.forget_pictures(long_gone)
     if long_gone:
         log.info("forgot the pictures of %d files that are long gone", len(long_gone))
+
+
+def _plan(run: RunContext, poster: Poster) -> PostingPlan:
+    settings = run.config.post
+    queued = [each for each in run.store.outbox.sendable() if each.pair not in poster.refused]
+    linked = run.store.decisions.joined() if settings.pairs == "spanning" else ()
+    return plan_posting(queued, linked, settings, posted=poster.posted)

@@ -1,4 +1,4 @@
-"""Asks Hydrus what became of posted pairs: a part of those that are open, every night."""
+"""Ask Hydrus what the user decided about posted pairs: some of the open ones each night."""
 
 import logging
 from typing import Final
@@ -8,25 +8,25 @@ from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
 
-# Four requests at most. A user decides about fewer in a day.
-PAIRS_A_RUN: Final = 500
+# At most four requests. Users decide fewer pairs in a day.
+PAIRS_PER_RUN: Final = 500
 
 
-def note_decisions(index: Store, client: HydrusClient) -> None:
-    """Note what the user has decided, of the pairs that were not asked about for longest.
+def record_decisions(store: Store, client: HydrusClient) -> None:
+    """Record the user's decisions, starting with the pairs not checked for the longest time.
 
-    What is decided once is not asked for again.
+    A recorded decision is never checked again.
     """
-    pairs = index.decisions.open_longest(PAIRS_A_RUN)
+    pairs = store.decisions.open_longest(PAIRS_PER_RUN)
     if not pairs:
         return
     hashes = {sha256 for each in pairs for sha256 in (each.sha256_low, each.sha256_high)}
     relationships = client.relationships(hashes)
-    outcomes = {
-        each.pair: relationships.outcome(each.sha256_low, each.sha256_high) for each in pairs
+    decisions = {
+        each.pair: relationships.decision(each.sha256_low, each.sha256_high) for each in pairs
     }
-    index.decisions.note(outcomes)
-    decided = [outcome for outcome in outcomes.values() if outcome is not None]
+    store.decisions.note(decisions)
+    decided = [decision for decision in decisions.values() if decision is not None]
     if decided:
-        wrong = sum(not outcome.is_right for outcome in decided)
-        log.info("you have decided %d posted pairs, %d of them wrong", len(decided), wrong)
+        wrong = sum(not decision.is_right for decision in decided)
+        log.info("you decided %d posted pairs, %d of them false positives", len(decided), wrong)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.records.pictures import Packed, Signature
+from hydindex.records.pictures import PreparedThumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class FileMetadata:
     duration_ms: float | None
     num_frames: int | None
 
-    def found(self) -> FileRef:
-        """Go back to what the search knew of it."""
+    def ref(self) -> FileRef:
+        """Return what identifies the file."""
         return FileRef(self.hydrus_id, self.sha256)
 
 
@@ -131,7 +131,7 @@ class PreparedFile:
     """A file with its thumbnail and what was made of it: ready for the index."""
 
     thumbnail: Thumbnail
-    made: Packed | Signature
+    prepared: PreparedThumbnail
 
 
 @dataclass(frozen=True, slots=True)

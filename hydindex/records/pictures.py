@@ -1,6 +1,6 @@
 """Pictures, and what a method computes from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,33 +19,19 @@ VIEW_PX: Final = 32
 """Width and height of a view."""
 
 
-MOMENTS: Final = 5
-
-
-FRAMES_A_MOMENT: Final = 3
-"""A second look samples a video at so many moments, and around each of them so many frames."""
-
-
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A thumbnail made comparable by the threshold rule.
+class PreparedThumbnail:
+    """What a method computes from a thumbnail, as the store keeps it.
 
-    `average_hash` is 64 bits as an unsigned integer, first pixel highest; `picture` is trimmed,
-    resized, filtered and cut to its central part as the config says, and `coarse` made of it.
+    Hashes are 64 bits as unsigned integers. `content_hash` and `content_shape` describe the picture
+    without its bars; None where the method does not look for bars. `blobs` are the packed pictures
+    by the name of their table.
     """
 
     average_hash: int
-    picture: Picture
-    coarse: CoarsePicture
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """The same as the index keeps it: the bytes of both pictures (see `hydindex.matching.threshold.packing`)."""
-
-    average_hash: int
-    pixels: bytes
-    sums: bytes
+    blobs: Mapping[str, bytes]
+    content_hash: int | None = None
+    content_shape: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +50,11 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
-class SampledFrames:
-    """What a second look sees of a video: each frame as its signature shows a thumbnail.
+class PackedFrames:
+    """The sampled frames of a video as the store keeps them (see `hydindex.frames.packing`)."""
 
-    `views` uint8 (MOMENTS, FRAMES_A_MOMENT, 2, VIEW_PX, VIEW_PX), of a frame without bars twice the
-    same; `content_shapes` float64 (MOMENTS, FRAMES_A_MOMENT), see `Signature`.
-    """
-
-    views: NDArray[np.uint8]
-    content_shapes: NDArray[np.float64]
+    views: bytes
+    content_shapes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +72,3 @@ class SignatureBatch:
     content_hash: NDArray[np.uint64]
     has_bars: NDArray[np.bool_]
     views: NDArray[np.uint8]
-
-    @classmethod
-    def of_frames(
-        cls,
-        sampled: Sequence[SampledFrames],
-        durations_ms: Sequence[float | None],
-        aspect_ratios: Sequence[float | None],
-    ) -> "SignatureBatch":
-        """Give every frame of some videos as a file of its own, one video after the other.
-
-        Frames have no average hashes: these are 0.
-        """
-        frames_each = MOMENTS * FRAMES_A_MOMENT
-        count = len(sampled) * frames_each
-        views = np.empty((count, 2, VIEW_PX, VIEW_PX), np.uint8)
-        shapes = np.empty(count)
-        for position, each in enumerate(sampled):
-            part = slice(position * frames_each, (position + 1) * frames_each)
-            views[part] = each.views.reshape(-1, 2, VIEW_PX, VIEW_PX)
-            shapes[part] = each.content_shapes.ravel()
-        ratios = np.repeat(np.array(aspect_ratios, np.float64), frames_each)
-        no_hashes = np.zeros(count, np.uint64)
-        return cls(
-            duration_ms=np.repeat(np.array(durations_ms, np.float64), frames_each),
-            aspect_ratio=ratios,
-            average_hash=no_hashes,
-            content_aspect_ratio=ratios * shapes,
-            content_hash=no_hashes,
-            has_bars=(views[:, 0] != views[:, 1]).any(axis=(1, 2)),
-            views=views,
-        )

@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    func,
     insert,
     or_,
     select,
@@ -27,16 +26,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
-from hydindex.records.files import NOT_COMPARED, ComparableFiles
+from hydindex.records.files import ComparableFiles
 from hydindex.records.pairs import KEPT_STATES, PairState, ScoredPair
 from hydindex.store.pair_rows import is_row, keys
-from hydindex.store.queries import columns, listed
+from hydindex.store.queries import SELECT_COMPARABLE, listed, read_comparable
 from hydindex.store.schema import (
-    ASPECT_RATIO,
-    CONTENT_ASPECT_RATIO,
     IS_COMPARED,
     IS_UNCOMPARED,
-    PICTURES,
+    PICTURE_TABLES,
     compared_stay,
     doubtful_pair,
     file,
@@ -120,7 +117,7 @@ class ComparedSet:
             connection.execute(delete(doubtful_pair))
             connection.execute(update(pair).values(matches=False))
             if prepare_again:
-                for table in PICTURES:  # the new recipe may make others
+                for table in PICTURE_TABLES.values():  # the new recipe may make others
                     connection.execute(delete(table))
                 connection.execute(
                     update(file)
@@ -131,32 +128,8 @@ class ComparedSet:
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> ComparableFiles:
-        query = select(
-            file.c.id,
-            file.c.duration_ms,
-            ASPECT_RATIO,
-            func.coalesce(file.c.average_hash, 0),
-            CONTENT_ASPECT_RATIO,
-            func.coalesce(file.c.content_hash, file.c.average_hash, 0),
-            func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
-        ).where(condition)
         with self._engine.connect() as connection:
-            ids, durations_ms, ratios, hashes, content_ratios, content_hashes, since = columns(
-                connection.execute(query),
-                (
-                    *(np.int64, np.float64, np.float64, np.int64),
-                    *(np.float64, np.int64, np.int64),
-                ),
-            )
-        return ComparableFiles(
-            ids=ids,
-            duration_ms=durations_ms,
-            aspect_ratio=ratios,
-            average_hash=hashes.view(np.uint64),
-            content_aspect_ratio=content_ratios,
-            content_hash=content_hashes.view(np.uint64),
-            compared_since=since,
-        )
+            return read_comparable(connection, SELECT_COMPARABLE.where(condition))
 
 
 def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:

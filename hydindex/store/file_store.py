@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
-    Column,
     Connection,
     Engine,
     Table,
@@ -21,25 +20,33 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
 from hydindex.common.errors import IndexUnusable
-from hydindex.matching.threshold.packing import coarse_size_bytes, unpack_coarse
-from hydindex.records.files import FileMetadata, IndexedFiles, PreparedFile, UnusableFile
-from hydindex.records.pictures import VIEW_PX, CoarsePicture, Packed, Signature, SignatureBatch
+from hydindex.records.files import (
+    ComparableFiles,
+    FileMetadata,
+    IndexedFiles,
+    PreparedFile,
+    UnusableFile,
+)
+from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store import compared_set as comparisons
-from hydindex.store.queries import columns, count_files, driver_rows, file_ids, listed
+from hydindex.store.queries import (
+    SELECT_COMPARABLE,
+    columns,
+    count_files,
+    driver_rows,
+    file_ids,
+    listed,
+    read_comparable,
+)
 from hydindex.store.schema import (
-    ASPECT_RATIO,
-    CONTENT_ASPECT_RATIO,
     IS_COMPARED,
     IS_GONE,
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
-    PICTURES,
-    coarse_picture,
+    PICTURE_TABLES,
     file,
-    prepared_picture,
     sampled_frames,
-    signature,
     thumbnail,
 )
 
@@ -119,10 +126,9 @@ class FileStore:
             _put(
                 connection,
                 thumbnail,
-                "picture",
                 [(file_id, each.thumbnail.picture) for file_id, each in comparable],
             )
-            _save_made(connection, [(file_id, each.made) for file_id, each in comparable])
+            _save_prepared(connection, [(file_id, each.prepared) for file_id, each in comparable])
 
     def pictured_count(self) -> int:
         """Count the files whose thumbnail is stored, gone ones too."""
@@ -145,75 +151,40 @@ class FileStore:
         with self._engine.connect() as connection:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
-    def save_prepared(self, outcomes: Iterable[tuple[int, Packed | Signature | str]]) -> None:
+    def save_prepared(self, outcomes: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
         """Save what became of stored thumbnails: prepared, or the reason why it cannot be."""
         with self._engine.begin() as connection:
-            made = []
+            prepared = []
             for file_id, outcome in outcomes:
                 if isinstance(outcome, str):
                     _mark_unusable(connection, file_id, outcome, checked_at=clock.now())
                 else:
-                    made.append((file_id, outcome))
-            _save_made(connection, made)
+                    prepared.append((file_id, outcome))
+            _save_prepared(connection, prepared)
 
-    def coarse_pictures(self, ids: NDArray[np.int64], shape: tuple[int, ...]) -> CoarsePicture:
-        """Load the coarse pictures of files, stacked in the order of their ids.
-
-        Raises:
-            IndexUnusable: the index holds none of this shape for one of them.
-        """
-        sums = self._by_id(ids, coarse_picture.c.file_id, coarse_picture.c.sums)
-        size_bytes = coarse_size_bytes(shape)
-        for file_id, each in zip(ids.tolist(), sums, strict=True):
-            if len(each) != size_bytes:
-                raise no_sound_picture(file_id)
-        return unpack_coarse(b"".join(sums), (len(ids), *shape))
-
-    def packed_pictures(self, ids: NDArray[np.int64]) -> list[bytes]:
-        """Load the prepared pictures of files as they are stored (see `hydindex.matching.threshold.packing`).
-
-        Raises:
-            IndexUnusable: the index holds none for one of them.
-        """
-        return self._by_id(ids, prepared_picture.c.file_id, prepared_picture.c.pixels)
-
-    def signed(self, ids: NDArray[np.int64]) -> SignatureBatch:
-        """Load what the calibrated decision looks at, of files in the order of their ids.
-
-        Raises:
-            IndexUnusable: the index holds no sound signature for one of them.
-        """
+    def comparable(self, ids: NDArray[np.int64]) -> ComparableFiles:
+        """Load what the candidate rules need, for files in the order of their ids."""
         asked = listed(ids)
-        query = (
-            select(
-                file.c.id,
-                file.c.duration_ms,
-                ASPECT_RATIO,
-                file.c.average_hash,
-                CONTENT_ASPECT_RATIO,
-                file.c.content_hash,
-                signature.c.views,
-            )
-            .join_from(asked, file, file.c.id == asked.c.value)
-            .join(signature, signature.c.file_id == file.c.id)
-            .order_by(file.c.id)
-        )
+        query = SELECT_COMPARABLE.join_from(asked, file, file.c.id == asked.c.value)
         with self._engine.connect() as connection:
-            rows = list(chain(*driver_rows(connection.execute(query))))
-        return _signed_files(ids, rows)
+            return read_comparable(connection, query.order_by(file.c.id))
 
-    def _by_id(
-        self, ids: NDArray[np.int64], file_id: Column[int], value: Column[bytes]
-    ) -> list[bytes]:
-        """Look up one value for each of many files, in the order of their ids."""
-        asked = listed(ids)
-        query = select(file_id, value).join_from(asked, file_id.table, file_id == asked.c.value)
+    def pictures(self, ids: NDArray[np.int64], table_name: str) -> list[bytes]:
+        """Load packed pictures of one kind, in the order of the files' ids.
+
+        Raises:
+            IndexUnusable: the index has none for one of the files.
+        """
+        table, asked = PICTURE_TABLES[table_name], listed(ids)
+        query = select(table.c.file_id, table.c.picture).join_from(
+            asked, table, table.c.file_id == asked.c.value
+        )
         with self._engine.connect() as connection:
             found: dict[int, bytes] = dict(chain(*driver_rows(connection.execute(query))))
         try:
-            return [found[number] for number in ids.tolist()]
+            return [found[file_id] for file_id in ids.tolist()]
         except KeyError as missing:
-            raise no_sound_picture(missing.args[0]) from None
+            raise damaged_picture(missing.args[0]) from None
 
     def hashes(self, ids: Iterable[int]) -> list[str]:
         """Give the SHA-256 of files, in the order of their ids."""
@@ -231,7 +202,7 @@ class FileStore:
             return comparable, count_files(connection, IS_UNUSABLE & file.c.gone_at.is_(None))
 
 
-def no_sound_picture(file_id: int) -> IndexUnusable:
+def damaged_picture(file_id: int) -> IndexUnusable:
     """Say that the index holds no picture for a file that should have one, and what to do."""
     return IndexUnusable(
         f"The index holds no sound picture for file {file_id}",
@@ -273,32 +244,11 @@ _UPSERT_FILE: Final = _insert_file.on_conflict_do_update(
 )
 
 
-def _signed_files(ids: NDArray[np.int64], rows: Sequence[Sequence[Any]]) -> SignatureBatch:
-    """Put rows together: id, duration, aspect ratio, hash, these two of the content, views."""
-    view_bytes = VIEW_PX * VIEW_PX
-    sound = {row[0] for row in rows if len(row[6] or b"") in (view_bytes, 2 * view_bytes)}
-    for file_id in ids.tolist():
-        if file_id not in sound:
-            raise no_sound_picture(file_id)
-    _, durations_ms, ratios, hashes, content_ratios, content_hashes, views = zip(*rows, strict=True)
-    # A file without bars has one view, which stands for both.
-    both_views = b"".join(each * 2 if len(each) == view_bytes else each for each in views)
-    return SignatureBatch(
-        duration_ms=np.array(durations_ms, np.float64),
-        aspect_ratio=np.array(ratios, np.float64),
-        average_hash=np.array(hashes, np.int64).view(np.uint64),
-        content_aspect_ratio=np.array(content_ratios, np.float64),
-        content_hash=np.array(content_hashes, np.int64).view(np.uint64),
-        has_bars=np.array([len(each) > view_bytes for each in views]),
-        views=np.frombuffer(both_views, np.uint8).reshape(-1, 2, VIEW_PX, VIEW_PX),
-    )
-
-
-def _save_made(connection: Connection, made: Sequence[tuple[int, Packed | Signature]]) -> None:
-    if not made:
+def _save_prepared(
+    connection: Connection, prepared: Sequence[tuple[int, PreparedThumbnail]]
+) -> None:
+    if not prepared:
         return
-    packed = [(file_id, each) for file_id, each in made if isinstance(each, Packed)]
-    signed = [(file_id, each) for file_id, each in made if isinstance(each, Signature)]
     connection.execute(
         update(file)
         .where(file.c.id == bindparam("row_id"))
@@ -308,33 +258,31 @@ def _save_made(connection: Connection, made: Sequence[tuple[int, Packed | Signat
             content_hash=bindparam("content"),
             content_shape=bindparam("shape"),
         ),
-        [{"row_id": row, **_figures(each)} for row, each in made],
+        [
+            {
+                "row_id": file_id,
+                "whole": _signed(each.average_hash),
+                "content": None if each.content_hash is None else _signed(each.content_hash),
+                "shape": each.content_shape,
+            }
+            for file_id, each in prepared
+        ],
     )
-    _put(connection, prepared_picture, "pixels", [(row, each.pixels) for row, each in packed])
-    _put(connection, coarse_picture, "sums", [(row, each.sums) for row, each in packed])
-    _put(connection, signature, "views", [(row, each.views.tobytes()) for row, each in signed])
+    for name, table in PICTURE_TABLES.items():
+        blobs = [(file_id, each.blobs[name]) for file_id, each in prepared if name in each.blobs]
+        _put(connection, table, blobs)
 
 
-def _figures(made: Packed | Signature) -> dict[str, float | None]:
-    """Give what stands in the file's own row."""
-    whole = _signed(made.average_hash)
-    if isinstance(made, Packed):
-        return {"whole": whole, "content": None, "shape": None}
-    return {"whole": whole, "content": _signed(made.content_hash), "shape": made.content_shape}
-
-
-def _put(
-    connection: Connection, table: Table, column: str, blobs: Sequence[tuple[int, bytes]]
-) -> None:
+def _put(connection: Connection, table: Table, blobs: Sequence[tuple[int, bytes]]) -> None:
     """Insert the blobs of files, or replace them."""
     if not blobs:
         return
     statement = upsert(table)
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=["file_id"], set_={column: statement.excluded[column]}
+            index_elements=["file_id"], set_={"picture": statement.excluded.picture}
         ),
-        [{"file_id": file_id, column: blob} for file_id, blob in blobs],
+        [{"file_id": file_id, "picture": blob} for file_id, blob in blobs],
     )
 
 
@@ -355,7 +303,7 @@ def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked
 
 
 def _delete_pictures(connection: Connection, file_id: int) -> None:
-    for table in (thumbnail, sampled_frames, *PICTURES):
+    for table in (thumbnail, sampled_frames, *PICTURE_TABLES.values()):
         connection.execute(delete(table).where(table.c.file_id == file_id))
 
 

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from hydindex.common.errors import IndexUnusable
-from hydindex.matching.threshold.packing import pack_frames, unpack_frames
 from hydindex.records.pairs import FilePair, ScoredPair
-from hydindex.records.pictures import SampledFrames, SignatureBatch
+from hydindex.records.pictures import PackedFrames
 from hydindex.store.compared_set import queue
 from hydindex.store.pair_rows import BOTH_PRESENT, HIGH, LOW, is_row, keys, with_files
 from hydindex.store.queries import count_doubtful, listed
@@ -28,6 +26,16 @@ class UnsampledVideo:
     sha256: bytes
     size_bytes: int | None
     duration_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FramesOfVideo:
+    """A video's packed frames, with what else is compared. None where Hydrus did not know."""
+
+    file_id: int
+    duration_ms: float | None
+    aspect_ratio: float | None
+    packed: PackedFrames
 
 
 class FrameStore:
@@ -82,33 +90,21 @@ class FrameStore:
         with self._engine.connect() as connection:
             return [UnsampledVideo(*row) for row in connection.execute(query)]
 
-    def save_frames(self, file_id: int, frames: SampledFrames | str) -> None:
-        """Save the frames of a video, or why there are none to be had."""
-        views = content_shapes = reason = None
+    def save_frames(self, file_id: int, frames: PackedFrames | str) -> None:
+        """Save the frames of a video, or the reason why it has none."""
+        row: dict[str, bytes | str | None] = dict.fromkeys(
+            ("views", "content_shapes", "unreadable_reason")
+        )
         if isinstance(frames, str):
-            reason = frames
+            row["unreadable_reason"] = frames
         else:
-            views, content_shapes = pack_frames(frames)
+            row |= {"views": frames.views, "content_shapes": frames.content_shapes}
         statement = upsert(sampled_frames).on_conflict_do_nothing()
         with self._engine.begin() as connection:
-            connection.execute(
-                statement,
-                {
-                    "file_id": file_id,
-                    "views": views,
-                    "content_shapes": content_shapes,
-                    "unreadable_reason": reason,
-                },
-            )
+            connection.execute(statement, {"file_id": file_id, **row})
 
-    def frames(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], SignatureBatch]:
-        """Load the frames of those of some files that have any: their ids, and all their frames.
-
-        Both are in the order of the ids.
-
-        Raises:
-            IndexUnusable: what the index holds for one of them is damaged.
-        """
+    def frames(self, ids: NDArray[np.int64]) -> list[FramesOfVideo]:
+        """Load the frames of those of some files that have any, in the order of their ids."""
         asked = listed(ids)
         query = (
             select(
@@ -124,15 +120,7 @@ class FrameStore:
             .order_by(file.c.id)
         )
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        try:
-            sampled = [unpack_frames(views, shapes) for *_, views, shapes in rows]
-        except ValueError as error:
-            raise IndexUnusable(
-                f"The index holds damaged frames of videos: {error}",
-                "Run hydindex rebuild --refetch.",
-            ) from None
-        return (
-            np.array([row[0] for row in rows], np.int64),
-            SignatureBatch.of_frames(sampled, [row[1] for row in rows], [row[2] for row in rows]),
-        )
+            return [
+                FramesOfVideo(file_id, duration_ms, ratio, PackedFrames(views, shapes))
+                for file_id, duration_ms, ratio, views, shapes in connection.execute(query)
+            ]

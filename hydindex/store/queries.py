@@ -12,13 +12,15 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
+    Select,
     TableValuedAlias,
     func,
     select,
 )
 
+from hydindex.records.files import NOT_COMPARED, ComparableFiles
 from hydindex.store.database import trouble
-from hydindex.store.schema import doubtful_pair, file
+from hydindex.store.schema import ASPECT_RATIO, CONTENT_ASPECT_RATIO, doubtful_pair, file
 
 _ROWS_AT_ONCE: Final = 20_000
 
@@ -70,3 +72,32 @@ def count_doubtful(connection: Connection) -> int:
 def count_files(connection: Connection, condition: ColumnElement[bool]) -> int:
     """Count the files of which a condition holds: quick for one that an index is made for."""
     return connection.execute(select(func.count()).select_from(file).where(condition)).scalar_one()
+
+
+SELECT_COMPARABLE: Final = select(
+    file.c.id,
+    file.c.duration_ms,
+    ASPECT_RATIO,
+    func.coalesce(file.c.average_hash, 0),
+    CONTENT_ASPECT_RATIO,
+    func.coalesce(file.c.content_hash, file.c.average_hash, 0),
+    func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
+)
+"""The columns that `read_comparable` needs; add a condition or a join."""
+
+
+def read_comparable(connection: Connection, query: Select[Any]) -> ComparableFiles:
+    """Read files that a query based on SELECT_COMPARABLE finds."""
+    dtypes = (np.int64, np.float64, np.float64, np.int64, np.float64, np.int64, np.int64)
+    ids, durations_ms, ratios, hashes, content_ratios, content_hashes, since = columns(
+        connection.execute(query), dtypes
+    )
+    return ComparableFiles(
+        ids=ids,
+        duration_ms=durations_ms,
+        aspect_ratio=ratios,
+        average_hash=hashes.view(np.uint64),
+        content_aspect_ratio=content_ratios,
+        content_hash=content_hashes.view(np.uint64),
+        compared_since=since,
+    )

@@ -18,7 +18,6 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common.clock import file_timestamp
 from hydindex.common.errors import IndexMissing, IndexUnusable
-from hydindex.matching.recipe import completed
 from hydindex.store.backup import copies, remove_database, require_room
 from hydindex.store.database import hear_ctrl_c, is_damage, opened_database, trouble
 from hydindex.store.lock import exclusive
@@ -135,7 +134,7 @@ def _save(engine: Engine, damaged: Salvage) -> None:
             _save_files(connection, some)
     with suppress(ValueError, TypeError), engine.begin() as connection:
         # Where it is lost, the next command takes up that of the config.
-        recipe = completed(json.loads(damaged.recipe() or ""))
+        recipe = json.loads(damaged.recipe() or "")
         connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
 

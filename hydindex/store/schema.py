@@ -109,34 +109,17 @@ thumbnail = Table(
     Column("picture", LargeBinary, nullable=False),
 )
 
-# Prepared pictures: raw uint8 pixels, row by row, compressed with Zstandard.
-prepared_picture = Table(
-    "prepared_picture",
-    metadata,
-    Column("file_id", ForeignKey("file.id"), primary_key=True),
-    Column("pixels", LargeBinary, nullable=False),
-)
-
-# The same at an eighth of the size, as sums of 8x8 pixels: raw little-endian uint16. Two of these
-# fit on a page, and most pairs need no more to be rejected.
-coarse_picture = Table(
-    "coarse_picture",
-    metadata,
-    Column("file_id", ForeignKey("file.id"), primary_key=True),
-    Column("sums", LargeBinary, nullable=False),
-)
-
-# What the calibrated decision sees of a file, in place of the two above: one view of 32x32 grey
-# pixels, raw uint8, or two for a picture with bars (`content_shape` and `content_hash` tell more).
-signature = Table(
-    "signature",
-    metadata,
-    Column("file_id", ForeignKey("file.id"), primary_key=True),
-    Column("views", LargeBinary, nullable=False),
-)
-
-# What is made of thumbnails, and can be made again.
-PICTURES: Final = (prepared_picture, coarse_picture, signature)
+# What the methods compute from thumbnails, packed; a rebuild computes it again. One table for each
+# kind of picture, so that reading one kind touches no other.
+PICTURE_TABLES: Final = {
+    name: Table(
+        name,
+        metadata,
+        Column("file_id", ForeignKey("file.id"), primary_key=True),
+        Column("picture", LargeBinary, nullable=False),
+    )
+    for name in ("prepared_picture", "coarse_picture", "signature")
+}
 
 # What a second look has seen of a video, or why it cannot see anything. A file never changes, so no
 # recipe counts. Raw uint8 views (MOMENTS, FRAMES_A_MOMENT, 2, VIEW_PX, VIEW_PX), compressed with

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, func, insert, select
 
-from hydindex.common.errors import ConfigChanged, IndexDamaged, IndexMissing
-from hydindex.matching.recipe import Recipe, RecipeChange, changes, redo_text
+from hydindex.common.errors import IndexDamaged, IndexMissing
 from hydindex.store.backup import copies, copy_aside
 from hydindex.store.compared_set import ComparedSet
 from hydindex.store.database import opened_database, require_sound
@@ -43,38 +42,9 @@ class Store:
         self.runs = RunStore(engine)
         self._engine = engine
 
-    def recipe_changes(self, recipe: Recipe) -> list[RecipeChange]:
-        """Tell in which keys a recipe differs from the one that the data was made with."""
-        stored = self._recipe()
-        return [] if stored is None else changes(stored, recipe)
-
-    def adopt(self, recipe: dict[str, Any]) -> None:
-        """Make sure that the data is made with this recipe, which an empty index simply takes up.
-
-        Raises:
-            ConfigChanged: the data was made with another one.
-        """
-        self.begin_with(recipe)
-        self.require_made_with(recipe)
-
-    def require_made_with(self, recipe: Recipe) -> None:
-        """Make sure that the data, if there is any, is made with this recipe.
-
-        Raises:
-            ConfigChanged: it was made with another one.
-        """
-        found = self.recipe_changes(recipe)
-        if found and self._holds_files():
-            raise ConfigChanged(
-                "The config has changed since the index was made:\n"
-                + "\n".join(f"  {change}" for change in found),
-                f"Run hydindex rebuild, which {redo_text(found)} and fetches nothing, "
-                "or take the change back. Nothing was done.",
-            )
-
     def begin_with(self, recipe: dict[str, Any]) -> None:
         """Take up a recipe where nothing is made with any yet."""
-        if self._recipe() is None or not self._holds_files():
+        if self.stored_recipe() is None or not self.holds_files():
             with self._engine.begin() as connection:
                 connection.execute(delete(index_state))
                 connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
@@ -96,11 +66,13 @@ class Store:
         """Count what the index holds."""
         return summarize(self._engine)
 
-    def _recipe(self) -> Recipe | None:
+    def stored_recipe(self) -> dict[str, Any] | None:
+        """Return the recipe that the data was made with; None for a new index."""
         with self._engine.connect() as connection:
             return connection.execute(select(index_state.c.recipe)).scalar_one_or_none()
 
-    def _holds_files(self) -> bool:
+    def holds_files(self) -> bool:
+        """Return whether the index has any file."""
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(file.c.id))).scalar() is not None
 

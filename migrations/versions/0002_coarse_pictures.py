@@ -19,7 +19,7 @@ TABLES = (
     """
     CREATE TABLE coarse_picture (
         file_id INTEGER NOT NULL,
-        sums BLOB NOT NULL,
+        picture BLOB NOT NULL,
         CONSTRAINT pk_coarse_picture PRIMARY KEY (file_id),
         CONSTRAINT fk_coarse_picture_file_id FOREIGN KEY(file_id) REFERENCES file (id)
     )
@@ -27,7 +27,7 @@ TABLES = (
     """
     CREATE TABLE prepared_picture (
         file_id INTEGER NOT NULL,
-        pixels BLOB NOT NULL,
+        picture BLOB NOT NULL,
         CONSTRAINT pk_prepared_picture PRIMARY KEY (file_id),
         CONSTRAINT fk_prepared_picture_file_id FOREIGN KEY(file_id) REFERENCES file (id)
     )

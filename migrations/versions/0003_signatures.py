@@ -22,7 +22,7 @@ STATEMENTS = (
     """
     CREATE TABLE signature (
         file_id INTEGER NOT NULL,
-        views BLOB NOT NULL,
+        picture BLOB NOT NULL,
         CONSTRAINT pk_signature PRIMARY KEY (file_id),
         CONSTRAINT fk_signature_file_id FOREIGN KEY(file_id) REFERENCES file (id)
     )

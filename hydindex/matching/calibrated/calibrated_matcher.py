@@ -1,131 +1,119 @@
-"""Judges pairs of indexed files by the calibrated decision."""
+"""Match pairs by the probability that the model computes from their features."""
 
-import logging
-from concurrent.futures import Future
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.common.batches import slices
 from hydindex.config.settings import Config
-from hydindex.frames.verification import doubtful_band, is_doubtful
-from hydindex.matching.calibrated.features import (
-    Features,
-    Positions,
-    cheap_features,
-    remaining_features,
-)
-from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.features import cheap_features, remaining_features
+from hydindex.matching.calibrated.model import CalibratedModel, load_model
 from hydindex.matching.calibrated.probability import may_reach, probabilities
+from hydindex.matching.calibrated.signature import load_signatures
 from hydindex.matching.candidates import CandidateRules
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
 from hydindex.matching.pair_positions import files_of_pairs
-from hydindex.matching.workers import own_threads
-from hydindex.pipeline.run_report import MatcherCounts
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import SignatureBatch
 from hydindex.store.file_store import FileStore
 
-log = logging.getLogger(__name__)
+DOUBTFUL: Final = (0.02, 0.98)
+"""Pairs with a probability from the first to below the second are worth a look at their frames."""
 
-# Signatures in memory at a time, each worked on at a few kilobytes.
-_PAIRS_AT_ONCE: Final = 2048
-
-FileIds = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """How many pairs of a block passed the gate; which of them may match, and their evidence."""
-
-    passed: int
-    rows: Positions
-    evidence: Features
+# Signatures in memory at a time; matching a pair takes a few kilobytes.
+_BLOCK_PAIRS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class PendingBlock:
-    """A block on its way: its pairs by the ids of their files, and the evidence to come."""
+class SignatureBlock:
+    """Signatures of some files, and the pairs to match by the positions of their files."""
 
-    first: FileIds
-    second: FileIds
-    weighing: Future[Weighed]
+    file_ids: FileIds
+    signatures: SignatureBatch
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    aspect_ratio_tolerance: float | None
+    model: CalibratedModel
+    min_probability: float
+    verify_frames: bool
+
+    def match(self) -> BlockResult:
+        """Return the pairs that match, and the doubtful ones where frames are to be verified."""
+        lowest = self.min_probability
+        if self.verify_frames:
+            lowest = min(lowest, doubtful_band(self.min_probability)[0])
+        cheap = cheap_features(
+            self.signatures,
+            self.first,
+            self.second,
+            aspect_ratio_tolerance=self.aspect_ratio_tolerance,
+            gate=self.model.gate,
+        )
+        promising = cheap[may_reach(cheap, self.model, lowest)]
+        features = remaining_features(promising)
+        probability = probabilities(features, self.model)
+        first_ids = self.file_ids[self.first[promising.rows]]
+        second_ids = self.file_ids[self.second[promising.rows]]
+        doubtful = np.zeros(len(probability), np.bool_)
+        if self.verify_frames:  # still images, which have no duration, have no frames
+            doubtful = is_doubtful(probability, self.min_probability) & ~np.isnan(
+                features.duration_difference_ms
+            )
+        (rows,) = np.nonzero((probability >= self.min_probability) | doubtful)
+        return BlockResult(
+            matches=[
+                ScoredPair(
+                    FilePair.of(int(first_ids[row]), int(second_ids[row])),
+                    float(probability[row]),
+                    features.of_pair(row),
+                    is_doubtful=bool(doubtful[row]),
+                )
+                for row in rows.tolist()
+            ],
+            counts=MatcherCounts(similar_enough=len(cheap)),
+            scores=Scores(first_ids, second_ids, probability),
+        )
 
 
-class CalibratedMatcher(ExitStack):
-    """Weighs pairs for one run; a context, because it holds threads."""
+class CalibratedMatcher:
+    """See `hydindex.matching.matcher.Matcher`."""
 
-    def __init__(self, files: FileStore, config: Config, counts: MatcherCounts) -> None:
-        super().__init__()
-        self._threads = self.enter_context(own_threads())
+    def __init__(self, files: FileStore, config: Config) -> None:
         self._files = files
-        self._tolerance = CandidateRules.of(config).aspect_ratio_tolerance
+        self._aspect_ratio_tolerance = CandidateRules.of(config).aspect_ratio_tolerance
         self._model = load_model(config.decision.model)
         self._min_probability = config.decision.min_probability
-        self._looks_again = config.frames.enabled
-        lowest, _ = doubtful_band(self._min_probability)
-        self._least = min(self._min_probability, lowest if self._looks_again else 1.0)
-        self._counts = counts
+        self._verify_frames = config.frames.enabled
 
-    def get_ready(self) -> None:
-        """Nothing takes long to load."""
+    def preload(self) -> None:
+        """Do nothing: nothing takes long to import."""
 
-    def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
-        """Begin to compute_features pairs, a few at a time: a file may have a hundred thousand rivals."""
-        parts = [
-            slice(start, start + _PAIRS_AT_ONCE) for start in range(0, len(first), _PAIRS_AT_ONCE)
-        ]
-        return [self._submit_part(first[part], second[part]) for part in parts]
-
-    def is_done(self, block: PendingBlock) -> bool:
-        """Tell whether a block has been weighed."""
-        return block.weighing.done()
-
-    def matches(self, block: PendingBlock) -> list[ScoredPair]:
-        """Wait for the evidence of a block; give its pairs that match, and the doubtful ones."""
-        weighed = block.weighing.result()
-        first, second = block.first[weighed.rows], block.second[weighed.rows]
-        evidence = weighed.evidence
-        likely = probabilities(evidence, self._model)
-        self._counts.weighed += weighed.passed
-        self._log(first, second, likely)
-        doubtful = np.zeros(len(likely), np.bool_)
-        if self._looks_again:  # at videos: still images are nothing but their pictures
-            doubtful = is_doubtful(likely, self._min_probability) & ~np.isnan(
-                evidence.duration_difference_ms
+    def blocks(self, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
+        """Load the signatures of pairs."""
+        for part in slices(len(first), _BLOCK_PAIRS):
+            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
+            yield SignatureBlock(
+                file_ids=file_ids,
+                signatures=load_signatures(self._files, file_ids),
+                first=first_at,
+                second=second_at,
+                aspect_ratio_tolerance=self._aspect_ratio_tolerance,
+                model=self._model,
+                min_probability=self._min_probability,
+                verify_frames=self._verify_frames,
             )
-        (rows,) = np.nonzero((likely >= self._min_probability) | doubtful)
-        return [
-            ScoredPair(
-                FilePair.of(int(first[row]), int(second[row])),
-                float(likely[row]),
-                evidence.of_pair(row),
-                is_doubtful=bool(doubtful[row]),
-            )
-            for row in rows.tolist()
-        ]
 
-    def _submit_part(self, first: FileIds, second: FileIds) -> PendingBlock:
-        self._threads.wait_for_room()
-        file_ids, first_at, second_at = files_of_pairs(first, second)
-        signed = self._files.signed(file_ids)
-        weighing = self._threads.submit(self._weigh, signed, first_at, second_at)
-        return PendingBlock(first, second, weighing)
 
-    def _weigh(self, files: SignatureBatch, first: Positions, second: Positions) -> Weighed:
-        seen = cheap_features(
-            files,
-            first,
-            second,
-            aspect_ratio_tolerance=self._tolerance,
-            gate=self._model.gate,
-        )
-        promising = seen[may_reach(seen, self._model, self._least)]
-        return Weighed(len(seen), promising.rows, remaining_features(promising))
+def is_doubtful(probability: NDArray[np.float64], min_probability: float) -> NDArray[np.bool_]:
+    """Return which pairs are worth a look at their frames."""
+    lowest, highest = doubtful_band(min_probability)
+    return (lowest <= probability) & (probability < highest)
 
-    def _log(self, first: FileIds, second: FileIds, likely: NDArray[np.float64]) -> None:
-        if not log.isEnabledFor(logging.DEBUG):
-            return
-        for a, b, probability in zip(first.tolist(), second.tolist(), likely, strict=True):
-            log.debug("probability %.4f: %s %s", probability, *self._files.hashes((a, b)))
+
+def doubtful_band(min_probability: float) -> tuple[float, float]:
+    """Return the doubtful probabilities: DOUBTFUL, widened to include `min_probability`."""
+    lowest, highest = DOUBTFUL
+    return min(lowest, min_probability), max(highest, min_probability)

@@ -1,85 +1,54 @@
-"""How pictures are packed: for the index, and for the way to another machine."""
+"""Pack prepared thumbnails for the store and for the way to another machine."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
-from hydindex.records.pictures import (
-    FRAMES_A_MOMENT,
-    MOMENTS,
-    VIEW_PX,
-    CoarsePicture,
-    Packed,
-    Picture,
-    Prepared,
-    SampledFrames,
-)
+from hydindex.records.pictures import CoarsePicture, Picture
 
 # Level 3 makes real thumbnails as small as zlib does, and reads three times as fast.
 _COMPRESSION_LEVEL: Final = 3
-_COARSE_TYPE: Final = np.dtype("<u2")
-_SHAPE_TYPE: Final = np.dtype("<f8")
-_FRAMES_SHAPE: Final = (MOMENTS, FRAMES_A_MOMENT)
+_COARSE_DTYPE: Final = np.dtype("<u2")
 
 
-def pack(prepared: Prepared) -> Packed:
-    """Compress the picture's raw pixels, row by row, with Zstandard; take the coarse one as it is.
-
-    That one is too small to gain from compression.
-    """
+def compress(array: NDArray[Any]) -> bytes:
+    """Compress an array's bytes, row by row, with Zstandard and a checksum."""
     compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
-    return Packed(
-        average_hash=prepared.average_hash,
-        pixels=compressor.compress(prepared.picture.tobytes()),
-        sums=prepared.coarse.astype(_COARSE_TYPE).tobytes(),
-    )
+    return compressor.compress(array.tobytes())
 
 
-def unpack_picture(pixels: bytes, shape: tuple[int, ...]) -> Picture:
-    """Get the picture back.
+def unpack_picture(packed: bytes, shape: tuple[int, ...]) -> Picture:
+    """Undo `compress` for a uint8 array of this shape.
 
     Raises:
-        ValueError: these bytes are no picture of this shape.
+        ValueError: the bytes are damaged, or of another shape.
     """
     try:
-        # A single damaged bit can claim terabytes: ask before making room for them.
-        if zstandard.frame_content_size(pixels) != math.prod(shape):
+        # A single damaged bit can claim terabytes: check the size before allocating.
+        if zstandard.frame_content_size(packed) != math.prod(shape):
             raise ValueError("the packed picture has another size")
-        return np.frombuffer(zstandard.decompress(pixels), np.uint8).reshape(shape)
+        return np.frombuffer(zstandard.decompress(packed), np.uint8).reshape(shape)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from None
 
 
+def pack_coarse(coarse: CoarsePicture) -> bytes:
+    """Return a coarse picture as raw little-endian uint16: too small to gain from compression."""
+    return coarse.astype(_COARSE_DTYPE).tobytes()
+
+
 def coarse_size_bytes(shape: tuple[int, ...]) -> int:
-    """Tell how many bytes a coarse picture of this shape takes."""
-    return math.prod(shape) * _COARSE_TYPE.itemsize
+    """Return how many bytes a coarse picture of this shape takes."""
+    return math.prod(shape) * _COARSE_DTYPE.itemsize
 
 
-def unpack_coarse(sums: bytes, shape: tuple[int, ...]) -> CoarsePicture:
-    """Get the coarse picture back, or several at once from their bytes joined together.
-
-    Raises:
-        ValueError: these bytes are nothing of this shape.
-    """
-    return np.frombuffer(sums, _COARSE_TYPE).reshape(shape)
-
-
-def pack_frames(frames: SampledFrames) -> tuple[bytes, bytes]:
-    """Compress the views of a video's frames as a picture's pixels; take the shapes as they are."""
-    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
-    shapes = frames.content_shapes.astype(_SHAPE_TYPE).tobytes()
-    return compressor.compress(frames.views.tobytes()), shapes
-
-
-def unpack_frames(views: bytes, content_shapes: bytes) -> SampledFrames:
-    """Get the frames back.
+def unpack_coarse(packed: bytes, shape: tuple[int, ...]) -> CoarsePicture:
+    """Undo `pack_coarse`, for one picture or for several whose bytes are joined.
 
     Raises:
-        ValueError: these bytes are no frames.
+        ValueError: the bytes have another shape.
     """
-    return SampledFrames(
-        views=unpack_picture(views, (*_FRAMES_SHAPE, 2, VIEW_PX, VIEW_PX)),
-        content_shapes=np.frombuffer(content_shapes, _SHAPE_TYPE).reshape(_FRAMES_SHAPE),
-    )
+    return np.frombuffer(packed, _COARSE_DTYPE).reshape(shape)

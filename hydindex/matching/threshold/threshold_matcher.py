@@ -1,14 +1,11 @@
-"""Scores pairs of indexed files in two sieves, and gives those that match.
+"""Match pairs by (MS-)SSIM, in two steps.
 
-The first works here, on the coarse pictures of MS-SSIM, and drops most pairs. What is left is
-scored in blocks, on the full pictures, in other threads or on other machines.
+The first step runs here, on the coarse pictures, and drops most pairs. The remaining pairs are
+scored in blocks, on the full pictures, in threads or on other machines.
 """
 
-import logging
 import math
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
@@ -16,152 +13,181 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.common.batches import slices
 from hydindex.common.errors import ConfigError
-from hydindex.config.settings import Config
+from hydindex.config.settings import Config, Device
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
 from hydindex.matching.pair_positions import files_of_pairs
-from hydindex.matching.preparation import Preparation
-from hydindex.matching.threshold.blocks import (
-    BlockScores,
-    DamagedPictureError,
-    NoSuchDeviceError,
-    PairBlock,
-    block_rows,
-    score_block,
-)
-from hydindex.matching.threshold.packing import coarse_size_bytes
+from hydindex.matching.threshold import reference
+from hydindex.matching.threshold.packing import coarse_size_bytes, unpack_coarse, unpack_picture
 from hydindex.matching.threshold.pyramid import coarse_shape
 from hydindex.matching.threshold.score_bounds import ScoreBounds
-from hydindex.matching.workers import Workers, scoring_workers
-from hydindex.pipeline.run_report import MatcherCounts
 from hydindex.records.pairs import FilePair, ScoredPair
-from hydindex.store.file_store import FileStore, no_sound_picture
+from hydindex.store.file_store import FileStore, damaged_picture
 
-log = logging.getLogger(__name__)
+PREPARED: Final = "prepared_picture"
+COARSE: Final = "coarse_picture"
 
-# Coarse pictures in memory at a time; a file may have a hundred thousand rivals. As shipped, this
-# is enough for 10,000 pairs.
+# Coarse pictures in memory at a time; a file may have a hundred thousand candidates. With the
+# default settings this is enough for 10,000 pairs.
 _COARSE_BYTES: Final = 16 << 20
-_FEWEST_SIFTED_AT_ONCE: Final = 256
-
-FileIds = NDArray[np.int64]
+_MIN_COARSE_PAIRS: Final = 256
+# Scoring takes about twelve times the memory of the pictures. Larger blocks share more of the work
+# that is done once per file.
+_BLOCK_PICTURE_BYTES: Final = 6 << 20
+_BLOCK_PAIRS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class PendingBlock:
-    """A block on its way: its pairs by the ids of their files, and its scores to come."""
+class PairBlock:
+    """Packed pictures of some files, and the pairs to score by the positions of their files.
 
-    first: FileIds
-    second: FileIds
+    `bounds` are those after the coarse levels of MS-SSIM; None for SSIM. `counts` are those of the
+    coarse step, reported once with the first block that it yields.
+    """
+
     file_ids: FileIds
-    scores: Future[BlockScores]
+    packed: list[bytes]
+    shape: tuple[int, ...]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    bounds: ScoreBounds | None
+    threshold: float
+    device: Device
+    counts: MatcherCounts
 
-
-class ThresholdMatcher(ExitStack):
-    """Scores pairs for one run; a context, because it may hold threads or a cluster."""
-
-    def __init__(self, files: FileStore, config: Config, counts: MatcherCounts) -> None:
-        super().__init__()
-        self._files = files
-        self._config = config
-        self._counts = counts
-        self._threshold = config.similarity_threshold
-        self._in_levels = config.preprocessing.use_ms_ssim
-        self._shape = Preparation.of(config).shape
-        self._coarse_shape = coarse_shape(self._shape)
-        self._started: Workers | None = None
-
-    def get_ready(self) -> None:
-        """Load torch, because there will be something to score soon.
-
-        Beside the threads that fetch and prepare it would take twice as long, and slow them down.
-        """
-        import_module("hydindex.matching.threshold.ms_ssim")
-
-    def submit(self, first: FileIds, second: FileIds) -> list[PendingBlock]:
-        """Drop the pairs that the coarse levels rule out, and begin to score the rest."""
-        fitting = _COARSE_BYTES // coarse_size_bytes(self._coarse_shape)
-        at_once = max(_FEWEST_SIFTED_AT_ONCE, fitting)
-        parts = [slice(start, start + at_once) for start in range(0, len(first), at_once)]
-        return [block for part in parts for block in self._submit_part(first[part], second[part])]
-
-    def is_done(self, block: PendingBlock) -> bool:
-        """Tell whether a block has been scored."""
-        return block.scores.done()
-
-    def matches(self, block: PendingBlock) -> list[ScoredPair]:
-        """Wait for the scores of a block, and give its pairs that match.
+    def match(self) -> BlockResult:
+        """Score the pairs; return those that reach the threshold.
 
         Raises:
-            IndexUnusable: the picture of one of its files is damaged.
-            ConfigError: `compare.device` names a device that is not there.
+            IndexUnusable: the picture of a file is damaged.
+            ConfigError: `compare.device` isn't available.
         """
+        first_ids, second_ids = self.file_ids[self.first], self.file_ids[self.second]
+        scores, counts = self._score() if len(self.first) else (np.empty(0), MatcherCounts())
+        (rows,) = np.nonzero(scores >= self.threshold)
+        return BlockResult(
+            matches=[
+                ScoredPair(FilePair.of(int(first_ids[row]), int(second_ids[row])), float(score))
+                for row, score in zip(rows, scores[rows], strict=True)
+            ],
+            counts=self.counts + counts,
+            scores=Scores(first_ids, second_ids, scores),
+        )
+
+    def _score(self) -> tuple[NDArray[np.float64], MatcherCounts]:
+        """Return each pair's score; below the threshold it may be an upper bound."""
+        # torch takes seconds to import: only scoring pays for it.
+        from hydindex.matching.threshold.ms_ssim import FINE_LEVELS, fine_levels
+        from hydindex.matching.threshold.ssim import ssim
+
+        device = _available(self.device)
+        pictures = np.stack([self._picture(position) for position in range(len(self.packed))])
+        first, second, threshold = self.first, self.second, self.threshold
+        counts = MatcherCounts()
+        if self.bounds is None:
+            bounds = ssim(pictures, first, second, device)
+            exact_score = reference.ssim
+        else:
+            bounds = fine_levels(pictures, first, second, self.bounds, threshold, device)
+            exact_score = reference.ms_ssim
+            counts = MatcherCounts.of_levels(FINE_LEVELS, bounds.entered)
+        scores = bounds.scores
+        (too_close,) = np.nonzero(bounds.in_doubt(threshold))
+        for row in too_close.tolist():
+            scores[row] = exact_score(pictures[first[row]], pictures[second[row]])
+        return scores, counts + MatcherCounts(confirmed_by_library=len(too_close))
+
+    def _picture(self, position: int) -> NDArray[np.uint8]:
         try:
-            result = block.scores.result()
-        except DamagedPictureError as error:
-            raise no_sound_picture(int(block.file_ids[error.args[0]])) from None
-        except NoSuchDeviceError as error:
-            raise ConfigError(
-                f"compare.device is {error}, and torch finds no such device here",
-                "Put auto into compare.device, or install a torch that supports it.",
-            ) from None
-        if self._in_levels:
-            from hydindex.matching.threshold.ms_ssim import FINE_LEVELS
+            return unpack_picture(self.packed[position], self.shape)
+        except ValueError:
+            raise damaged_picture(int(self.file_ids[position])) from None
 
-            self._counts.count_levels(FINE_LEVELS, result.entered)
-        self._counts.settled += result.settled
-        self._log_scores(block, result)
-        (rows,) = np.nonzero(result.scores >= self._threshold)
-        return [
-            ScoredPair(FilePair.of(int(block.first[row]), int(block.second[row])), float(score))
-            for row, score in zip(rows, result.scores[rows], strict=True)
-        ]
 
-    def _submit_part(self, first: FileIds, second: FileIds) -> Iterator[PendingBlock]:
-        standing = None
-        if self._in_levels:
-            standing = self._coarse_standing(first, second)
-            (rows,) = np.nonzero(standing.may_match(self._threshold))
-            first, second, standing = first[rows], second[rows], standing[rows]
-        for part in block_rows(first, second, math.prod(self._shape)):
-            yield self._submit_block(
-                first[part], second[part], None if standing is None else standing[part]
-            )
+class ThresholdMatcher:
+    """See `hydindex.matching.matcher.Matcher`. `shape` is that of every prepared picture."""
 
-    def _coarse_standing(self, first: FileIds, second: FileIds) -> ScoreBounds:
+    def __init__(self, files: FileStore, config: Config, shape: tuple[int, ...]) -> None:
+        self._files = files
+        self._threshold = config.similarity_threshold
+        self._use_ms_ssim = config.preprocessing.use_ms_ssim
+        self._device: Device = config.compare.device
+        self._shape = shape
+        self._coarse_shape = coarse_shape(shape)
+
+    def preload(self) -> None:
+        """Import torch: beside busy threads that takes twice as long, and slows them down."""
+        import_module("hydindex.matching.threshold.ms_ssim")
+
+    def blocks(self, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
+        """Drop the pairs that the coarse levels rule out, and load the rest."""
+        if not self._use_ms_ssim:
+            yield from self._load(first, second, None, MatcherCounts())
+            return
+        pairs_at_once = _COARSE_BYTES // coarse_size_bytes(self._coarse_shape)
+        for part in slices(len(first), max(_MIN_COARSE_PAIRS, pairs_at_once)):
+            bounds, counts = self._coarse_bounds(first[part], second[part])
+            (rows,) = np.nonzero(bounds.may_match(self._threshold))
+            yield from self._load(first[part][rows], second[part][rows], bounds[rows], counts)
+
+    def _coarse_bounds(self, first: FileIds, second: FileIds) -> tuple[ScoreBounds, MatcherCounts]:
         from hydindex.matching.threshold.ms_ssim import COARSE_LEVELS, coarse_levels
 
         file_ids, first_at, second_at = files_of_pairs(first, second)
-        pictures = self._files.coarse_pictures(file_ids, self._coarse_shape)
-        standing = coarse_levels(pictures, first_at, second_at, self._threshold)
-        self._counts.count_levels(COARSE_LEVELS, standing.entered)
-        return standing
+        packed = self._files.pictures(file_ids, COARSE)
+        size_bytes = coarse_size_bytes(self._coarse_shape)
+        for file_id, each in zip(file_ids.tolist(), packed, strict=True):
+            if len(each) != size_bytes:
+                raise damaged_picture(file_id)
+        pictures = unpack_coarse(b"".join(packed), (len(file_ids), *self._coarse_shape))
+        bounds = coarse_levels(pictures, first_at, second_at, self._threshold)
+        return bounds, MatcherCounts.of_levels(COARSE_LEVELS, bounds.entered)
 
-    def _submit_block(
-        self, first: FileIds, second: FileIds, standing: ScoreBounds | None
-    ) -> PendingBlock:
-        workers = self._workers()
-        workers.wait_for_room()
-        file_ids, first_at, second_at = files_of_pairs(first, second)
-        block = PairBlock(
-            packed=self._files.packed_pictures(file_ids),
-            shape=self._shape,
-            first=first_at,
-            second=second_at,
-            standing=standing,
-            threshold=self._threshold,
-            device=self._config.compare.device,
+    def _load(
+        self, first: FileIds, second: FileIds, bounds: ScoreBounds | None, counts: MatcherCounts
+    ) -> Iterator[PairBlock]:
+        """Load pairs in blocks; at least one, which carries the counts."""
+        for part in block_slices(first, second, math.prod(self._shape)):
+            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
+            yield PairBlock(
+                file_ids=file_ids,
+                packed=self._files.pictures(file_ids, PREPARED),
+                shape=self._shape,
+                first=first_at,
+                second=second_at,
+                bounds=None if bounds is None else bounds[part],
+                threshold=self._threshold,
+                device=self._device,
+                counts=counts,
+            )
+            counts = MatcherCounts()
+
+
+def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterator[slice]:
+    """Divide pairs into blocks with a bounded number of files and pairs: at least one block."""
+    max_files = max(2, _BLOCK_PICTURE_BYTES // picture_bytes)
+    start, files = 0, set[int]()
+    for row, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        added = (a not in files) + (b not in files)
+        if len(files) + added > max_files or row - start == _BLOCK_PAIRS:
+            yield slice(start, row)
+            start, files = row, set()
+        files.update((a, b))
+    yield slice(start, len(first))
+
+
+def _available(name: Device) -> str:
+    import torch
+
+    # By default cuDNN convolves with 10 bits of precision: too few to subtract variances.
+    torch.backends.cudnn.allow_tf32 = False
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((device for device, is_there in available.items() if is_there), "cpu")
+    if not available.get(name, True):
+        raise ConfigError(
+            f"compare.device is {name}, but torch finds no such device",
+            "Set compare.device to auto, or install a torch that supports it.",
         )
-        return PendingBlock(first, second, file_ids, workers.submit(score_block, block))
-
-    def _workers(self) -> Workers:
-        if self._started is None:
-            self._started = self.enter_context(scoring_workers(self._config))
-        return self._started
-
-    def _log_scores(self, block: PendingBlock, result: BlockScores) -> None:
-        if not log.isEnabledFor(logging.DEBUG):
-            return
-        for first, second, score in zip(block.first, block.second, result.scores, strict=True):
-            a, b = self._files.hashes((int(first), int(second)))
-            left_early = self._in_levels and score < self._threshold
-            log.debug("score %s%.4f: %s %s", "at most " if left_early else "", score, a, b)
+    return name

@@ -1,0 +1,55 @@
+"""The method `calibrated`: a pair matches if its probability reaches `decision.min_probability`."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from hydindex.config.settings import Config
+from hydindex.matching.calibrated.calibrated_matcher import CalibratedMatcher
+from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.signature import SIGNATURE, signature
+from hydindex.matching.decoding import decode_thumbnail
+from hydindex.records.pictures import PreparedThumbnail
+from hydindex.store.file_store import FileStore
+
+
+class CalibratedMethod:
+    """See `hydindex.matching.method.Method`."""
+
+    has_probabilities: ClassVar[bool] = True
+    bytes_per_file: ClassVar[int] = 8_000
+    preparation_keys: ClassVar[tuple[str, ...]] = ()
+    comparison_keys: ClassVar[tuple[str, ...]] = ("decision.min_probability", "frames.enabled")
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Return the fingerprint of the model.
+
+        Raises:
+            ConfigError: `decision.model` can't be loaded.
+        """
+        return {"decision.model": load_model(self._config.decision.model).fingerprint}
+
+    @property
+    def min_score(self) -> float:
+        """The probability from which a pair matches."""
+        return self._config.decision.min_probability
+
+    def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
+        """Compute the signature of a thumbnail."""
+        try:
+            picture = decode_thumbnail(encoded)
+        except ValueError as error:
+            return str(error)
+        made = signature(picture, self._config.ahash.resize)
+        return PreparedThumbnail(
+            average_hash=made.average_hash,
+            content_hash=made.content_hash,
+            content_shape=made.content_shape,
+            blobs={SIGNATURE: made.views.tobytes()},
+        )
+
+    def matcher(self, files: FileStore) -> CalibratedMatcher:
+        """Return the matcher for files of this store."""
+        return CalibratedMatcher(files, self._config)
