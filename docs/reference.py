@@ -60,7 +60,9 @@ so. All others may change at any time. `hydindex init` writes some keys with ano
 their default: *new* tells it.
 """
     schema = json_schema()
-    starter = json.loads((package_files("hydindex.config") / "starter_config.json").read_text("utf-8"))
+    starter = json.loads(
+        (package_files("hydindex.config") / "starter_config.json").read_text("utf-8")
+    )
     sections = {key: each["$ref"] for key, each in schema["properties"].items() if "$ref" in each}
     alone = {key: each for key, each in schema["properties"].items() if key not in sections}
     yield from _key_table("", alone, starter)

@@ -12,10 +12,10 @@ from hydindex.records.pictures import PreparedThumbnail
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """A file that the search found.
+    """What identifies a file.
 
-    `sha256` is its identity (64 hex digits); `hydrus_id` is Hydrus's own `file_id`, which belongs
-    to one Hydrus database and is used only for the requests of the same run.
+    `sha256` (64 hex digits) identifies it everywhere. `hydrus_id` is Hydrus's `file_id`: it is valid
+    in one Hydrus database, and is used only in requests of the same run.
     """
 
     hydrus_id: int
@@ -24,9 +24,9 @@ class FileRef:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """All files that a search found, each once: parallel arrays, sorted by SHA-256.
+    """The files that a search found, each once: parallel arrays, sorted by SHA-256.
 
-    `hydrus_ids` int64, `sha256` 32 bytes each (dtype S32). A million of them take 40 MB; as
+    `hydrus_ids`: int64. `sha256`: 32 bytes each (dtype S32). A million files take 40 MB; as
     `FileRef`s they would take ten times as much.
     """
 
@@ -35,7 +35,7 @@ class SearchResult:
 
     @classmethod
     def of(cls, hydrus_ids: Sequence[int], hashes: Sequence[str]) -> "SearchResult":
-        """Take up what Hydrus lists: its ids, and the SHA-256 (64 hex digits) in the same order.
+        """Build from Hydrus's lists of ids and SHA-256 (64 hex digits), in the same order.
 
         Raises:
             ValueError: the lists differ in length.
@@ -49,29 +49,28 @@ class SearchResult:
         return len(self.hydrus_ids)
 
     def chosen(self, which: NDArray[np.bool_]) -> list[FileRef]:
-        """Give some of them one by one, in the order of Hydrus's ids."""
+        """Return the files of a mask, sorted by Hydrus's ids."""
         chosen = zip(self.hydrus_ids[which].tolist(), hex_hashes(self.sha256[which]), strict=True)
         return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in sorted(chosen)]
 
 
 def sha256_array(hashes: Sequence[str]) -> NDArray[np.bytes_]:
-    """Turn SHA-256 of 64 hex digits into an array of 32 bytes each."""
+    """Convert SHA-256 of 64 hex digits to an array of 32 bytes each."""
     return np.frombuffer(bytes.fromhex("".join(hashes)), "S32")
 
 
 def hex_hashes(sha256: NDArray[np.bytes_]) -> list[str]:
     """Undo `sha256_array`."""
-    # numpy drops zeros at the end of bytes.
+    # numpy drops trailing zero bytes.
     return [each.ljust(32, b"\0").hex() for each in sha256.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFiles:
-    """All files that the index knows: parallel arrays, sorted by SHA-256.
+    """All files in the index: parallel arrays, sorted by SHA-256.
 
-    `ids` int64; `sha256` dtype S32; `present` is false for those that Hydrus no longer finds,
-    `pictured` for those without a thumbnail, and `recheck` is true for such as are due to be asked
-    for again (all bool).
+    `ids`: int64. `sha256`: dtype S32. Bool: `present` (Hydrus finds the file), `pictured` (its
+    thumbnail is stored), `recheck` (it is unusable, and due for another try).
     """
 
     ids: NDArray[np.int64]
@@ -86,7 +85,7 @@ class IndexedFiles:
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
-    """What Hydrus says of a file. None where Hydrus does not know."""
+    """A file as Hydrus describes it. None where Hydrus doesn't know."""
 
     hydrus_id: int
     sha256: str
@@ -112,7 +111,7 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class UnusableFile:
-    """A file that cannot be compared, and why. It is asked for again after a week."""
+    """A file that can't be compared, and the reason. It is tried again after a week."""
 
     file: FileMetadata
     reason: str
@@ -120,7 +119,7 @@ class UnusableFile:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailure:
-    """A file whose metadata or thumbnail could not be had this time; the next run tries again."""
+    """A file that could not be fetched, and the reason. The next run tries again."""
 
     file: FileRef
     reason: str
@@ -128,7 +127,7 @@ class FetchFailure:
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A file with its thumbnail and what was made of it: ready for the index."""
+    """A file with its thumbnail and what a method computed from it: ready for the index."""
 
     thumbnail: Thumbnail
     prepared: PreparedThumbnail
@@ -136,11 +135,11 @@ class PreparedFile:
 
 @dataclass(frozen=True, slots=True)
 class ComparableFiles:
-    """What the candidate rules look at, of many files: parallel arrays of one length.
+    """What the candidate rules need to know about files: parallel arrays.
 
-    `ids` int64; `duration_ms` and `aspect_ratio` (width / height) float64, NaN where unknown;
-    `average_hash` uint64; the same of what is left without bars, which under the threshold rule is
-    the whole; `compared_since` int64, the step at which the file joined the compared set, or
+    `ids`: int64. `duration_ms`, `aspect_ratio` (width / height): float64, NaN where unknown.
+    `average_hash`: uint64. `content_…`: the same without bars; the method `threshold` doesn't look
+    for bars. `compared_since`: int64, the step at which the file joined the compared set, or
     NOT_COMPARED.
     """
 
@@ -168,4 +167,4 @@ class ComparableFiles:
 
 
 NOT_COMPARED: Final = np.iinfo(np.int64).max
-"""The `compared_since` of a file outside of the compared set: later than every step."""
+"""The `compared_since` of a file outside the compared set: later than every step."""

@@ -36,11 +36,11 @@ class PreparedThumbnail:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A thumbnail made comparable by the calibrated decision.
+    """A thumbnail as the method `calibrated` sees it.
 
-    `views` uint8 (1 or 2, VIEW_PX, VIEW_PX): the whole picture in grey, and what is left of it
-    without its bars, where it has any. `content_shape` is the aspect ratio of that in units of the
-    whole's: 1.0 without bars. Both hashes are 64 bits as unsigned integers.
+    `views`: uint8 (1 or 2, VIEW_PX, VIEW_PX), the whole picture in grey and, if it has bars, its
+    content without them. `content_shape`: the aspect ratio of the content divided by that of the
+    whole. Hashes are 64 bits as unsigned integers.
     """
 
     average_hash: int
@@ -59,10 +59,10 @@ class PackedFrames:
 
 @dataclass(frozen=True, slots=True)
 class SignatureBatch:
-    """What the calibrated decision looks at, of many files: parallel arrays of one length.
+    """Signatures of many files: parallel arrays.
 
-    `duration_ms` and both aspect ratios float64, NaN where unknown; both hashes uint64; `has_bars`
-    bool; `views` uint8 (files, 2, 32, 32), of a file without bars twice the same.
+    `duration_ms`, aspect ratios: float64, NaN where unknown. Hashes: uint64. `has_bars`: bool.
+    `views`: uint8 (files, 2, VIEW_PX, VIEW_PX); without bars both views are equal.
     """
 
     duration_ms: NDArray[np.float64]
