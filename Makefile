@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format docs bench clean
+.PHONY: demo test campaigns lint format docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/hydindex demo
 
 test: lint
 	$(BIN)/pytest -n auto
+
+# Long campaigns: random histories, kills at every step, a failing client, fuzzing.
+campaigns: $(INSTALLED)
+	$(BIN)/pytest -n auto -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
