@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hydindex.commands.console import Console
     from hydindex.config.settings import Config
     from hydindex.hydrus.client import HydrusClient
-    from hydindex.records.pairs import PairState
+    from hydindex.records.pair_states import PairState
 
 DEFAULT_CONFIG = Path("hydrus_config.json")
 
@@ -64,7 +64,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings 
 
 
 def _state_names() -> list[str]:
-    from hydindex.records.pairs import PairState
+    from hydindex.records.pair_states import PairState
 
     return [str(state) for state in PairState]
 
@@ -602,7 +602,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _pair_states(names: Sequence[str] | None) -> "list[PairState]":
-    from hydindex.records.pairs import PairState
+    from hydindex.records.pair_states import PairState
 
     states = _state_names()
     for name in names or ():

@@ -365,7 +365,7 @@ def show_pairs(console: Console, pairs: Sequence[ListedPair], *, as_csv: bool) -
             "sha256_b": each.sha256_high,
             "score": each.score,
             "state": each.state,
-            "decision": each.outcome,
+            "decision": each.decision,
             "matches": each.matches,
             "state_at": each.state_at,
         }
@@ -376,7 +376,7 @@ def show_pairs(console: Console, pairs: Sequence[ListedPair], *, as_csv: bool) -
             "command": "pairs",
             "exit_code": int(ExitCode.DONE),
             "pairs": [
-                {**row, "reason": each.reason, "evidence": each.evidence}
+                {**row, "reason": each.reason, "features": each.features}
                 for row, each in zip(listed, pairs, strict=True)
             ],
         }
@@ -392,7 +392,7 @@ def show_pairs(console: Console, pairs: Sequence[ListedPair], *, as_csv: bool) -
             (
                 f"{each.score:.4f}",
                 each.state,
-                (each.outcome or "open").replace("_", " "),
+                (each.decision or "open").replace("_", " "),
                 each.sha256_low,
                 each.sha256_high,
                 each.reason or ("" if each.matches else "matches no longer"),

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from hydindex.frames.packing import FRAMES_PER_MOMENT, MOMENTS
-from hydindex.matching.calibrated.features import Floats, Positions, compute_features
-from hydindex.matching.calibrated.model import CalibratedModel
-from hydindex.matching.calibrated.probability import log_odds, probability
+from hydindex.matching.calibrated.alignment import Floats, Positions
+from hydindex.matching.calibrated.features import compute_features
+from hydindex.matching.calibrated.model import CalibratedModel, log_odds, probability
 from hydindex.records.pictures import SignatureBatch
 
 # A bound on each moment's log odds, so that one wrong moment can't outweigh all others.
@@ -48,7 +48,7 @@ def verify_frames(
         left,
         right,
         aspect_ratio_tolerance=aspect_ratio_tolerance,
-        gate=model.gate,
+        min_structure=model.min_structure,
     )
     odds = np.full(len(left), -_MAX_LOG_ODDS)
     odds[rows] = np.clip(log_odds(features, model), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)

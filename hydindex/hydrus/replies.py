@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydindex.records.files import FileMetadata, SearchResult
-from hydindex.records.pairs import Decision
+from hydindex.records.pair_states import Decision
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 FileId = Annotated[int, Field(ge=-(2**63), lt=2**63)]

@@ -1,8 +1,7 @@
-"""`hydindex calibrate`: fits the model of the calibrated decision to the user's own decisions.
+"""Fit the model to the user's own decisions.
 
-It cannot run away. Every fit starts from the model that comes with hydindex, not from the last one,
-and is pulled back to it; and it only counts if, cross-validated, it does better on the user's
-decisions than the model in use.
+It can't drift: every fit starts from the shipped model and is pulled back to it. A fitted model
+counts only if, cross-validated, it does better on the user's decisions than the model in use.
 """
 
 from collections.abc import Sequence
@@ -15,26 +14,26 @@ from numpy.typing import NDArray
 
 from hydindex.common.errors import ConfigError, TooFewDecisions
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.features import Features
-from hydindex.matching.calibrated.fitting import drawn_parts, judged_by_others, refit_model
-from hydindex.matching.calibrated.model import CalibratedModel, load_model
-from hydindex.matching.calibrated.probability import probabilities, terms
+from hydindex.matching.calibrated.features import FEATURES_VERSION, VERSION_KEY, Features
+from hydindex.matching.calibrated.fitting import cross_validate, random_folds, refit_model
+from hydindex.matching.calibrated.model import CalibratedModel, load_model, probabilities
+from hydindex.matching.method import method_for
 from hydindex.records.pairs import DecidedPair
 from hydindex.store.store import Store
 
 MODEL_NAME: Final = "calibrated_model.json"
-"""Where a refitted model is written, beside the config, if the config names no other place."""
-FEWEST_DECIDED: Final = 100
-FEWEST_OF_A_KIND: Final = 10
-"""So many must have been right, and so many wrong."""
-_DRAWS: Final = 5
-"""So often the files are divided anew to cross-validate: one draw of parts may flatter."""
-_LEAST_GAIN_F1: Final = 0.005
+"""The file beside the config where a model is written if `decision.model` names none."""
+MIN_DECIDED: Final = 100
+MIN_PER_KIND: Final = 10
+"""How many decided pairs must be right, and how many wrong."""
+_REPEATS: Final = 5
+"""Cross-validation is repeated with other folds: a single division may flatter."""
+_MIN_GAIN_F1: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How a model does on decided pairs: the rest, it never proposed, so recall is of those."""
+    """How a model does on decided pairs. Recall counts only pairs that were ever posted."""
 
     precision: float
     recall: float
@@ -46,109 +45,136 @@ class Quality:
 
     @classmethod
     def of(cls, matches: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> "Quality":
-        """Compare what a model says with what the user says."""
+        """Compare a model's matches with the user's decisions."""
         both = int((matches & is_right).sum())
         return cls(both / max(1, int(matches.sum())), both / max(1, int(is_right.sum())))
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A model fitted to the user's decisions, and how it does beside the one in use."""
+    """A model fitted to the user's decisions, compared with the model in use.
+
+    `other_version` counts decided pairs that were left out because their stored features have
+    another version.
+    """
 
     right: int
     wrong: int
     before: Quality
     after: Quality
     model: CalibratedModel
+    other_version: int = 0
 
     @property
     def helps(self) -> bool:
-        """Whether the user would be better off with it, by more than chance brings about."""
-        return self.after.f1 > self.before.f1 + _LEAST_GAIN_F1
+        """Whether the fitted model is better by more than chance."""
+        return self.after.f1 > self.before.f1 + _MIN_GAIN_F1
 
 
-def calibrate(index: Store, config: Config) -> Calibration:
-    """Fit a model to what the user has decided so far. Nothing is written.
+def calibrate(store: Store, config: Config) -> Calibration:
+    """Fit a model to all decisions so far. Nothing is written.
 
     Raises:
-        ConfigError: the config does not use the calibrated decision.
-        TooFewDecisions: there is too little to learn from.
+        ConfigError: the config doesn't use the method `calibrated`.
+        TooFewDecisions: there are too few decisions with features of this version.
     """
-    if config.decision.method != "calibrated":
+    if not method_for(config).has_probabilities:
         raise ConfigError(
-            "There is nothing to calibrate: decision.method is not calibrated",
-            'Set decision.method to "calibrated", and run hydindex rebuild.',
+            "decision.method is not calibrated: there is no model to fit",
+            'Set decision.method to "calibrated" and run hydindex rebuild.',
         )
-    decided = index.decisions.decided()
-    is_right = np.array([each.outcome.is_right for each in decided], np.bool_)
+    all_decided = store.decisions.decided()
+    decided = [each for each in all_decided if each.features.get(VERSION_KEY) == FEATURES_VERSION]
+    other_version = len(all_decided) - len(decided)
+    is_right = np.array([each.decision.is_right for each in decided], np.bool_)
     right, wrong = int(is_right.sum()), int((~is_right).sum())
-    if len(decided) < FEWEST_DECIDED or min(right, wrong) < FEWEST_OF_A_KIND:
+    if len(decided) < MIN_DECIDED or min(right, wrong) < MIN_PER_KIND:
         raise TooFewDecisions(
-            f"Too few decisions to learn from: you found {right:,} posted pairs right and "
-            f"{wrong:,} wrong",
-            f"It takes {FEWEST_DECIDED} in all, {FEWEST_OF_A_KIND} of either kind at least. "
-            "The nightly update notes what you decide in Hydrus.",
+            f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
+            f"{wrong:,} wrong{other_version_text(other_version)}",
+            f"It takes at least {MIN_DECIDED} decisions, {MIN_PER_KIND} of each kind. "
+            "The nightly update records what you decide in Hydrus.",
         )
-    return fit_to(decided, model_in_use(config), config.decision.min_probability)
+    return fit_to(
+        decided,
+        model_in_use(config),
+        config.decision.min_probability,
+        other_version=other_version,
+    )
+
+
+def other_version_text(count: int) -> str:
+    """Return a clause about decided pairs that can't be used."""
+    if not count:
+        return ""
+    return (
+        f"; {count:,} more have features of another version (hydindex rebuild computes them again)"
+    )
 
 
 def fit_to(
-    decided: Sequence[DecidedPair], in_use: CalibratedModel, min_probability: float
+    decided: Sequence[DecidedPair],
+    in_use: CalibratedModel,
+    min_probability: float,
+    *,
+    other_version: int = 0,
 ) -> Calibration:
     """Fit a model to decided pairs, and compare it with the one in use."""
-    is_right = np.array([each.outcome.is_right for each in decided], np.bool_)
-    evidence = Features.of_pairs([each.evidence for each in decided])
-    values = terms(evidence)
+    is_right = np.array([each.decision.is_right for each in decided], np.bool_)
+    features = Features.load([each.features for each in decided])
+    terms = features.terms()
     shipped = load_model()
 
-    def quality(likely: NDArray[np.float64]) -> Quality:
-        return Quality.of(likely >= min_probability, is_right)
+    def quality(probability: NDArray[np.float64]) -> Quality:
+        return Quality.of(probability >= min_probability, is_right)
 
-    def judged_by(which: NDArray[np.bool_]) -> NDArray[np.float64]:
-        if not which.any():  # every pair has a file of the parts that are left out
-            return probabilities(evidence, shipped)
-        some = {name: column[which] for name, column in values.items()}
-        return probabilities(evidence, refit_model(shipped, some, is_right[which]))
+    def predict(training: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if not training.any():  # every pair has a file of the tested folds
+            return probabilities(features, shipped)
+        some = {name: column[training] for name, column in terms.items()}
+        return probabilities(features, refit_model(shipped, some, is_right[training]))
 
-    before = quality(probabilities(evidence, in_use))
-    drawn = [quality(judged_by_others(*_parts(decided, seed), judged_by)) for seed in range(_DRAWS)]
+    before = quality(probabilities(features, in_use))
+    repeats = [quality(cross_validate(*_folds(decided, seed), predict)) for seed in range(_REPEATS)]
     after = Quality(
-        float(np.mean([each.precision for each in drawn])),
-        float(np.mean([each.recall for each in drawn])),
+        float(np.mean([each.precision for each in repeats])),
+        float(np.mean([each.recall for each in repeats])),
     )
     model = refit_model(
         shipped,
-        values,
+        terms,
         is_right,
         cross_validated={"precision": round(after.precision, 4), "recall": round(after.recall, 4)},
     )
-    return Calibration(int(is_right.sum()), int((~is_right).sum()), before, after, model)
+    return Calibration(
+        int(is_right.sum()), int((~is_right).sum()), before, after, model, other_version
+    )
 
 
 def model_in_use(config: Config) -> CalibratedModel:
-    """Give the model that the config names; while there is none yet, the one of hydindex."""
+    """Return the model that the config names; while that doesn't exist, the shipped one."""
     path = config.decision.model
     return load_model(path if path is not None and path.exists() else None)
 
 
 def model_path(config: Config, config_path: Path) -> Path:
-    """Tell where a refitted model belongs."""
+    """Return where a fitted model is written."""
     return config.decision.model or config_path.with_name(MODEL_NAME)
 
 
-def _parts(decided: Sequence[DecidedPair], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Divide the files, and give the parts of the files of each pair; copies stay together."""
-    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and seldom needed
+def _folds(decided: Sequence[DecidedPair], seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide the files into folds, copies together; return the folds of each pair's files."""
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import
 
     groups = DisjointSet({sha256 for item in decided for sha256 in item.sha256s})
     for item in decided:
-        if item.outcome.is_right:
+        if item.decision.is_right:
             groups.merge(*item.sha256s)
     subsets = sorted(map(sorted, groups.subsets()))
-    part_of = {
-        sha256: part
-        for files, part in zip(subsets, drawn_parts(len(subsets), seed), strict=True)
+    fold_of = {
+        sha256: fold
+        for files, fold in zip(subsets, random_folds(len(subsets), seed), strict=True)
         for sha256 in files
     }
-    parts = np.array([[part_of[sha256] for sha256 in item.sha256s] for item in decided], np.intp)
-    return parts[:, 0], parts[:, 1]
+    folds = np.array([[fold_of[sha256] for sha256 in item.sha256s] for item in decided], np.intp)
+    return folds[:, 0], folds[:, 1]

@@ -29,14 +29,14 @@ def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunRepo
     Files join in batches, each compared with the set and with each other: "these files are
     compared" and "these pairs match" commit together.
     """
-    waiting = run.store.comparisons.uncompared()
+    waiting = run.store.compared_set.uncompared()
     if len(waiting) == 0:
         return
     batches = batch_candidates(_new_candidates(waiting, run))
     matched = match_batches(run.method.matcher(run.store.files), batches, run.workers)
     steps = (_record(batch, results, run.store) for batch, results in matched)
     progress = run.progress if show_progress else no_progress
-    for joined, report in progress(
+    for _, report in progress(
         steps, stage="Comparing", total=len(waiting), unit="file", done=lambda step: step[0]
     ):
         yield report
@@ -47,15 +47,15 @@ def _new_candidates(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield each waiting file's id with the ids of the files that it must be scored against."""
     rules = CandidateRules.of(run.config)
-    comparisons = run.store.comparisons
+    comparisons = run.store.compared_set
     for each in neighbourhoods(waiting, rules.duration_tolerance_ms):
         if each.has_duration:
             members = comparisons.compared_between(each.from_ms, each.to_ms)
         else:
             members = comparisons.compared_without_duration()
-        intervals = comparisons.earlier_stays(each.joining.ids)
+        intervals = comparisons.earlier_memberships(each.joining.ids)
         if intervals:  # returned files may have met some of their neighbours before
-            intervals |= comparisons.earlier_stays(members.ids)
+            intervals |= comparisons.earlier_memberships(members.ids)
         for file_id, candidates in find_candidates(each.joining, members, rules):
             met = met_before(file_id, candidates.ids, candidates.compared_since, intervals)
             yield file_id, candidates.ids[~met]
@@ -92,7 +92,7 @@ def _record(
 ) -> tuple[int, RunReport]:
     """Commit a batch; return how many files joined, and the counts."""
     matches = [match for result in results for match in result.matches]
-    store.comparisons.record(batch.joining, matches)
+    store.compared_set.record(batch.joining, matches)
     for result in results:
         _log_scores(result, store)
     pairs = PairCounts(

@@ -55,7 +55,7 @@ def verify_doubtful(
     found: SearchResult, run: RunContext, client: HydrusClient
 ) -> Generator[RunReport, None, None]:
     """Verify the most probable of the waiting pairs, as many as the config allows in one run."""
-    store = run.store.second_look
+    store = run.store.frames
     waiting = store.waiting(run.config.frames.max_per_run)
     if waiting:
         videos = VideoSource(client)
@@ -82,8 +82,8 @@ def _verify_batches(
     # Twice as many threads as cores: while some wait for Hydrus, others decode.
     with thread_pool(2 * (os.cpu_count() or 1), "frames") as threads:
         for batch in batched(waiting, _BATCH_PAIRS):
-            sampler = _Sampler(found, run, client, videos)
-            unsampled = run.store.second_look.unsampled(_ids_of(batch))
+            sampler = _Sampler(found, client, videos)
+            unsampled = run.store.frames.unsampled(_ids_of(batch))
             sampled, failed = 0, set()
             for file_id, frames in map_unordered(
                 sampler.sample, unsampled, threads, ahead=len(unsampled)
@@ -104,9 +104,7 @@ def _verify_batches(
 class _Sampler:
     """Samples videos that the search found."""
 
-    def __init__(
-        self, found: SearchResult, run: RunContext, client: HydrusClient, videos: VideoSource
-    ) -> None:
+    def __init__(self, found: SearchResult, client: HydrusClient, videos: VideoSource) -> None:
         self._found = found
         self._client = client
         self._videos = videos
@@ -139,14 +137,14 @@ class _Sampler:
 def _save(file_id: int, frames: SampledFrames | str, run: RunContext) -> None:
     if isinstance(frames, str):
         log.info("file %d cannot be verified: %s", file_id, frames)
-        run.store.second_look.save_frames(file_id, frames)
+        run.store.frames.save_frames(file_id, frames)
     else:
-        run.store.second_look.save_frames(file_id, pack_frames(frames))
+        run.store.frames.save_frames(file_id, pack_frames(frames))
 
 
 def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
     """Decide pairs by their frames; where a video has none, the thumbnails decide."""
-    videos = run.store.second_look.frames(_ids_of(pairs))
+    videos = run.store.frames.frames(_ids_of(pairs))
     try:
         frames = frame_signatures(videos)
     except ValueError as error:
@@ -168,10 +166,10 @@ def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
     decided = {each.pair: each for each in pairs}
     for each, probability in zip(verifiable, probabilities.tolist(), strict=True):
         both = {"thumbnails": round(each.score, 4), BY_FRAMES: round(probability, 4)}
-        features = {**(each.evidence or {}), **both}
-        decided[each.pair] = replace(each, score=probability, evidence=features)
+        features = {**(each.features or {}), **both}
+        decided[each.pair] = replace(each, score=probability, features=features)
     matches = [each for each in decided.values() if each.score >= run.method.min_score]
-    run.store.second_look.settle(decided, matches)
+    run.store.frames.settle(decided, matches)
     report = _report(
         verified=len(verifiable), unverifiable=len(pairs) - len(verifiable), matched=len(matches)
     )

@@ -19,7 +19,7 @@ from hydindex import __version__
 from hydindex.common import clock
 from hydindex.config.settings import Config
 from hydindex.pipeline.stats import Stats, gather
-from hydindex.records.pairs import PairState
+from hydindex.records.pair_states import PairState
 from hydindex.store.pair_list import ListedFile, ListedPair
 from hydindex.store.run_log import RecordedRun
 from hydindex.store.store import Store
@@ -114,10 +114,10 @@ def _data(page: PairsPage) -> dict[str, Any]:
                 "score": each.score,
                 "state": each.state,
                 "state_at": each.state_at,
-                "decision": each.outcome or "open",
+                "decision": each.decision or "open",
                 "matches": each.matches,
                 "reason": each.reason,
-                "evidence": each.evidence,
+                "features": each.features,
             }
             for each in page.pairs
         ],

@@ -15,7 +15,8 @@ from hydindex.config.settings import Post
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.posting_plan import PostingPlan
 from hydindex.pipeline.run_report import HeldBackCounts, PairCounts, RunReport
-from hydindex.records.pairs import FilePair, OutboxPair, PairState
+from hydindex.records.pair_states import Event
+from hydindex.records.pairs import FilePair, OutboxPair
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Poster:
         arrived = 0
         for batch in batched(interrupted, self._settings.batch_size):
             missing = self._confirm_posted(batch)
-            self._outbox.queue_again(missing)
+            self._outbox.apply(Event.LOSE, missing)
             arrived += len(batch) - len(missing)
             if not dry_run:
                 yield self._count(posted=len(batch) - len(missing))
@@ -88,14 +89,14 @@ class Poster:
     ) -> Generator[RunReport, None, list[OutboxPair]]:
         """Move the pairs that Hydrus relates in any way to *known*; return the others."""
         related, unrelated = self._look_up(batch)
-        self._outbox.move(related, PairState.KNOWN)
+        self._outbox.apply(Event.FIND_KNOWN, related)
         yield RunReport(pairs=PairCounts(known=len(related)))
         return unrelated
 
     def _send_marked(self, batch: Sequence[OutboxPair]) -> Steps:
         """Mark pairs as sending, then send them."""
         if batch:
-            self._outbox.move(batch, PairState.SENDING)
+            self._outbox.apply(Event.SEND, batch)
             yield from self._send(batch)
 
     def _send(self, batch: Sequence[OutboxPair]) -> Steps:
@@ -140,11 +141,11 @@ class Poster:
     def _confirm_posted(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
         """Read back pairs; move those that are there to *posted*, and return the others."""
         related, unrelated = self._look_up(batch)
-        self._outbox.move(related, PairState.POSTED)
+        self._outbox.apply(Event.CONFIRM, related)
         return unrelated
 
     def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> RunReport:
-        self._outbox.move(batch, PairState.REFUSED, reason=reason)
+        self._outbox.apply(Event.REFUSE, batch, reason=reason)
         self.refused.update(item.pair for item in batch)
         for item in batch:
             log.info("refused: %s %s: %s", item.sha256_low, item.sha256_high, reason)

@@ -46,7 +46,7 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
     changes = recipe_changes(store, config)
     prepares_all = refetch or needs_preparation(changes)
     unprepared = store.files.unprepared_count()
-    comparable = store.comparisons.comparable()
+    comparable = store.compared_set.comparable()
     waits = comparable.compared_since == NOT_COMPARED
     if changes or refetch:
         waits = np.ones(len(comparable), np.bool_)
@@ -91,7 +91,7 @@ def rebuild(
     yield RunReport(
         files=FileCounts(found=indexed + unusable, indexed=indexed, unusable=unusable),
         pairs=PairCounts(queued=store.outbox.count_sendable()),
-        frame_verification=FrameCounts(waiting=store.second_look.waiting_count()),
+        frame_verification=FrameCounts(waiting=store.frames.waiting_count()),
     )
 
 
@@ -104,7 +104,7 @@ def _adopt_config(run: RunContext, *, prepare_all: bool) -> None:
         log.info("changed: %s", change)
     if changes or prepare_all:
         run.store.copy_aside(before="rebuild")
-        run.store.comparisons.restart(
+        run.store.compared_set.restart(
             recipe, prepare_again=prepare_all or needs_preparation(changes)
         )
 

@@ -20,7 +20,7 @@ _OVERDUE_DAYS: Final = 2
 class Stats:
     """The state of an index. `changes` are config keys for which a rebuild is due.
 
-    `score_counts` as in `PairStore`; `matching_score` is the score from which on a pair matches;
+    `score_counts` as in `PairList`; `matching_score` is the score from which on a pair matches;
     `last_good_update` is when one last ended without an error, None if none has.
     """
 

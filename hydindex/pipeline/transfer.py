@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydindex.common.errors import ConfigError
-from hydindex.records.pairs import PairState, PostedPair
+from hydindex.records.pair_states import PairState
+from hydindex.records.pairs import PostedPair
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

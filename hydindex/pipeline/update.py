@@ -160,5 +160,5 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
 def _plan(run: RunContext, poster: Poster) -> PostingPlan:
     settings = run.config.post
     queued = [each for each in run.store.outbox.sendable() if each.pair not in poster.refused]
-    linked = run.store.decisions.joined() if settings.pairs == "spanning" else ()
+    linked = run.store.decisions.linked() if settings.pairs == "spanning" else ()
     return plan_posting(queued, linked, settings, posted=poster.posted)

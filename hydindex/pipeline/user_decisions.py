@@ -17,7 +17,7 @@ def record_decisions(store: Store, client: HydrusClient) -> None:
 
     A recorded decision is never checked again.
     """
-    pairs = store.decisions.open_longest(PAIRS_PER_RUN)
+    pairs = store.decisions.least_recently_checked(PAIRS_PER_RUN)
     if not pairs:
         return
     hashes = {sha256 for each in pairs for sha256 in (each.sha256_low, each.sha256_high)}
@@ -25,7 +25,7 @@ def record_decisions(store: Store, client: HydrusClient) -> None:
     decisions = {
         each.pair: relationships.decision(each.sha256_low, each.sha256_high) for each in pairs
     }
-    store.decisions.note(decisions)
+    store.decisions.record(decisions)
     decided = [decision for decision in decisions.values() if decision is not None]
     if decided:
         wrong = sum(not decision.is_right for decision in decided)

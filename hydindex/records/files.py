@@ -14,8 +14,8 @@ from hydindex.records.pictures import PreparedThumbnail
 class FileRef:
     """What identifies a file.
 
-    `sha256` (64 hex digits) identifies it everywhere. `hydrus_id` is Hydrus's `file_id`: it is valid
-    in one Hydrus database, and is used only in requests of the same run.
+    `sha256` (64 hex digits) identifies it everywhere. `hydrus_id` is Hydrus's `file_id`: valid in
+    one Hydrus database only, and used only in requests of the same run.
     """
 
     hydrus_id: int

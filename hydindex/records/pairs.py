@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
+
+from hydindex.records.pair_states import Decision, PairState
+
+BY_FRAMES: Final = "frames"
+"""Among stored features: the probability that frame verification computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,70 +26,33 @@ class FilePair:
         """Put two ids in order.
 
         Raises:
-            ValueError: the two are the same file.
+            ValueError: both are the same file.
         """
         return cls(min(a, b), max(a, b))
 
     @property
     def ids(self) -> tuple[int, int]:
-        """Both of them, in order."""
+        """Both ids, in order."""
         return self.low, self.high
-
-
-BY_FRAMES: Final = "frames"
-"""The name of a second look's probability among the evidence for a pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
-    """A pair that matches, and how surely.
+    """A pair that matches, or a doubtful one that frame verification decides.
 
-    By the threshold rule `score` is its similarity, 1.0 for identical pictures. By the calibrated
-    decision it is a probability, and `evidence` what that rests on, by name. Whether a doubtful one
-    matches, a second look decides.
+    `score`: by the method `threshold` the similarity, 1.0 for identical pictures; by `calibrated`
+    a probability, computed from `features`.
     """
 
     pair: FilePair
     score: float
-    evidence: Mapping[str, float] | None = None
+    features: Mapping[str, float] | None = None
     is_doubtful: bool = False
-
-
-class PairState(StrEnum):
-    """Where a matching pair stands on its way to Hydrus.
-
-    queued -> known, or queued -> sending -> posted | refused. The next run treats a refused pair
-    like a queued one, and queues a sending one again if Hydrus does not have it. Posted and known
-    are final: such a pair is never sent again.
-    """
-
-    QUEUED = "queued"
-    SENDING = "sending"
-    POSTED = "posted"
-    KNOWN = "known"
-    REFUSED = "refused"
-
-
-class Decision(StrEnum):
-    """What the user has decided about a pair."""
-
-    DUPLICATE = "duplicate"
-    ALTERNATE = "alternate"
-    FALSE_POSITIVE = "false_positive"
-
-    @property
-    def is_right(self) -> bool:
-        """Whether it was worth the user's while: both files show the same, if not all alike."""
-        return self is not Decision.FALSE_POSITIVE
-
-
-KEPT_STATES: Final = (PairState.SENDING, PairState.KNOWN, PairState.POSTED)
-"""States in which Hydrus has, or may have, heard of a pair; the later ones say more."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxPair:
-    """A pair in the outbox, with the SHA-256 of both files by which Hydrus knows them."""
+    """A pair to be posted, with the SHA-256 of its files."""
 
     pair: FilePair
     sha256_low: str
@@ -95,22 +62,21 @@ class OutboxPair:
 
 @dataclass(frozen=True, slots=True)
 class DecidedPair:
-    """A pair that the user has decided about, and the evidence that hydindex had for it.
+    """A pair that the user decided, with the features that it was posted for.
 
-    Its files go by their SHA-256, in order: what is learnt must not depend on how files are
-    numbered, which is as they came.
+    `sha256s` are in order: a fit must not depend on how the index numbers files.
     """
 
     sha256s: tuple[str, str]
-    evidence: Mapping[str, float]
-    outcome: Decision
+    features: Mapping[str, float]
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
 class PostedPair:
-    """A pair that Hydrus was told of, or may have been, in words that any index understands.
+    """A pair that Hydrus has or may have, in terms that any index understands.
 
-    `state` is posted, known or sending; `state_at` is when it came to that, as in `clock.now`.
+    `state` is posted, known or sending; `state_at` is the time of that state, as in `clock.now`.
     """
 
     sha256_a: str

@@ -55,7 +55,7 @@ FORGOTTEN: Final = "its pictures were given up while it was gone"
 
 
 class FileStore:
-    """Reads and writes files. Every method that writes is one transaction."""
+    """Reads and writes files. Each writing method is one transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

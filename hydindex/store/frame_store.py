@@ -39,7 +39,7 @@ class FramesOfVideo:
 
 
 class FrameStore:
-    """Reads and settles doubtful pairs. Every method that writes is one transaction."""
+    """Reads and settles doubtful pairs. Each writing method is one transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -59,8 +59,8 @@ class FrameStore:
         )
         with self._engine.connect() as connection:
             return [
-                ScoredPair(FilePair(low, high), score, evidence, is_doubtful=True)
-                for low, high, score, evidence in connection.execute(query)
+                ScoredPair(FilePair(low, high), score, features, is_doubtful=True)
+                for low, high, score, features in connection.execute(query)
             ]
 
     def waiting_count(self) -> int:

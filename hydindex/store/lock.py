@@ -32,7 +32,7 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
     lock, mark = _lock(path), _mark(path)
     try:
         lock.acquire(timeout=0)
-        ended_well = not mark.exists()
+        ended_cleanly = not mark.exists()
         _name(mark, command)
     except Timeout:
         raise IndexLocked(
@@ -45,9 +45,9 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
 
     mark_stays = False
     try:
-        yield ended_well
+        yield ended_cleanly
     except BaseException as error:
-        mark_stays = not ended_well or isinstance(error, IndexUnusable)
+        mark_stays = not ended_cleanly or isinstance(error, IndexUnusable)
         raise
     finally:
         if not mark_stays:

@@ -1,4 +1,4 @@
-"""Pairs as a person looks at them: their files, what speaks for them, what became of them."""
+"""Lists of pairs for people: their files, features, state and decision."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,24 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Engine, Integer, func, select
 
-from hydindex.records.pairs import Decision, FilePair, PairState
+from hydindex.records.pair_states import Decision, PairState
+from hydindex.records.pairs import FilePair
 from hydindex.store.pair_rows import HIGH, LOW, with_files
 from hydindex.store.queries import listed
 from hydindex.store.schema import file, pair, thumbnail
 
 SCORE_BANDS: Final = 20
-"""The histogram of scores has so many bands of one width between 0 and 1."""
+"""The number of equal bands, from 0 to 1, in the histogram of scores."""
 
-# Pictures take their room.
-_THUMBNAILS_AT_ONCE: Final = 500
+# Bounds the memory for pictures.
+_THUMBNAIL_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPair:
-    """A pair as the index holds it; see the schema for what its states mean.
+    """A pair as the index holds it.
 
-    `matches` is false for one that Hydrus was told of under an earlier config. `outcome` is None
-    while the user has not decided, `reason` tells why it was refused, `state_at` as in `clock.now`.
+    `matches` is false if the pair was posted under an earlier config and no longer matches.
+    `decision` is None until the user decides. `reason`: why it was refused.
     """
 
     pair: FilePair
@@ -35,14 +36,14 @@ class ListedPair:
     state: PairState
     state_at: str
     matches: bool
-    outcome: Decision | None
+    decision: Decision | None
     reason: str | None
-    evidence: Mapping[str, float] | None
+    features: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file as the index knows it. None where Hydrus did not say."""
+    """A file as the index knows it. None where Hydrus doesn't know."""
 
     id: int
     sha256: bytes
@@ -54,14 +55,14 @@ class ListedFile:
     gone_at: str | None
 
 
-class PairStore:
-    """Lists pairs; writes nothing."""
+class PairList:
+    """Reads pairs; writes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def count(self, states: Sequence[PairState] = (), min_score: float | None = None) -> int:
-        """Count pairs; in these states only, if any are named, and from a score on."""
+        """Count pairs with these states (empty: all) and at least this score."""
         query = select(func.count()).select_from(pair).where(*_conditions(states, min_score))
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
@@ -72,11 +73,11 @@ class PairStore:
         min_score: float | None = None,
         limit: int | None = None,
     ) -> list[ListedPair]:
-        """List such pairs, those with the highest scores first."""
+        """List pairs like `count`, the highest scores first."""
         columns = (
             *(pair.c.low_id, pair.c.high_id, LOW.c.sha256, HIGH.c.sha256, pair.c.score),
-            *(pair.c.state, pair.c.state_at, pair.c.matches, pair.c.outcome, pair.c.reason),
-            pair.c.evidence,
+            *(pair.c.state, pair.c.state_at, pair.c.matches, pair.c.decision, pair.c.reason),
+            pair.c.features,
         )
         query = (
             with_files(select(*columns), pair)
@@ -94,15 +95,15 @@ class PairStore:
                     state=PairState(row.state),
                     state_at=row.state_at,
                     matches=row.matches,
-                    outcome=None if row.outcome is None else Decision(row.outcome),
+                    decision=None if row.decision is None else Decision(row.decision),
                     reason=row.reason,
-                    evidence=row.evidence,
+                    features=row.features,
                 )
                 for row in connection.execute(query)
             ]
 
     def files(self, ids: NDArray[np.int64]) -> list[ListedFile]:
-        """List files by their ids, in the order of these."""
+        """List files in the order of their ids."""
         asked = listed(ids)
         columns = [file.c[field.name] for field in fields(ListedFile)]
         query = select(*columns).join_from(asked, file, file.c.id == asked.c.value)
@@ -111,12 +112,9 @@ class PairStore:
         return [found[file_id] for file_id in ids.tolist()]
 
     def thumbnails(self, ids: NDArray[np.int64]) -> Iterator[bytes | None]:
-        """Give the thumbnails of files as Hydrus served them, in the order of their ids.
-
-        None for a file without one.
-        """
-        for start in range(0, len(ids), _THUMBNAILS_AT_ONCE):
-            some = ids[start : start + _THUMBNAILS_AT_ONCE]
+        """Yield the thumbnails of files, or None, in the order of their ids."""
+        for start in range(0, len(ids), _THUMBNAIL_BATCH):
+            some = ids[start : start + _THUMBNAIL_BATCH]
             asked = listed(some)
             query = select(thumbnail.c.file_id, thumbnail.c.picture).join_from(
                 asked, thumbnail, thumbnail.c.file_id == asked.c.value
@@ -126,13 +124,12 @@ class PairStore:
             yield from (pictures.get(file_id) for file_id in some.tolist())
 
     def score_counts(self, *, calibrated: bool) -> list[int]:
-        """Count the pairs that match by their scores, in SCORE_BANDS bands from 0 to 1.
+        """Count matching pairs by score, in SCORE_BANDS bands from 0 to 1; the last includes 1.
 
-        Only those of one method are counted: either calibrated ones or the others. The last band
-        takes in its end.
+        `calibrated` selects pairs with probabilities, or those with similarities.
         """
-        is_calibrated = pair.c.evidence.is_not(None)
-        # So that 0.3 is in the band that begins there: 0.3 * 20 is less than 6.
+        is_calibrated = pair.c.features.is_not(None)
+        # Rounded, because 0.3 * 20 is less than 6.
         number = (func.round(pair.c.score * SCORE_BANDS, 9)).cast(Integer)
         band = func.max(0, func.min(SCORE_BANDS - 1, number))
         query = (

@@ -1,4 +1,4 @@
-"""What the stores that deal in pairs share: both files of a pair, and single rows by its ids."""
+"""SQL shared by the modules that handle pairs: a pair's files, and single rows by its ids."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -14,30 +14,30 @@ BOTH_PRESENT: Final = LOW.c.gone_at.is_(None) & HIGH.c.gone_at.is_(None)
 
 
 def with_files(query: Select[Any], table: Table) -> Select[Any]:
-    """Join both files of the pairs of a table, as LOW and HIGH."""
+    """Join the two files of each pair in a table, as LOW and HIGH."""
     return query.join_from(table, LOW, LOW.c.id == table.c.low_id).join(
         HIGH, HIGH.c.id == table.c.high_id
     )
 
 
 def is_row(table: Table) -> ColumnElement[bool]:
-    """Choose the row of one pair: what a statement is carried out for with each of `keys`."""
+    """Return the condition that selects the row of one pair; `keys` makes its parameters."""
     return (table.c.low_id == bindparam("low")) & (table.c.high_id == bindparam("high"))
 
 
 def keys(pairs: Iterable[FilePair]) -> list[dict[str, int]]:
-    """Give pairs as `is_row` asks for them."""
+    """Return the parameters of `is_row` for each pair."""
     return [{"low": each.low, "high": each.high} for each in pairs]
 
 
 OUTBOX_PAIRS: Final = with_files(
     select(pair.c.low_id, pair.c.high_id, LOW.c.sha256, HIGH.c.sha256, pair.c.score), pair
 )
-"""To be refined, and given to `outbox_pairs`."""
+"""Add conditions, and pass it to `outbox_pairs`."""
 
 
 def outbox_pairs(connection: Connection, query: Select[Any]) -> list[OutboxPair]:
-    """List the pairs that a refined OUTBOX_PAIRS finds."""
+    """List the pairs that a query based on OUTBOX_PAIRS finds."""
     return [
         OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)
         for low, high, sha_low, sha_high, score in connection.execute(query)

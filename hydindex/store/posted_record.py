@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, case, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
-from hydindex.records.pairs import KEPT_STATES, PairState, PostedPair
+from hydindex.records.pair_states import KEPT, PairState
+from hydindex.records.pairs import PostedPair
 from hydindex.store.pair_rows import HIGH, LOW, with_files
 from hydindex.store.queries import driver_rows, file_ids
 from hydindex.store.schema import file, pair
@@ -26,7 +27,7 @@ class PostedRecord:
 
     def count(self) -> int:
         """Count the pairs of the record."""
-        query = select(func.count()).select_from(pair).where(pair.c.state.in_(KEPT_STATES))
+        query = select(func.count()).select_from(pair).where(pair.c.state.in_(KEPT))
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
@@ -36,7 +37,7 @@ class PostedRecord:
         b = func.max(LOW.c.sha256, HIGH.c.sha256).label("b")
         query = (
             with_files(select(a, b, pair.c.state, pair.c.score, pair.c.state_at), pair)
-            .where(pair.c.state.in_(KEPT_STATES))
+            .where(pair.c.state.in_(KEPT))
             .order_by("a", "b")
         )
         with self._engine.connect() as connection:
@@ -76,7 +77,7 @@ def _add(connection: Connection, pairs: Sequence[PostedPair]) -> None:
         )
     statement = upsert(pair)
     new = statement.excluded
-    rank = {state: number for number, state in enumerate(KEPT_STATES)}
+    rank = {state: number for number, state in enumerate(KEPT)}
     says_more = case(rank, value=new.state) > case(rank, value=pair.c.state, else_=-1)
     connection.execute(
         statement.on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""Ways of asking that the stores share."""
+"""Queries that the parts of the store share."""
 
 import json
 import sqlite3
@@ -26,9 +26,9 @@ _ROWS_AT_ONCE: Final = 20_000
 
 
 def columns(result: CursorResult[Any], dtypes: Sequence[DTypeLike]) -> list[NDArray[Any]]:
-    """Give every column of a result as an array of its dtype; a null float becomes NaN.
+    """Return each column of a result as an array; a null float becomes NaN.
 
-    A million rows as Python objects would not fit into memory.
+    A million rows as Python objects would need too much memory.
     """
     parts: list[list[NDArray[Any]]] = [[np.empty(0, dtype)] for dtype in dtypes]
     for rows in driver_rows(result):
@@ -38,9 +38,9 @@ def columns(result: CursorResult[Any], dtypes: Sequence[DTypeLike]) -> list[NDAr
 
 
 def driver_rows(result: CursorResult[Any]) -> Iterator[Sequence[Any]]:
-    """Give rows as they come from the driver, many at a time.
+    """Yield batches of rows straight from the driver.
 
-    Rows of SQLAlchemy's own would take twice as long; but SQLAlchemy would see to the errors.
+    SQLAlchemy's rows take twice as long; but then errors must be translated here.
     """
     try:
         while rows := result.cursor.fetchmany(_ROWS_AT_ONCE):
@@ -51,26 +51,26 @@ def driver_rows(result: CursorResult[Any]) -> Iterator[Sequence[Any]]:
 
 
 def listed(ids: NDArray[np.int64]) -> TableValuedAlias:
-    """Make a table of ids to join with; its column is `value`.
+    """Return a table of ids to join with; its column is `value`.
 
-    As JSON, because SQLite limits the number of parameters.
+    It is passed as JSON because SQLite limits the number of parameters.
     """
     return func.json_each(json.dumps(ids.tolist())).table_valued("value")
 
 
 def file_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
-    """Look up the ids of those files that have a row, by their SHA-256; some thousands at most."""
+    """Look up the ids of at most some thousand files by SHA-256; unknown ones are left out."""
     query = select(file.c.sha256, file.c.id).where(file.c.sha256.in_(list(hashes)))
     return {sha256: file_id for sha256, file_id in connection.execute(query)}  # noqa: C416
 
 
 def count_doubtful(connection: Connection) -> int:
-    """Count the pairs that wait for a second look."""
+    """Count the pairs that wait for frame verification."""
     return connection.execute(select(func.count()).select_from(doubtful_pair)).scalar_one()
 
 
 def count_files(connection: Connection, condition: ColumnElement[bool]) -> int:
-    """Count the files of which a condition holds: quick for one that an index is made for."""
+    """Count files by a condition; fast for the conditions that have a partial SQL index."""
     return connection.execute(select(func.count()).select_from(file).where(condition)).scalar_one()
 
 

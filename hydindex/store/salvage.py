@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from hydindex.common import clock
-from hydindex.records.pairs import KEPT_STATES, PairState, PostedPair
+from hydindex.records.pair_states import KEPT, PairState
+from hydindex.records.pairs import PostedPair
 from hydindex.store.database import hear_ctrl_c, is_damage, trouble
 
 _KEYS_AT_ONCE: Final = 512
@@ -92,7 +93,7 @@ class Salvage:
         pairs = [
             PostedPair(a.hex(), b.hex(), PairState(state), _number(score), _text(state_at))
             for low, high, state, score, state_at in by_id
-            if state in KEPT_STATES
+            if state in KEPT
             for a in self._hashes.get(low, ())
             for b in self._hashes.get(high, ())
             if a != b
@@ -106,7 +107,7 @@ class Salvage:
             "WHERE low_id >= ? AND low_id < ?"
         )
         index_is_whole = True
-        for state in KEPT_STATES:
+        for state in KEPT:
             more, is_whole = self._read_all(
                 "SELECT low_id, high_id, state, 0.0, '' FROM pair INDEXED BY ix_pair_state "
                 f"WHERE state = '{state}' AND low_id >= ? AND low_id < ?"

@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-REVISION: Final = "0005"
+REVISION: Final = "0001"
 """The newest Alembic revision; an index with this one needs no migration."""
 
 metadata = MetaData(
@@ -140,8 +140,8 @@ sampled_frames = Table(
 
 # The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.
 # Two files have been compared if and only if any of their stays overlap.
-compared_stay = Table(
-    "compared_stay",
+membership = Table(
+    "membership",
     metadata,
     Column("file_id", ForeignKey("file.id"), nullable=False),
     Column("first_step", Integer, nullable=False),
@@ -153,8 +153,8 @@ compared_stay = Table(
 # Matching pairs and what became of them. `matches` is false for a pair that Hydrus was told of
 # under an earlier recipe and that does not match under the present one; the row must stay, or the
 # pair could be posted a second time. `score` is that of the last time it matched: its similarity,
-# or, where there is `evidence`, the probability that it rests on. `outcome` is what the user has
-# decided, null while that is open; `asked_at` is when Hydrus was last asked for it.
+# or, where there is `evidence`, the probability that it rests on. `decision` is what the user has
+# decided, null while that is open; `decision_checked_at` is when Hydrus was last asked for it.
 pair = Table(
     "pair",
     metadata,
@@ -165,13 +165,13 @@ pair = Table(
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("state_at", Text, nullable=False),
-    Column("evidence", JSON(none_as_null=True)),
+    Column("features", JSON(none_as_null=True)),
     Column(
-        "outcome",
+        "decision",
         Text,
-        CheckConstraint("outcome IN ('duplicate', 'alternate', 'false_positive')", "outcome"),
+        CheckConstraint("decision IN ('duplicate', 'alternate', 'false_positive')", "decision"),
     ),
-    Column("asked_at", Text),
+    Column("decision_checked_at", Text),
     PrimaryKeyConstraint("low_id", "high_id"),
     CheckConstraint("low_id < high_id", "order"),
     CheckConstraint("matches IN (0, 1)", "matches"),
@@ -182,8 +182,8 @@ pair = Table(
 Index("ix_pair_high_id", pair.c.high_id)
 Index("ix_pair_state", pair.c.state)
 _is_told = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
-_is_undecided = pair.c.outcome.is_(None)
-Index("ix_pair_open", pair.c.asked_at, sqlite_where=_is_told & _is_undecided)
+_is_undecided = pair.c.decision.is_(None)
+Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_told & _is_undecided)
 # SQLite takes a state for rare, and would sort all these pairs instead of using their index.
 IS_OPEN = func.likely(_is_told) & _is_undecided
 
@@ -195,7 +195,7 @@ doubtful_pair = Table(
     Column("low_id", ForeignKey("file.id"), nullable=False),
     Column("high_id", ForeignKey("file.id"), nullable=False),
     Column("score", Float, nullable=False),
-    Column("evidence", JSON, nullable=False),
+    Column("features", JSON, nullable=False),
     PrimaryKeyConstraint("low_id", "high_id"),
     CheckConstraint("low_id < high_id", "order"),
     sqlite_with_rowid=False,

@@ -1,4 +1,4 @@
-"""The index as a whole: opened for one writer or for reading, and its recipe."""
+"""The index as a whole: opening it for one writer or for reading, and its recipe."""
 
 import logging
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from hydindex.common.errors import IndexDamaged, IndexMissing
 from hydindex.store.backup import copies, copy_aside
 from hydindex.store.compared_set import ComparedSet
 from hydindex.store.database import opened_database, require_sound
-from hydindex.store.decision_log import DecisionStore
+from hydindex.store.decision_log import DecisionLog
 from hydindex.store.file_store import FileStore
 from hydindex.store.frame_store import FrameStore
 from hydindex.store.lock import exclusive
 from hydindex.store.migration import require_present_schema, upgrade
-from hydindex.store.outbox import OutboxStore
-from hydindex.store.pair_list import PairStore
+from hydindex.store.outbox import Outbox
+from hydindex.store.pair_list import PairList
 from hydindex.store.posted_record import PostedRecord
 from hydindex.store.run_log import RunStore
 from hydindex.store.schema import file, index_state
@@ -28,42 +28,42 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """One SQLite file; each part of it has its own store."""
+    """The index. Each of its parts has an attribute."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self.path = path
         self.files = FileStore(engine)
-        self.comparisons = ComparedSet(engine)
-        self.second_look = FrameStore(engine)
-        self.outbox = OutboxStore(engine)
-        self.pairs = PairStore(engine)
+        self.compared_set = ComparedSet(engine)
+        self.frames = FrameStore(engine)
+        self.outbox = Outbox(engine)
+        self.pairs = PairList(engine)
         self.posted = PostedRecord(engine)
-        self.decisions = DecisionStore(engine)
+        self.decisions = DecisionLog(engine)
         self.runs = RunStore(engine)
         self._engine = engine
 
     def begin_with(self, recipe: dict[str, Any]) -> None:
-        """Take up a recipe where nothing is made with any yet."""
+        """Set the recipe of an index that holds no files."""
         if self.stored_recipe() is None or not self.holds_files():
             with self._engine.begin() as connection:
                 connection.execute(delete(index_state))
                 connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
     def copy_aside(self, *, before: str) -> None:
-        """Copy the index, before what changes much of it."""
+        """Back up the index before a large change."""
         copy = copy_aside(self.path, before=before)
-        log.info("a copy of the index is at %s", copy)
+        log.info("backup of the index: %s", copy)
 
     def require_sound(self) -> None:
-        """Look through the whole file for damages; some seconds a gigabyte.
+        """Check the whole file for damage; this takes some seconds per gigabyte.
 
         Raises:
-            IndexDamaged: there are some.
+            IndexDamaged: it is damaged.
         """
         require_sound(self._engine, self.path)
 
     def summary(self) -> Summary:
-        """Count what the index holds."""
+        """Return counts of files and pairs."""
         return summarize(self._engine)
 
     def stored_recipe(self) -> dict[str, Any] | None:
@@ -79,37 +79,37 @@ class Store:
 
 @contextmanager
 def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Store]:
-    """Open or create the index, bring it to the present schema, and hold it for one command.
+    """Lock the index for one command, creating it or upgrading its schema if necessary.
 
     Raises:
-        IndexLocked, IndexTooNew, IndexDamaged, IndexUnusable: it cannot be held or read.
+        IndexLocked, IndexTooNew, IndexDamaged, IndexUnusable: it can't be locked or read.
     """
-    with exclusive(path, command) as ended_well:
+    with exclusive(path, command) as ended_cleanly:
         require_not_lost(path)
         with opened_database(path) as engine:
-            if not ended_well:
-                log.info("the last run was cut short: looking through the index for damages")
+            if not ended_cleanly:
+                log.info("the last run was interrupted: checking the index for damage")
                 require_sound(engine, path)
             upgrade(engine, path)
             yield Store(engine, path)
 
 
 def require_not_lost(path: Path) -> None:
-    """Make sure that an index that is not there never was.
+    """Check that a missing index never existed.
 
     Raises:
-        IndexDamaged: copies of it lie beside its place.
+        IndexDamaged: backups of it exist.
     """
     if (not path.exists() or path.stat().st_size == 0) and copies(path):
-        raise IndexDamaged(path, "it is empty or missing, though copies of it lie beside it")
+        raise IndexDamaged(path, "it is empty or missing, but backups of it exist")
 
 
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[Store]:
-    """Open the index without holding it: a run may go on meanwhile. Nothing can be changed.
+    """Open the index without locking it: a run may write meanwhile. Nothing can be changed.
 
     Raises:
-        IndexMissing, IndexOutdated, IndexTooNew, IndexUnusable: there is none, or none to read.
+        IndexMissing, IndexOutdated, IndexTooNew, IndexUnusable: it doesn't exist or can't be read.
     """
     if not path.exists():
         raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from hydindex.common.batches import slices
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import cheap_features, remaining_features
-from hydindex.matching.calibrated.model import CalibratedModel, load_model
-from hydindex.matching.calibrated.probability import may_reach, probabilities
+from hydindex.matching.calibrated.model import (
+    CalibratedModel,
+    load_model,
+    may_reach,
+    probabilities,
+)
 from hydindex.matching.calibrated.signature import load_signatures
 from hydindex.matching.candidates import CandidateRules
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
@@ -50,7 +54,7 @@ class SignatureBlock:
             self.first,
             self.second,
             aspect_ratio_tolerance=self.aspect_ratio_tolerance,
-            gate=self.model.gate,
+            min_structure=self.model.min_structure,
         )
         promising = cheap[may_reach(cheap, self.model, lowest)]
         features = remaining_features(promising)
@@ -60,7 +64,7 @@ class SignatureBlock:
         doubtful = np.zeros(len(probability), np.bool_)
         if self.verify_frames:  # still images, which have no duration, have no frames
             doubtful = is_doubtful(probability, self.min_probability) & ~np.isnan(
-                features.duration_difference_ms
+                features["duration_difference_ms"]
             )
         (rows,) = np.nonzero((probability >= self.min_probability) | doubtful)
         return BlockResult(

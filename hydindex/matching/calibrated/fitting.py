@@ -1,4 +1,4 @@
-"""Fits the calibrated model to pairs of which somebody has said what they are."""
+"""Fit the model to pairs that somebody has decided."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -6,81 +6,81 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.matching.calibrated.model import CalibratedModel, Weights
+from hydindex.matching.calibrated.alignment import Floats
+from hydindex.matching.calibrated.features import FEATURES_VERSION
+from hydindex.matching.calibrated.model import INTERCEPT, CalibratedModel
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-CONSTANT: Final = "intercept"
-_PARTS: Final = 5
 PULL_TO_SHIPPED: Final = 20.0
 """How many pseudo-observations hold a refitted model to the shipped one."""
+_FOLDS: Final = 5
 
 
 def fit_model(
-    terms: Mapping[str, Floats], is_duplicate: Bools, *, gate: float, **fitted: Any
+    terms: Mapping[str, Floats], is_match: Bools, *, min_structure: float, **fitted: Any
 ) -> CalibratedModel:
-    """Fit a model to pairs alone; `fitted` is noted in it."""
+    """Fit a model from scratch; `fitted` is noted in it."""
     spreads = {name: float(values.std()) for name, values in terms.items()}
-    weights = fit(terms, is_duplicate, spreads)
+    weights = fit(terms, is_match, spreads)
     noted = {"spreads": {name: round(value, 4) for name, value in spreads.items()}, **fitted}
-    return _model(weights, is_duplicate, gate, noted)
+    return _model(weights, is_match, min_structure, noted)
 
 
 def refit_model(
-    shipped: CalibratedModel, terms: Mapping[str, Floats], is_duplicate: Bools, **fitted: Any
+    shipped: CalibratedModel, terms: Mapping[str, Floats], is_match: Bools, **fitted: Any
 ) -> CalibratedModel:
-    """Bring a model nearer to what one user decides; a few decisions move it little."""
+    """Adapt the shipped model to one user's decisions; few decisions change it little."""
     weights = fit(
         terms,
-        is_duplicate,
+        is_match,
         shipped.fitted["spreads"],
-        towards=shipped.weights.model_dump(),
+        towards=shipped.weights,
         pull=PULL_TO_SHIPPED,
     )
-    return _model(weights, is_duplicate, shipped.gate, fitted)
+    return _model(weights, is_match, shipped.min_structure, fitted)
 
 
-def drawn_parts(count: int, seed: int) -> list[int]:
-    """Divide so many things at random into parts of one size: give the part of each."""
-    drawn: list[int] = (np.random.default_rng(seed).permutation(count) % _PARTS).tolist()
-    return drawn
+def random_folds(count: int, seed: int) -> list[int]:
+    """Divide `count` things into folds of equal size; return the fold of each."""
+    folds: list[int] = (np.random.default_rng(seed).permutation(count) % _FOLDS).tolist()
+    return folds
 
 
-def judged_by_others(
-    first_part: NDArray[np.intp],
-    second_part: NDArray[np.intp],
-    judge: Callable[[Bools], Floats],
+def cross_validate(
+    first_fold: NDArray[np.intp],
+    second_fold: NDArray[np.intp],
+    predict: Callable[[Bools], Floats],
 ) -> Floats:
-    """Cross-validate: give every pair the probability of a model that knows neither file's part.
+    """Return each pair's probability by a model that has seen neither file's fold.
 
-    The parts are those that the files of each pair belong to: (pairs,), each. `judge` fits a model
-    to the pairs of a mask, and gives every pair a probability by it.
+    The folds are those of each pair's files, (pairs,). `predict` fits a model to the pairs of a
+    mask and returns the probabilities of all pairs.
     """
-    likely = np.zeros(len(first_part))
-    low, high = np.minimum(first_part, second_part), np.maximum(first_part, second_part)
+    result = np.zeros(len(first_fold))
+    low, high = np.minimum(first_fold, second_fold), np.maximum(first_fold, second_fold)
     for a, b in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
-        judged = (low == a) & (high == b)
+        tested = (low == a) & (high == b)
         others = ~np.isin(low, (a, b)) & ~np.isin(high, (a, b))
-        likely[judged] = judge(others)[judged]
-    return likely
+        result[tested] = predict(others)[tested]
+    return result
 
 
 def fit(
     terms: Mapping[str, Floats],
-    is_duplicate: Bools,
+    is_match: Bools,
     spreads: Mapping[str, float],
     *,
     towards: Mapping[str, float] | None = None,
     pull: float = 1.0,
 ) -> dict[str, float]:
-    """Find the weights of a logistic regression, by name, the intercept among them.
+    """Fit a logistic regression; return its weights by name, including the intercept.
 
-    `terms` (each (pairs,)) and `spreads`, their standard deviations, belong together by name. The
-    weights are pulled towards others, or towards zero, by `pull` pseudo-observations: so little
-    data moves them little, and they stay bounded where the data could be told apart perfectly.
+    `spreads` are the standard deviations by which the terms, each (pairs,), are scaled. `pull`
+    pseudo-observations draw the weights towards others, or towards zero: little data changes them
+    little, and they stay bounded where the data is separable.
     """
-    from scipy.optimize import minimize  # slow to import, and seldom needed
+    from scipy.optimize import minimize  # slow to import
 
     names = list(terms)
     columns = np.column_stack([terms[name] / spreads[name] for name in names])
@@ -90,8 +90,8 @@ def fit(
     free_intercept = towards is None
     if towards is not None:
         goal[:-1] = [towards[name] * spreads[name] for name in names]
-        goal[-1] = towards[CONSTANT] + goal[:-1] @ centre
-    signs = np.where(is_duplicate, 1.0, -1.0)
+        goal[-1] = towards[INTERCEPT] + goal[:-1] @ centre
+    signs = np.where(is_match, 1.0, -1.0)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         margins = signs * (matrix @ weights)
@@ -106,14 +106,15 @@ def fit(
     weights = dict(
         zip(names, (found[:-1] / [spreads[name] for name in names]).tolist(), strict=True)
     )
-    return {CONSTANT: float(found[-1] - found[:-1] @ centre), **weights}
+    return {INTERCEPT: float(found[-1] - found[:-1] @ centre), **weights}
 
 
 def _model(
-    weights: dict[str, float], is_duplicate: Bools, gate: float, fitted: dict[str, Any]
+    weights: dict[str, float], is_match: Bools, min_structure: float, fitted: dict[str, Any]
 ) -> CalibratedModel:
     return CalibratedModel(
-        gate=gate,
-        weights=Weights(**{name: round(value, 4) for name, value in weights.items()}),
-        fitted={"pairs": len(is_duplicate), "duplicates": int(is_duplicate.sum()), **fitted},
+        features_version=FEATURES_VERSION,
+        min_structure=min_structure,
+        weights={name: round(value, 4) for name, value in weights.items()},
+        fitted={"pairs": len(is_match), "matches": int(is_match.sum()), **fitted},
     )

@@ -1,4 +1,4 @@
-"""The model of the calibrated decision: which evidence weighs how much, read from a JSON file."""
+"""The model of the method `calibrated`: a logistic regression on the features of a pair."""
 
 import hashlib
 import json
@@ -7,62 +7,76 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hydindex.common.errors import ConfigError
+from hydindex.matching.calibrated.alignment import Floats
+from hydindex.matching.calibrated.features import (
+    FEATURES_VERSION,
+    MODEL_FEATURES,
+    CheapFeatures,
+    Features,
+)
 
 SHIPPED: Final = "calibrated_model.json"
-"""The model that comes with hydindex, beside this module; `benchmarks/calibrate.py` makes it."""
+"""The shipped model, beside this module; `benchmarks/calibrate.py` makes it."""
+INTERCEPT: Final = "intercept"
 
-Weight = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Weights(BaseModel):
-    """What each term adds to the logarithm of the odds (see `hydindex.matching.calibrated.probability`)."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    intercept: Weight
-    structure_8px: Weight
-    structure_16px: Weight
-    structure_32px: Weight
-    contours: Weight
-    difference: Weight
-    information: Weight
-    coarse_information: Weight
-    featureless_duration: Weight
+# In log odds; far more than the error of float arithmetic.
+_ROUNDING: Final = 1e-6
 
 
 class CalibratedModel(BaseModel):
-    """A logistic regression, and where it comes from.
+    """A fitted model.
 
-    `gate` is the agreement of the coarsest structure below which a pair is not looked at any
-    further. `fitted` tells what the weights were fitted to.
+    `min_structure`: pairs whose coarsest structure agrees less are no match. `weights`: what each
+    feature's term adds to the log odds, and the intercept. `fitted`: what it was fitted to.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    gate: Annotated[float, Field(ge=-1.0, le=1.0)]
-    weights: Weights
+    features_version: int
+    min_structure: Annotated[float, Field(ge=-1.0, le=1.0)]
+    weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
     fitted: dict[str, Any]
+
+    @field_validator("features_version")
+    @classmethod
+    def _fits_the_features(cls, value: int) -> int:
+        if value != FEATURES_VERSION:
+            raise ValueError(
+                f"the model was fitted to features of version {value}; this hydindex computes "
+                f"version {FEATURES_VERSION}"
+            )
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _has_all_weights(cls, value: dict[str, float]) -> dict[str, float]:
+        expected = (INTERCEPT, *MODEL_FEATURES)
+        if value.keys() != set(expected):
+            raise ValueError(f"needs exactly these weights: {', '.join(expected)}")
+        return {name: value[name] for name in expected}
 
     @property
     def fingerprint(self) -> str:
-        """Tell models apart by what they decide: 12 hex digits."""
-        decisive = self.model_dump(include={"gate", "weights"})
+        """Identify models by what they decide: 12 hex digits."""
+        decisive = self.model_dump(exclude={"fitted"})
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_json(self) -> str:
-        """Give the model as a file holds it."""
+        """Return the model as its file holds it."""
         return json.dumps(self.model_dump(), indent=2) + "\n"
 
 
 @lru_cache
 def load_model(path: Path | None = None) -> CalibratedModel:
-    """Read a model; None is the one that comes with hydindex.
+    """Load a model; None is the shipped one.
 
     Raises:
-        ConfigError: the file cannot be read, or holds no model.
+        ConfigError: the file can't be read, or holds no model for the features of this version.
     """
     source = files("hydindex.matching.calibrated") / SHIPPED if path is None else path
     try:
@@ -73,7 +87,39 @@ def load_model(path: Path | None = None) -> CalibratedModel:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     raise ConfigError(
-        f"decision.model names no model: {path}: {problem}",
-        "hydindex calibrate --write makes one; without decision.model the one that comes with "
-        "hydindex is used.",
+        f"decision.model names no usable model: {path}: {problem}",
+        "Fit one with hydindex calibrate --write, or remove decision.model to use the shipped one.",
     )
+
+
+def probabilities(features: Features, model: CalibratedModel) -> Floats:
+    """Return the probability that pairs match, 0 to 1: (pairs,)."""
+    return probability(log_odds(features, model))
+
+
+def log_odds(features: Features, model: CalibratedModel) -> Floats:
+    """Return the logarithm of the odds that pairs match, (pairs,)."""
+    result = np.full(len(features), model.weights[INTERCEPT])
+    for name, values in features.terms().items():
+        result += model.weights[name] * values
+    return result
+
+
+def probability(odds: Floats) -> Floats:
+    """Convert log odds to probabilities."""
+    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0)))
+    return result
+
+
+def may_reach(
+    cheap: CheapFeatures, model: CalibratedModel, min_probability: float
+) -> NDArray[np.bool_]:
+    """Return which pairs may reach a probability once all features are known, (pairs,).
+
+    Unknown terms take the bound that favours the pair, so that no match is lost.
+    """
+    highest = np.full(len(cheap), model.weights[INTERCEPT] + _ROUNDING)
+    for name, bounds in cheap.term_bounds().items():
+        weight, (low, high) = model.weights[name], bounds
+        highest += np.maximum(weight * low, weight * high)
+    return probability(highest) >= min_probability
