@@ -7,31 +7,35 @@ from contextlib import suppress
 
 from hydindex.common.stop_signals import listen_for_stop
 
+# Repeated from `ExitCode`: importing it may be what fails.
+_BUG = 70
+_INTERRUPTED = 130
+
 
 def run() -> None:
     """Run a command, and end the process at once.
 
-    All is saved and closed by then. Python would wait for threads that nobody waits for any more,
-    and take down every module of torch one by one, which takes half a second.
+    Everything is saved and closed by then. Python would still wait for threads that nobody needs,
+    and unload torch module by module, which takes half a second.
     """
-    exit_code = 1
+    exit_code = _BUG
     try:
         listen_for_stop()
         for stream in (sys.stdout, sys.stderr):
-            # A log file on Windows cannot hold every letter that a path may have.
+            # A log file on Windows can't encode every character of a path.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        from hydindex.commands.app import main  # while it is imported, Ctrl-C is heard already
+        from hydindex.commands.app import main  # Ctrl-C works while this is imported
 
         main()
     except SystemExit as ended:
         exit_code = int(ended.code or 0)
     except KeyboardInterrupt:
-        exit_code = 130
-    except Exception:  # such as a package that is missing
+        exit_code = _INTERRUPTED
+    except Exception:  # for example a missing package
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # such as a broken pipe: `hydindex stats | head`
+            with suppress(OSError):  # for example a broken pipe: `hydindex stats | head`
                 stream.flush()
         os._exit(exit_code)
 

@@ -1,4 +1,4 @@
-"""What a person sees and is asked: results on stdout, all else on stderr."""
+"""The console: results on stdout; logs, progress and questions on stderr."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ Row = Sequence[object]
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _LINE = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-# Some ten thousand lines, and as many in each of the files before.
+# About ten thousand lines.
 _LOG_FILE_BYTES: Final = 1 << 20
 _LOG_FILES_KEPT: Final = 3
 
-# How whole runs ended: only for the log file, because on a terminal the result tells it.
+# How runs ended: only for the log file; the terminal shows the result.
 _runs = logging.getLogger("hydindex.runs")
 _runs.propagate = False
 _runs.setLevel(logging.INFO)
@@ -29,19 +29,19 @@ _runs.addHandler(logging.NullHandler())
 
 
 def log_run(text: str) -> None:
-    """Write a line about a whole run into the log file, if there is one."""
+    """Write a line about a run to the log file, if there is one."""
     _runs.info("%s", _printable(text))
 
 
 class _TqdmHandler(logging.Handler):
-    """Writes log lines to stderr, above a progress bar where there is one."""
+    """Writes log lines to stderr, above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
 
 
 def _log_file(path: Path) -> logging.Handler:
-    from logging.handlers import RotatingFileHandler  # with it come sockets and queues
+    from logging.handlers import RotatingFileHandler  # imports sockets and queues
 
     handler = RotatingFileHandler(
         path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
@@ -54,18 +54,18 @@ def _log_file(path: Path) -> logging.Handler:
 class Console:
     """One command's output.
 
-    What is logged: with `chattiness` 0 warnings only, with 1 the course of a run, with 2 every
-    pair's score. With `as_json`, stdout gets one JSON object and nothing else; with `quiet`, no
-    result for people. A log file gets the course of the run in any case, and how it ended.
+    `log_level` 0 logs warnings, 1 the steps of a run, 2 every score. With `as_json`, stdout gets
+    one JSON object and nothing else; with `quiet`, nothing for people. The log file always gets
+    the steps of a run, and how it ended.
 
     Raises:
-        OSError: the log file cannot be written.
+        OSError: the log file can't be written.
     """
 
     def __init__(
         self,
         *,
-        chattiness: int,
+        log_level: int,
         as_json: bool,
         quiet: bool,
         show_progress: bool,
@@ -74,14 +74,14 @@ class Console:
         self.as_json = as_json
         self.quiet = quiet
         self._show_progress = show_progress and not quiet and sys.stderr.isatty()
-        to_person = _TqdmHandler(_LEVELS[chattiness])
-        to_person.setFormatter(_LINE)
+        to_terminal = _TqdmHandler(_LEVELS[log_level])
+        to_terminal.setFormatter(_LINE)
         to_file = _log_file(log_path) if log_path is not None else logging.NullHandler()
         logger = logging.getLogger("hydindex")
         for old in _runs.handlers:
             old.close()
-        logger.handlers, _runs.handlers = [to_person, to_file], [to_file]
-        logger.setLevel(_LEVELS[chattiness] if log_path is None else _LEVELS[max(1, chattiness)])
+        logger.handlers, _runs.handlers = [to_terminal, to_file], [to_file]
+        logger.setLevel(_LEVELS[log_level] if log_path is None else _LEVELS[max(1, log_level)])
         logger.propagate = False
 
     def progress(
@@ -102,41 +102,41 @@ class Console:
                 bar.update(done(step))
 
     @property
-    def has_somebody(self) -> bool:
-        """Whether somebody is there to be asked."""
+    def is_interactive(self) -> bool:
+        """Whether a user can answer questions."""
         return sys.stdin is not None and sys.stdin.isatty()
 
     def tell(self, text: str) -> None:
-        """Say something to somebody who is asked, on stderr as the questions are."""
+        """Show a text on stderr, like questions."""
         print(text, file=sys.stderr)
 
     def ask(self, question: str, default: str) -> str:
-        """Ask for a line, without the spaces around it; Enter alone gives the default."""
+        """Ask for a line; Enter means the default."""
         answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
         return str(answer).strip()
 
-    def agrees(self, question: str) -> bool:
-        """Ask for yes or no; Enter alone means yes."""
+    def confirm(self, question: str) -> bool:
+        """Ask for yes or no; Enter means yes."""
         return typer.confirm(question, default=True, err=True)
 
     def note(self, text: str) -> None:
-        """Log a line about the run itself."""
+        """Log a line about the run."""
         logging.getLogger("hydindex").info(text)
 
     def warn(self, text: str) -> None:
-        """Log what needs the user's attention."""
+        """Log a warning."""
         logging.getLogger("hydindex").warning(text)
 
     def print(self, text: str = "") -> None:
-        """Print a line of the result, for people; nothing with `--json` or `--quiet`.
+        """Print a line of the result, unless `--json` or `--quiet` is given.
 
-        Whatever Hydrus called something, it cannot command the terminal.
+        Control characters are escaped: names from Hydrus must not control the terminal.
         """
         if not self.as_json and not self.quiet:
             print(_printable(text))
 
     def table(self, title: str, rows: Mapping[str, object]) -> None:
-        """Print labelled values below a title, aligned; nothing where there are none."""
+        """Print a title and aligned labels with values; nothing if there are none."""
         if not rows:
             return
         width = max(len(label) for label in rows)
@@ -146,10 +146,7 @@ class Console:
             self.print(f"  {label:<{width}}  {shown}")
 
     def columns(self, title: str, header: Sequence[str], rows: Iterable[Row]) -> None:
-        """Print rows below a title and a header, aligned: numbers to the right; nothing without.
-
-        None leaves a cell empty.
-        """
+        """Print a title, a header and aligned rows; nothing if there are none. None is empty."""
         columns = list(zip(*rows, strict=True))
         if not columns:
             return
@@ -159,19 +156,19 @@ class Console:
             self.print(f"  {'  '.join(cells)}".rstrip())
 
     def print_csv(self, header: Sequence[str], rows: Iterable[Row]) -> None:
-        """Print rows for other programs, whatever else is shown."""
+        """Print CSV."""
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
 
     def print_json(self, value: Mapping[str, Any]) -> None:
-        """Print the one JSON object of `--json`."""
+        """Print the JSON object, if `--json` is given."""
         if self.as_json:
             print(json.dumps(value, indent=2))
 
 
 def _printable(text: str) -> str:
-    """Write control characters, and what else has no shape of its own, as escapes."""
+    """Escape control and other invisible characters."""
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each)[0] == "C" else each
         for each in text

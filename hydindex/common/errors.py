@@ -1,4 +1,4 @@
-"""What can end a run: each error says what happened, what to do, and how the command exits."""
+"""Errors that end a run: what happened, what to do, and the exit code."""
 
 import re
 from enum import IntEnum
@@ -13,38 +13,36 @@ class ExitCode(IntEnum):
     means: str
 
     def __new__(cls, code: int, means: str) -> Self:
-        """Keep the meaning beside the number."""
+        """Keep the meaning with the number."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.means = means
         return member
 
-    DONE = 0, "done, also when there was nothing to do"
+    DONE = 0, "done; the next run retries anything left over"
     PARTLY_DONE = (
         1,
-        "done in part: something is left that the next run tries again (a file not fetched, a pair "
-        "refused or still queued, other than kept back); or a repair could not read the whole "
-        "record of posted pairs; or there are too few decisions to calibrate, or --write found "
-        "nothing better to write; or the scheduler did not take the update; or a bug of hydindex",
+        "done in part: repair could not read the whole record of posted pairs, calibrate had too "
+        "few decisions or nothing better to write, or the scheduler did not accept the update",
     )
     BAD_CONFIG = 2, "the command line or the config is wrong"
     HYDRUS = (
         3,
-        "Hydrus cannot be reached, or refuses the key, or the key lacks a permission; or the Dask "
-        "cluster was lost in mid-work",
+        "Hydrus cannot be reached or refuses the key, or the Dask cluster was lost",
     )
     INDEX = (
         4,
-        "the index needs a person: the config changed (run rebuild), another run holds it, it is "
-        "damaged (run repair) or cannot be read or written, there is none yet, or another version "
-        "of hydindex wrote it",
+        "the index needs attention: the config changed (run rebuild), another run holds it, it is "
+        "damaged (run repair), missing, unreadable, or written by another version",
     )
-    # What shells give for a program ended by Ctrl-C.
-    INTERRUPTED = 130, "stopped with Ctrl-C, or by the system (SIGTERM); what was done is kept"
+    # EX_SOFTWARE of sysexits.h.
+    BUG = 70, "a bug in hydindex"
+    # What shells return for a program ended by Ctrl-C.
+    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; everything done so far is saved"
 
 
 class HydindexError(Exception):
-    """Trouble with a whole run; trouble with one file is a value instead (`UnusableFile`)."""
+    """An error that ends the run. A problem with one file is a value (`UnusableFile`)."""
 
     kind: ClassVar[str]
     exit_code: ClassVar[ExitCode]
@@ -61,7 +59,7 @@ class HydindexError(Exception):
 class ConfigError(HydindexError):
     """The command line or hydrus_config.json is wrong.
 
-    What may be an access key, pasted in the wrong place, is not repeated.
+    The message never repeats what may be an access key.
     """
 
     kind = "config"
@@ -72,7 +70,7 @@ class ConfigError(HydindexError):
 
 
 class HydrusUnreachable(HydindexError):
-    """No answer came; a request that writes may or may not have been carried out."""
+    """No answer came. Hydrus may or may not have carried out the request."""
 
     kind = "hydrus_unreachable"
     exit_code = ExitCode.HYDRUS
@@ -86,27 +84,27 @@ class HydrusAccessDenied(HydindexError):
 
 
 class HydrusBadReply(HydindexError):
-    """An answer came that no Hydrus client gives: wrong address, a proxy's page, half a JSON."""
+    """The answer is not from a Hydrus client: wrong address, a proxy's page, truncated JSON."""
 
     kind = "hydrus_bad_reply"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusRejected(HydindexError):
-    """Hydrus calls the request wrong (400) or does not know a thing that it names (404)."""
+    """Hydrus rejects the request (400), or something it names does not exist (404)."""
 
     kind = "hydrus_rejected"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusDialogClosed(HydrusRejected):
-    """Hydrus takes requests for an access key only while the user has a dialog open for that."""
+    """Hydrus accepts requests for an access key only while a dialog is open."""
 
     kind = "hydrus_dialog"
 
 
 class ConfigChanged(HydindexError):
-    """The index was made with other settings than the config has now."""
+    """The config differs from the one the index was built with."""
 
     kind = "config_changed"
     exit_code = ExitCode.INDEX
@@ -127,7 +125,7 @@ class IndexMissing(HydindexError):
 
 
 class IndexOutdated(HydindexError):
-    """An older hydindex wrote the index, and this command may not change it."""
+    """An older hydindex wrote the index, and this command only reads."""
 
     kind = "index_outdated"
     exit_code = ExitCode.INDEX
@@ -141,48 +139,48 @@ class IndexTooNew(HydindexError):
 
 
 class IndexUnusable(HydindexError):
-    """SQLite cannot read or write the index: read-only, no room on the disk, no index at all."""
+    """SQLite can't read or write the index: read-only, disk full, or not an index."""
 
     kind = "index_unusable"
     exit_code = ExitCode.INDEX
 
 
 class IndexDamaged(IndexUnusable):
-    """The index holds what SQLite cannot have written."""
+    """The index file is damaged."""
 
     kind = "index_damaged"
 
     def __init__(self, path: object, cause: str) -> None:
         super().__init__(
             f"The index {path} is damaged: {cause}",
-            "Run hydindex repair: it saves what can be saved, the record of posted pairs first. "
-            "Do not delete the index: pairs that Hydrus already knows might be posted again.",
+            "Run hydindex repair, which recovers the record of posted pairs first. Do not delete "
+            "the index: pairs that you removed in Hydrus could be posted again.",
         )
 
 
 class ClusterLost(HydindexError):
-    """The Dask cluster went away, or one of its workers after the other died, in mid-work."""
+    """The Dask cluster became unusable during a run."""
 
     kind = "cluster"
     exit_code = ExitCode.HYDRUS
 
 
 class TooFewDecisions(HydindexError):
-    """The user has not decided about enough pairs to learn from."""
+    """The user has decided too few pairs to fit a model."""
 
     kind = "too_few_decisions"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class CannotSchedule(HydindexError):
-    """The system's scheduler does not take the update."""
+    """The system's scheduler did not accept the update."""
 
     kind = "schedule"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class Interrupted(HydindexError):
-    """The user pressed Ctrl-C, or the system asked the process to end."""
+    """The user pressed Ctrl-C, or the system sent SIGTERM."""
 
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
@@ -190,23 +188,23 @@ class Interrupted(HydindexError):
     def __init__(
         self,
         done: str = "",
-        remedy: str = "What was done is kept; the next run goes on from there.",
+        remedy: str = "Everything done so far is saved; the next run continues from there.",
     ) -> None:
         super().__init__(f"Stopped: {done}" if done else "Stopped", remedy)
 
 
 class UnexpectedError(HydindexError):
-    """A bug of hydindex, or trouble that it has no better words for."""
+    """A bug in hydindex."""
 
     kind = "unexpected"
-    exit_code = ExitCode.PARTLY_DONE
+    exit_code = ExitCode.BUG
 
     @classmethod
     def of(cls, error: Exception) -> "UnexpectedError":
-        """Wrap any other exception, which stays visible as the cause."""
+        """Wrap any other exception as the cause."""
         wrapped = cls(
-            f"An unexpected error: {type(error).__name__}: {error}",
-            "What was done is kept. Run the command again with -v, and report what it shows.",
+            f"Unexpected error: {type(error).__name__}: {error}",
+            "Everything done so far is saved. Run it again with -v, and report the output.",
         )
         wrapped.__cause__ = error
         return wrapped

@@ -309,8 +309,6 @@ class Config(Section):
     """
     verbose: bool = False
     """Log as the option -v does."""
-    verbosity: int | None = Field(None, ge=0, le=2)
-    """0 logs warnings only, 1 the course of a run, 2 as verbose; 1 unless set."""
     progress: Progress = Progress()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
@@ -369,18 +367,9 @@ class Config(Section):
         return f"{parts.scheme}://{parts.netloc}:{self.api_port}{parts.path}"
 
     @property
-    def matching_score(self) -> float:
-        """The score from which on a pair matches, by the method in use."""
-        if self.decision.method == "calibrated":
-            return self.decision.min_probability
-        return self.similarity_threshold
-
-    @property
-    def chattiness(self) -> int:
-        """0: warnings only; 1: the course of a run; 2: every pair's score as well."""
-        if self.verbose:
-            return 2
-        return 1 if self.verbosity is None else self.verbosity
+    def log_level(self) -> int:
+        """1 logs the steps of a run, 2 every score as well."""
+        return 2 if self.verbose else 1
 
     @property
     def thumbnails_in_flight(self) -> int:
@@ -390,7 +379,7 @@ class Config(Section):
         )
 
     @property
-    def superseded_keys(self) -> list[str]:
+    def ignored_keys(self) -> list[str]:
         """Keys of the older script that are set but no longer needed."""
         keys = {"ahash.prefixBits": self.ahash.prefix_bits, "ssim_parallel": self.ssim_parallel}
         return [key for key, value in keys.items() if value is not None]

@@ -1,11 +1,10 @@
 """Lists of pairs for people: their files, features, state and decision."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Engine, Integer, func, select
 
 from hydindex.records.pair_states import Decision, PairState
@@ -102,8 +101,9 @@ class PairList:
                 for row in connection.execute(query)
             ]
 
-    def files(self, ids: NDArray[np.int64]) -> list[ListedFile]:
-        """List files in the order of their ids."""
+    def files_of(self, pairs: Iterable[ListedPair]) -> list[ListedFile]:
+        """List the files of pairs, each once, in the order of their ids."""
+        ids = np.array(sorted({each for item in pairs for each in item.pair.ids}), np.int64)
         asked = listed(ids)
         columns = [file.c[field.name] for field in fields(ListedFile)]
         query = select(*columns).join_from(asked, file, file.c.id == asked.c.value)
@@ -111,8 +111,9 @@ class PairList:
             found = {row.id: ListedFile(*row) for row in connection.execute(query)}
         return [found[file_id] for file_id in ids.tolist()]
 
-    def thumbnails(self, ids: NDArray[np.int64]) -> Iterator[bytes | None]:
-        """Yield the thumbnails of files, or None, in the order of their ids."""
+    def thumbnails(self, files: Sequence[ListedFile]) -> Iterator[bytes | None]:
+        """Yield the thumbnail of each file as Hydrus served it, or None."""
+        ids = np.array([each.id for each in files], np.int64)
         for start in range(0, len(ids), _THUMBNAIL_BATCH):
             some = ids[start : start + _THUMBNAIL_BATCH]
             asked = listed(some)

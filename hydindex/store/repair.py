@@ -36,11 +36,11 @@ _FILES_AT_ONCE: Final = 256
 class Repaired:
     """What was saved, and where the damaged file lies now.
 
-    `record_is_whole` is false where the damaged file no longer tells all pairs that were posted,
+    `record_is_complete` is false where the damaged file no longer tells all pairs that were posted,
     whatever its copies had to add.
     """
 
-    record_is_whole: bool
+    record_is_complete: bool
     posted_pairs: int
     files: int
     damaged: Path
@@ -72,12 +72,12 @@ def repair(path: Path) -> Repaired | None:
             half = path.with_name(f"{path.name}.repairing")
             remove_database(half)
             try:
-                record_is_whole = _fill(half, damaged, others)
+                record_is_complete = _fill(half, damaged, others)
                 saved = _counts(half)
             except BaseException:
                 remove_database(half)
                 raise
-        return Repaired(record_is_whole, *saved, damaged=_put_in_place(half, path))
+        return Repaired(record_is_complete, *saved, damaged=_put_in_place(half, path))
 
 
 def _require_index(damaged: Salvage, path: Path) -> None:

@@ -3,31 +3,16 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const thumbnails = JSON.parse(document.getElementById("thumbnails").textContent);
 
-// Pairs above and below the window that are laid out beforehand, in pixels.
+// Pairs this far above and below the window are laid out too.
 const MARGIN_PX = 600;
-const STAGES = ["search", "fetch", "prepare", "compare", "look", "post"];
+const STAGES = ["search", "fetch", "prepare", "compare", "verify_frames", "post"];
 const ORDERS = {
-  "most certain": (one, other) => other.score - one.score,
-  "least certain": (one, other) => one.score - other.score,
+  "highest score": (one, other) => other.score - one.score,
+  "lowest score": (one, other) => one.score - other.score,
   "latest change": (one, other) => other.state_at.localeCompare(one.state_at),
   "largest group": (one, other) => other.group.files - one.group.files,
 };
-// What it is called, its unit, and what it tells, for whoever points at it.
-const EVIDENCE = {
-  frames: ["by frames of both videos", "", "how probable a second look, at the videos, makes this pair"],
-  structure_8px: ["structure at 8 px", "", "whether the same is light and dark in the same places, coarsely: 1 is wholly so"],
-  structure_16px: ["structure at 16 px", "", "the same, less coarsely"],
-  structure_32px: ["structure at 32 px", "", "the same, in detail"],
-  contours: ["contours", "", "whether edges run alike: 1 is wholly so"],
-  difference: ["difference, grey levels", "", "by how much three quarters of the pixels differ at most"],
-  detail_difference: ["difference of details", "", "the same of what stands out on the pictures, in grey levels"],
-  information: ["information, nats a pixel", "", "how much there is to see on the emptier picture: below 0.5, hardly anything"],
-  coarse_information: ["the same at 8 px", "", "how much there is to see coarsely"],
-  duration_difference_ms: ["durations differ by", " ms", "counts where there is little to see"],
-  hamming_distance: ["hashes differ in", " bits", "of the 64 bits of the average hashes"],
-  aspect_ratio_difference: ["aspect ratios differ by", "", "as a share of the larger one"],
-  content_aspect_ratio_difference: ["the same without bars", "", "of what was compared"],
-};
+const FEATURES = new Map(data.features.map((feature) => [feature.name, feature]));
 
 const at = (id) => document.getElementById(id);
 const list = at("pairs");
@@ -35,7 +20,7 @@ const count = (number) => number.toLocaleString("en");
 const plural = (number, name) => `${count(number)} ${name}${number === 1 ? "" : "s"}`;
 const minute = (time) => `${time.slice(0, 10)} ${time.slice(11, 16)} UTC`;
 
-// Text goes in as text: nothing here ever reads HTML.
+// Text is inserted as text: nothing here parses HTML.
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
@@ -67,7 +52,7 @@ async function copy(text, what) {
 }
 
 const query = (files) => `system:hash is ${files.map((file) => file.sha256).join(" ")}`;
-const copyQuery = (files) => copy(query(files), `the query of ${plural(files.length, "file")}`);
+const copyQuery = (files) => copy(query(files), `the search for ${plural(files.length, "file")}`);
 const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((place) => data.files[place]);
 
 /* ---- groups: files that pairs connect ---- */
@@ -88,10 +73,10 @@ function findGroups() {
   for (const pair of data.pairs) pair.group = groups.get(root(pair.a));
 }
 
-/* ---- which pairs are shown, and where ---- */
+/* ---- the list of pairs ---- */
 
 let rows = []; // {pair, top, heading}: top in pixels; heading: the pairs of its group, on its first one
-let chosen = -1; // the row that the keyboard is at
+let chosen = -1; // the row that the keyboard selects
 const laidOut = new Map(); // row number -> its element
 let sizes = {};
 
@@ -141,7 +126,7 @@ function measure() {
   layOut();
 }
 
-// The first row that reaches below a height.
+// The first row that ends below a height.
 function rowBelow(height) {
   let from = 0;
   let to = rows.length;
@@ -201,13 +186,13 @@ function pairItem(number) {
     const files = filesOf(heading);
     item.append(element("div", { className: "heading" },
       `${plural(files.length, "file")} in ${plural(heading.length, "pair")}`,
-      element("button", { type: "button", textContent: "Copy query of all", onclick: () => copyQuery(files) })));
+      element("button", { type: "button", textContent: "Copy search for all", onclick: () => copyQuery(files) })));
   }
   const files = [data.files[pair.a], data.files[pair.b]];
   item.append(element("div", { className: "pair" },
     verdict(pair, files),
     element("div", { className: "files" }, ...files.map(fileBox)),
-    evidence(pair)));
+    featureList(pair)));
   item.addEventListener("click", () => {
     laidOut.get(chosen)?.classList.remove("chosen");
     chosen = number;
@@ -217,14 +202,14 @@ function pairItem(number) {
 }
 
 function verdict(pair, files) {
-  const remark = pair.reason ?? (pair.matches ? "" : "matches no longer, under the present config");
-  const decision = pair.decision === "open" ? "not decided" : pair.decision.replace("_", " ");
+  const remark = pair.reason ?? (pair.matches ? "" : "no longer matches under the current config");
+  const decision = pair.decision === "open" ? "undecided" : pair.decision.replace("_", " ");
   return element("div", { className: "verdict" },
     element("span", { className: "score", title: `score ${pair.score}`, textContent: pair.score.toFixed(4) }),
     element("span", { className: `badge ${pair.state}`, title: `since ${minute(pair.state_at)}`, textContent: pair.state }),
     element("span", { className: `badge ${pair.decision}`, textContent: decision }),
     ...(remark ? [element("span", { className: "remark", title: remark, textContent: remark })] : []),
-    element("button", { type: "button", textContent: "Copy query", title: query(files), onclick: () => copyQuery(files) }));
+    element("button", { type: "button", textContent: "Copy search", title: query(files), onclick: () => copyQuery(files) }));
 }
 
 function fileBox(file) {
@@ -251,12 +236,15 @@ function fileBox(file) {
     hash);
 }
 
-function evidence(pair) {
-  const terms = element("dl", { className: "evidence" });
-  for (const [name, value] of Object.entries(pair.evidence ?? { "similarity of the pictures": pair.score })) {
-    const [label, unit, meaning] = EVIDENCE[name] ?? [name, "", ""];
+function featureList(pair) {
+  const terms = element("dl", { className: "features" });
+  const values = Object.entries(pair.features);
+  for (const [name, value] of values.length ? values : [["similarity", pair.score]]) {
+    const { label, unit, explanation } = FEATURES.get(name) ?? { label: name, unit: "", explanation: "" };
     const shown = Number.isInteger(value) ? count(value) : Number(value).toFixed(Math.abs(value) < 100 ? 3 : 0);
-    terms.append(element("dt", { textContent: label, title: meaning || label }), element("dd", { textContent: shown + unit }));
+    terms.append(
+      element("dt", { textContent: label, title: explanation || label }),
+      element("dd", { textContent: unit ? `${shown} ${unit}` : shown }));
   }
   return terms;
 }
@@ -270,7 +258,7 @@ function figure(title, ...content) {
   at("charts").append(element("figure", {}, element("figcaption", { textContent: title }), ...content));
 }
 
-// `labels` name each bar, `ends` the first and the last one; `marker` is a place between 0 and 1.
+// `labels`: one per bar. `ends`: labels of the axis. `marker.place`: between 0 and 1.
 function barChart(title, values, labels, ends, marker = null) {
   const [left, right, top, bottom] = [4, WIDTH - 4, 18, HEIGHT - 18];
   const highest = Math.max(1, ...values);
@@ -300,15 +288,15 @@ function barChart(title, values, labels, ends, marker = null) {
 function drawScores() {
   const counts = data.score_counts;
   const bands = counts.length;
-  const lowest = Math.min(data.matching_score * bands, ...counts.flatMap((value, band) => (value ? [band] : [])));
+  const lowest = Math.min(data.min_score * bands, ...counts.flatMap((value, band) => (value ? [band] : [])));
   const first = Math.max(0, Math.min(Math.floor(lowest + 1e-9) - 1, bands - 4));
   const shown = counts.slice(first);
   const labels = shown.map((value, number) => (
     `${((first + number) / bands).toFixed(2)} to ${((first + number + 1) / bands).toFixed(2)}: ${plural(value, "pair")}`
   ));
-  const place = (data.matching_score - first / bands) / (1 - first / bands);
+  const place = (data.min_score - first / bands) / (1 - first / bands);
   barChart("Scores of matching pairs", shown, labels, [(first / bands).toFixed(2), "1.00"],
-    { place, label: `from ${data.matching_score.toFixed(2)} on` });
+    { place, label: `match from ${data.min_score.toFixed(2)}` });
 }
 
 function drawRuns() {
@@ -317,22 +305,22 @@ function drawRuns() {
   const ends = [runs[0], runs.at(-1)].map((run) => minute(run.started_at));
   const series = (name, title, value) => barChart(title, runs.map(value),
     runs.map((run) => `${minute(run.started_at)}, ${run.command}: ${plural(value(run), name)}`), ends);
-  series("file", "Files that each run found", (run) => run.report.files.found);
-  series("pair", "Pairs that each run posted", (run) => run.report.pairs.posted);
+  series("file", "Files found by each run", (run) => run.report.files.found);
+  series("pair", "Pairs posted by each run", (run) => run.report.pairs.posted);
   drawTimes(runs.slice(-8));
 }
 
 function drawTimes(runs) {
   const [row, left, right] = [20, 72, WIDTH - 48];
-  const title = "Where the time went";
+  const title = "Seconds by stage";
   const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${row * runs.length}`, role: "img" });
-  const said = runs.map((run, number) => {
+  const summaries = runs.map((run, number) => {
     const { seconds } = run.report;
     const parts = STAGES.map((stage) => seconds[stage] ?? 0);
     const known = parts.reduce((sum, part) => sum + part, 0);
     parts.push(Math.max(0, seconds.total - known));
     const total = Math.max(seconds.total, known, 1e-9);
-    const words = parts.map((part, stage) => `${STAGES[stage] ?? "other"} ${part.toFixed(1)} s`).join(", ");
+    const words = parts.map((part, stage) => `${(STAGES[stage] ?? "other").replace("_", " ")} ${part.toFixed(1)} s`).join(", ");
     const y = row * number;
     picture.append(
       drawn("text", { x: 0, y: y + 14 }, minute(run.started_at).slice(5, 16)),
@@ -345,16 +333,16 @@ function drawTimes(runs) {
     });
     return `${minute(run.started_at)}, ${run.command}: ${words}`;
   });
-  picture.setAttribute("aria-label", `${title}: ${said.join("; ")}`);
+  picture.setAttribute("aria-label", `${title}: ${summaries.join("; ")}`);
   const legend = element("ul", { className: "legend" }, ...[...STAGES, "other"].map((stage, number) => (
-    element("li", {}, drawn("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, drawn("rect", { class: `stage-${number}`, width: 10, height: 10 })), stage)
+    element("li", {}, drawn("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, drawn("rect", { class: `stage-${number}`, width: 10, height: 10 })), stage.replace("_", " "))
   )));
   figure(title, picture, legend);
 }
 
 /* ---- the page ---- */
 
-function offer(id, names, first) {
+function addOptions(id, names, first) {
   const options = names.map((name) => element("option", { value: name, textContent: name.replace("_", " ") }));
   at(id).append(...(first ? [element("option", { value: "", textContent: first })] : []), ...options);
 }
@@ -363,7 +351,7 @@ function begin() {
   const parts = [`${plural(data.compared_files, "file")} compared`];
   for (const [state, number] of Object.entries(data.pair_states)) parts.push(`${count(number)} ${state}`);
   parts.push(`made ${minute(data.made_at)} by hydindex ${data.version}`);
-  if (data.left_out) parts.push(`${plural(data.left_out, "less certain pair")} left out`);
+  if (data.left_out) parts.push(`${plural(data.left_out, "pair")} with lower scores left out`);
   at("about").textContent = parts.join(" · ");
   at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
   at("attention").hidden = !data.attention.length;
@@ -371,9 +359,9 @@ function begin() {
   findGroups();
   drawScores();
   drawRuns();
-  offer("state", [...new Set(data.pairs.map((pair) => pair.state))].sort(), "any");
-  offer("decision", [...new Set(data.pairs.map((pair) => pair.decision))].sort(), "any");
-  offer("order", Object.keys(ORDERS));
+  addOptions("state", [...new Set(data.pairs.map((pair) => pair.state))].sort(), "any");
+  addOptions("decision", [...new Set(data.pairs.map((pair) => pair.decision))].sort(), "any");
+  addOptions("order", Object.keys(ORDERS));
   arrange();
 }
 

@@ -1,4 +1,4 @@
-"""Has the system run `hydindex update` every night: what is to be written and run for that."""
+"""What makes a scheduler of the system run `hydindex update` every night."""
 
 import os
 import re
@@ -18,16 +18,15 @@ Scheduler = Literal["systemd", "cron", "launchd", "windows"]
 
 LAUNCHD_LABEL: Final = "hydindex.update"
 _CRON_MARK: Final = "# hydindex update"
-# A missing answer of a system's own tool must not hang whoever installs.
-_LONGEST_S: Final = 60.0
+# A system tool that hangs must not hang the installation.
+_TOOL_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What makes a scheduler run the update: files to write, then commands to run.
+    """Files to write, then commands to run, or a line for the user's crontab.
 
-    `crontab_line` is what belongs into the user's crontab, where that is the scheduler. `undo` are
-    the commands that end it.
+    `undo`: the commands that remove the schedule.
     """
 
     scheduler: Scheduler
@@ -38,7 +37,7 @@ class Schedule:
 
 
 def usual_scheduler() -> Scheduler:
-    """Name the scheduler that this system brings along."""
+    """Return the scheduler of this system."""
     if sys.platform == "win32":
         return "windows"
     if sys.platform == "darwin":
@@ -46,12 +45,12 @@ def usual_scheduler() -> Scheduler:
     return "systemd" if Path("/run/systemd/system").exists() else "cron"
 
 
-def schedule(
+def plan_schedule(
     scheduler: Scheduler, config_path: Path, at: time, *, wait_minutes: float = 0.0
 ) -> Schedule:
-    """Say what makes a scheduler run the update at that time, by the clock on the wall.
+    """Return what makes a scheduler run the update daily at a local time.
 
-    The update waits for a client that does not answer yet for `wait_minutes` at the most.
+    The update waits up to `wait_minutes` for the client to answer.
     """
     command = [sys.executable, "-m", "hydindex", "update", "--quiet"]
     if wait_minutes:
@@ -60,11 +59,11 @@ def schedule(
     return _SCHEDULES[scheduler](command, at)
 
 
-def install(planned: Schedule) -> None:
+def install_schedule(planned: Schedule) -> None:
     """Write the files and run the commands.
 
     Raises:
-        CannotSchedule: a file cannot be written, or a command is not there or fails.
+        CannotSchedule: a file can't be written, or a command is missing or fails.
     """
     for path, text in planned.files.items():
         try:
@@ -73,10 +72,10 @@ def install(planned: Schedule) -> None:
         except OSError as error:
             raise CannotSchedule(
                 f"{path} cannot be written: {error}",
-                "See hydindex schedule for what belongs there.",
+                "hydindex schedule shows what to write there.",
             ) from None
     if planned.crontab_line is not None:
-        lines = _run(["crontab", "-l"], unless_it_says="no crontab").splitlines()
+        lines = _run(["crontab", "-l"], accepted_error="no crontab").splitlines()
         others = [line for line in lines if not line.endswith(_CRON_MARK)]
         _run(["crontab", "-"], sent="\n".join([*others, planned.crontab_line, ""]))
     for command in planned.commands:
@@ -92,8 +91,6 @@ Description=Find duplicate videos in Hydrus
 
 [Service]
 Type=oneshot
-# 1: something is left that the next run tries again
-SuccessExitStatus=1
 ExecStart={quoted}
 """
     timer = f"""\
@@ -119,7 +116,7 @@ WantedBy=timers.target
 
 
 def _for_systemd(word: str) -> str:
-    """Quote a word of a command line of a unit, in which % and $ mean something."""
+    """Quote a word for a unit file, where % and $ have a meaning."""
     if re.fullmatch(r"[\w@+=:,./-]+", word, re.ASCII):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
@@ -133,7 +130,7 @@ def _cron(command: Sequence[str], at: time) -> Schedule:
 
 
 def _launchd(command: Sequence[str], at: time) -> Schedule:
-    import plistlib  # the command line imports this module, and needs no XML
+    import plistlib  # slow to import; `--help` imports this module
 
     agent = {
         "Label": LAUNCHD_LABEL,
@@ -168,15 +165,15 @@ _SCHEDULES: Final[Mapping[Scheduler, Callable[[Sequence[str], time], Schedule]]]
 
 
 def _run(
-    command: Sequence[str], *, sent: str | None = None, unless_it_says: str | None = None
+    command: Sequence[str], *, sent: str | None = None, accepted_error: str | None = None
 ) -> str:
-    """Run a command of the system, and give what it says; it may fail for one reason only."""
-    said = f"`{subprocess.list2cmdline(command)}`"
+    """Run a system command and return its output; one error message is accepted."""
+    shown = f"`{subprocess.list2cmdline(command)}`"
     program = shutil.which(command[0])
     if program is None:
         raise CannotSchedule(
-            f"{command[0]} is not installed here",
-            "Name another scheduler with --scheduler; hydindex schedule --help lists them.",
+            f"{command[0]} is not installed",
+            "Choose another scheduler with --scheduler.",
         )
     try:
         ended = subprocess.run(
@@ -184,13 +181,13 @@ def _run(
             input=sent,
             capture_output=True,
             text=True,
-            timeout=_LONGEST_S,
+            timeout=_TOOL_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotSchedule(f"{said} failed: {error}", "Run it by hand.") from None
-    excused = unless_it_says is not None and unless_it_says in ended.stderr
+        raise CannotSchedule(f"{shown} failed: {error}", "Run it yourself to see why.") from None
+    excused = accepted_error is not None and accepted_error in ended.stderr
     if ended.returncode != 0 and not excused:
         cause = ended.stderr.strip() or f"exit code {ended.returncode}"
-        raise CannotSchedule(f"{said} failed: {cause}", "Run it by hand.")
+        raise CannotSchedule(f"{shown} failed: {cause}", "Run it yourself to see why.")
     return ended.stdout

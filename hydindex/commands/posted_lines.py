@@ -1,4 +1,4 @@
-"""The record of posted pairs as JSON lines, for the way to another machine."""
+"""The record of posted pairs as JSON lines."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -14,7 +14,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Line(BaseModel):
-    """One pair; the keys are those of `PostedPair`."""
+    """One pair, with the keys of `PostedPair`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -26,16 +26,16 @@ class _Line(BaseModel):
 
 
 def to_lines(pairs: Iterable[PostedPair]) -> Iterator[str]:
-    """Write each pair as a line of JSON, without its end."""
+    """Convert each pair to a line of JSON."""
     for each in pairs:
         yield _Line(**asdict(each)).model_dump_json()
 
 
 def from_lines(lines: Iterable[str]) -> list[PostedPair]:
-    """Read what `to_lines` has written; empty lines are passed over.
+    """Parse lines from `to_lines`; skip empty ones.
 
     Raises:
-        ConfigError: a line is something else.
+        ConfigError: a line is not a posted pair.
     """
     return [_parse(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
 
@@ -56,6 +56,6 @@ def _parse(text: str, number: int) -> PostedPair:
 
 def _wrong(number: int, what: str) -> ConfigError:
     return ConfigError(
-        f"Line {number} is no posted pair: {what}",
-        "Name a file that hydindex export-posted has written. Nothing was taken in.",
+        f"Line {number} is not a posted pair: {what}",
+        "Use a file written by hydindex export-posted. Nothing was imported.",
     )

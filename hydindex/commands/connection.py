@@ -1,4 +1,4 @@
-"""Opens a Hydrus client as the config says, and finds where one listens."""
+"""Connect to the client that the config names, wait for it, or find its port."""
 
 import logging
 import time
@@ -14,9 +14,9 @@ from hydindex.hydrus.retry_budget import RetryBudget
 log = logging.getLogger(__name__)
 
 USUAL_PORTS: Final = (45869, 42001)
-"""Hydrus's own default, and the one that the shipped config names."""
-_LOOK_S: Final = 5.0
-_BETWEEN_LOOKS_S: Final = 5.0
+"""Hydrus's default, and the port in the shipped config."""
+_PROBE_TIMEOUT_S: Final = 5.0
+_PROBE_INTERVAL_S: Final = 5.0
 
 
 def connect(
@@ -27,10 +27,10 @@ def connect(
     patience: RetryBudget | None = None,
     api_timeout_s: float | None = None,
 ) -> HydrusClient:
-    """Open the client that a config names, with an access key or without.
+    """Open the client that a config names, with or without an access key.
 
     Raises:
-        ConfigError: `tls.ca_bundle` names no file of certificates.
+        ConfigError: `tls.ca_bundle` is not a file of certificates.
     """
     return HydrusClient(
         config.base_url,
@@ -47,26 +47,26 @@ def connect(
 
 
 def no_retries() -> RetryBudget:
-    """For somebody who waits at a terminal: what fails is not tried again."""
+    """Return a budget without retries, for a user who waits at a terminal."""
     return RetryBudget(retry_s=0.0)
 
 
 def version_of(config: Config, config_path: Path) -> int:
-    """Ask which Hydrus version answers where a config says; once, and not for long.
+    """Ask once, with a short timeout, which Hydrus version answers.
 
     Raises:
         ConfigError, HydrusUnreachable, HydrusBadReply: none does.
     """
     with connect(
-        config, config_path, key=None, patience=no_retries(), api_timeout_s=_LOOK_S
+        config, config_path, key=None, patience=no_retries(), api_timeout_s=_PROBE_TIMEOUT_S
     ) as client:
         return client.version()
 
 
 def wait_for_client(config: Config, config_path: Path, *, minutes: float) -> None:
-    """Wait until a client answers, for so many minutes at the most.
+    """Wait until a client answers, at most this many minutes.
 
-    Whether one has come in the end, the run itself finds out.
+    If none does, the run itself reports it.
     """
     ends_at = time.monotonic() + 60 * minutes
     while time.monotonic() < ends_at:
@@ -74,13 +74,13 @@ def wait_for_client(config: Config, config_path: Path, *, minutes: float) -> Non
             version_of(config, config_path)
         except HydrusUnreachable as error:
             log.info("waiting for Hydrus: %s", error.message)
-            time.sleep(min(_BETWEEN_LOOKS_S, max(0.0, ends_at - time.monotonic())))
+            time.sleep(min(_PROBE_INTERVAL_S, max(0.0, ends_at - time.monotonic())))
         else:
             return
 
 
 def find_port(config: Config, config_path: Path) -> int | None:
-    """Look on which of the usual ports a client answers, at the address of a config."""
+    """Return the usual port on which a client answers at the config's address, if any."""
     for port in USUAL_PORTS:
         try:
             version_of(config.model_copy(update={"api_port": port}), config_path)

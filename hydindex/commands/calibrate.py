@@ -1,0 +1,97 @@
+"""`hydindex calibrate`: fit the model to the user's decisions."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
+from hydindex.commands.output_files import write_lines
+from hydindex.common.errors import ExitCode
+
+if TYPE_CHECKING:
+    from hydindex.commands.calibration import Calibration
+    from hydindex.commands.console import Console
+
+
+def calibrate(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the fitted model if it does better.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the model to your decisions in Hydrus.
+
+    Shows whether the fitted model does better. Needs at least 100 decisions, 10 of each kind. The model is written to decision.model, or to
+    calibrated_model.json beside the config.
+
+    Example: hydindex calibrate --write
+    """
+    from hydindex.commands.calibration import calibrate as fit_to_decisions
+    from hydindex.commands.calibration import model_path
+
+    session = open_session(config_path, as_json=as_json)
+    with session.read_index() as store:
+        calibration = fit_to_decisions(store, session.config)
+    path = model_path(session.config, config_path)
+    written = write and calibration.helps
+    if written:
+        write_lines(path, calibration.model.to_json().splitlines())
+    show_calibration(session.console, calibration, path, written=written, asked=write)
+    if write and not written:
+        raise typer.Exit(ExitCode.PARTLY_DONE)
+
+
+def show_calibration(
+    console: "Console", calibration: "Calibration", path: Path, *, written: bool, asked: bool
+) -> None:
+    """Show how the fitted model does.
+
+    `decided`: posted pairs by your decision, and those left out because their features have
+    another version. `before`: the model in use on these pairs. `after`: the fitted model,
+    cross-validated. `helps`: whether it is better by enough. `written`: the file, or null.
+    """
+    before, after = calibration.before, calibration.after
+    exit_code = ExitCode.PARTLY_DONE if asked and not written else ExitCode.DONE
+    console.print_json(
+        {
+            "command": "calibrate",
+            "exit_code": int(exit_code),
+            "decided": {
+                "right": calibration.right,
+                "wrong": calibration.wrong,
+                "other_version": calibration.other_version,
+            },
+            "before": {**asdict(before), "f1": before.f1},
+            "after": {**asdict(after), "f1": after.f1},
+            "helps": calibration.helps,
+            "written": str(path) if written else None,
+        }
+    )
+    console.print(
+        f"Your decisions: {calibration.right:,} pairs right, {calibration.wrong:,} wrong."
+    )
+    if calibration.other_version:
+        console.print(
+            f"Left out: {calibration.other_version:,} pairs with features of another version. "
+            "hydindex rebuild computes them again."
+        )
+    console.table(
+        "On these pairs (the fitted model is cross-validated)",
+        {
+            "model in use": f"precision {before.precision:.3f}, recall {before.recall:.3f}",
+            "fitted model": f"precision {after.precision:.3f}, recall {after.recall:.3f}",
+        },
+    )
+    if not calibration.helps:
+        console.print("The model in use is as good or better: keep it.")
+    elif written:
+        console.print(f"Written to {path}.")
+        console.print(f'If it is not set yet, set "decision.model" to "{path}".')
+        console.print("Then run hydindex rebuild.")
+    else:
+        console.print(
+            f"The fitted model is better. hydindex calibrate --write writes it to {path}."
+        )

@@ -1,0 +1,35 @@
+"""`hydindex demo`: show everything without a Hydrus client."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hydindex.common.errors import ConfigError
+
+
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A library to serve (files.json and thumbs/), or an empty folder for the demo's "
+            "config and index. [default: a generated library in a temporary folder]",
+        ),
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the stand-in running until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show three nightly updates against a stand-in for Hydrus.
+
+    Example: hydindex demo
+    """
+    from hydindex.demo.tour import DemoError, run_demo
+
+    try:
+        run_demo(folder, stay=stay)
+    except DemoError as error:
+        raise ConfigError(
+            f"The demo cannot run: {error}", "Name an empty folder, or one with a library."
+        ) from None

@@ -1,0 +1,39 @@
+"""`hydindex export-posted`: write the record of posted pairs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath, open_session
+from hydindex.commands.output_files import write_lines
+
+
+def export_posted(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    output_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="File to write. [default: stdout]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the record of posted pairs.
+
+    The file (JSON lines) is for import-posted on another machine.
+
+    Example: hydindex export-posted --output posted.jsonl
+    """
+    from hydindex.commands.posted_lines import to_lines
+
+    session = open_session(config_path)
+    with session.read_index() as store:
+        lines = to_lines(store.posted.each())
+        if output_path is None:
+            for line in lines:
+                print(line)
+        else:
+            write_lines(output_path, lines)

@@ -1,0 +1,96 @@
+"""`hydindex pairs`: list pairs and their states."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hydindex.commands.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    MinScore,
+    States,
+    open_session,
+    parse_states,
+)
+from hydindex.common.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from hydindex.commands.console import Console
+    from hydindex.store.pair_list import ListedPair
+
+
+def pairs(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    states: States = None,
+    min_score: MinScore = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """List pairs with their state and your decision.
+
+    The highest scores come first.
+
+    Example: hydindex pairs --state posted --min-score 0.9
+    """
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv cannot be combined", "Use one of them.")
+    session = open_session(config_path, as_json=as_json)
+    with session.read_index() as store:
+        listed = store.pairs.most_certain(parse_states(states), min_score)
+    show_pairs(session.console, listed, as_csv=as_csv)
+
+
+def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: bool) -> None:
+    """Show pairs as a table, JSON or CSV.
+
+    `score`: the probability, or the similarity with the method `threshold`. `state`: queued,
+    sending, posted, known (Hydrus had it already) or refused (for a `reason`), since `state_at`.
+    `decision`: yours in Hydrus: duplicate, alternate, false_positive, or null. `matches`: false if
+    the pair was posted under an earlier config and no longer matches. `features`: what the
+    probability was computed from; null with the method `threshold`.
+    """
+    rows = [
+        {
+            "sha256_a": each.sha256_low,
+            "sha256_b": each.sha256_high,
+            "score": each.score,
+            "state": each.state,
+            "decision": each.decision,
+            "matches": each.matches,
+            "state_at": each.state_at,
+        }
+        for each in pairs
+    ]
+    console.print_json(
+        {
+            "command": "pairs",
+            "exit_code": int(ExitCode.DONE),
+            "pairs": [
+                {**row, "reason": each.reason, "features": each.features}
+                for row, each in zip(rows, pairs, strict=True)
+            ],
+        }
+    )
+    if as_csv:
+        header = ("sha256_a", "sha256_b", "score", "state", "decision", "matches", "state_at")
+        console.print_csv(header, [tuple(row.values()) for row in rows])
+        return
+    console.columns(
+        f"{len(pairs):,} pairs, highest score first",
+        ("score", "state", "decision", "SHA-256", "SHA-256", "remark"),
+        [
+            (
+                f"{each.score:.4f}",
+                each.state,
+                (each.decision or "open").replace("_", " "),
+                each.sha256_low,
+                each.sha256_high,
+                each.reason or ("" if each.matches else "no longer matches"),
+            )
+            for each in pairs
+        ],
+    )
+    if not pairs:
+        console.print("No pairs.")

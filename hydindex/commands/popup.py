@@ -1,0 +1,66 @@
+"""Show the result of an update in Hydrus itself (`popup.enabled`)."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydindex.commands.connection import connect, no_retries
+from hydindex.commands.options import Session
+from hydindex.common.errors import (
+    ConfigError,
+    HydindexError,
+    HydrusAccessDenied,
+    HydrusBadReply,
+    HydrusUnreachable,
+    Interrupted,
+)
+from hydindex.hydrus.client import MANAGE_POPUPS
+from hydindex.pipeline.run_report import RunReport
+
+log = logging.getLogger(__name__)
+
+# The user knows about the first two; after the others there is no client to show a popup.
+_NOT_SHOWN = (Interrupted, ConfigError, HydrusUnreachable, HydrusAccessDenied, HydrusBadReply)
+
+HOW_TO_PERMIT = (
+    "In Hydrus: services > review services > client api > edit the key, and enable 'manage "
+    f"popups' ({MANAGE_POPUPS}). Or set popup.enabled to false."
+)
+
+
+@contextmanager
+def popup_on_error(session: Session, *, dry_run: bool) -> Iterator[None]:
+    """Show a popup if an update fails."""
+    try:
+        yield
+    except HydindexError as error:
+        if session.config.popup.enabled and not dry_run and not isinstance(error, _NOT_SHOWN):
+            _show(session, error.message, error.remedy)
+        raise
+
+
+def popup_on_result(session: Session, report: RunReport, *, dry_run: bool) -> None:
+    """Show a popup if an update did something or left something over."""
+    if session.config.popup.enabled and not dry_run and report.is_notable():
+        _show(session, f"Files: {report.files_text()}", f"Pairs: {report.posting_text()}")
+
+
+def _show(session: Session, *texts: str) -> None:
+    """Show a popup through a connection of its own; failing to costs only a warning."""
+    key = session.config.require_key()
+    try:
+        with connect(session.config, session.config_path, key=key, patience=no_retries()) as client:
+            client.add_popup("hydindex", *texts)
+    except HydrusAccessDenied as error:
+        log.warning("No popup was shown. %s. %s", error.message, HOW_TO_PERMIT)
+    except HydindexError as error:
+        shown = (
+            "It is unknown whether a popup was shown"
+            if isinstance(error, HydrusUnreachable)
+            else "No popup was shown"
+        )
+        log.warning(
+            "%s. %s. If this happens every time, update Hydrus, or set popup.enabled to false.",
+            shown,
+            error.message,
+        )

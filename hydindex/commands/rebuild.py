@@ -1,0 +1,104 @@
+"""`hydindex rebuild`: bring the index to a changed config."""
+
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hydindex.commands.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Quiet,
+    Verbose,
+    open_session,
+)
+from hydindex.common.errors import ExitCode, IndexMissing
+
+if TYPE_CHECKING:
+    from hydindex.commands.console import Console
+    from hydindex.pipeline.rebuild import RebuildPlan
+
+
+def rebuild(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    refetch: Annotated[
+        bool, typer.Option("--refetch", help="Fetch metadata and thumbnails again first.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; show what would be redone.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring the index to a changed config.
+
+    Redoes what the change requires, from the stored thumbnails. The next update posts new matches.
+
+    Example: hydindex rebuild --dry-run
+    """
+    from hydindex.commands.update import show_report
+    from hydindex.pipeline.rebuild import plan_rebuild
+    from hydindex.pipeline.rebuild import rebuild as run_rebuild
+    from hydindex.pipeline.run_record import run_and_record
+
+    session = open_session(
+        config_path, as_json=as_json, verbose=verbose, quiet=quiet, write_log=True
+    )
+    if dry_run:
+        with session.read_index() as store:
+            show_plan(session.console, plan_rebuild(store, session.config, refetch=refetch))
+        return
+    if not session.index_path.exists():
+        raise IndexMissing(
+            f"There is no index at {session.index_path} yet", "Run hydindex update first."
+        )
+    with (
+        session.connect() if refetch else nullcontext() as client,
+        session.write_index("rebuild") as store,
+    ):
+        steps = run_rebuild(store, session.config, session.console.progress, refetch_from=client)
+        result = run_and_record(store, "rebuild", session.config, steps, dry_run=False)
+    show_report(session.console, result, "rebuild")
+
+
+def show_plan(console: "Console", plan: "RebuildPlan") -> None:
+    """Show what a rebuild would redo.
+
+    `changes`: config keys that differ from what the index was built with. `work`: exact counts,
+    except `max_pairs_to_score`, an upper bound.
+    """
+    work = {
+        "files_to_fetch": plan.files_to_fetch,
+        "files_to_prepare": plan.files_to_prepare,
+        "files_to_compare": plan.files_to_compare,
+        "max_pairs_to_score": plan.max_pairs,
+    }
+    console.print_json(
+        {
+            "command": "rebuild",
+            "exit_code": int(ExitCode.DONE),
+            "dry_run": True,
+            "changes": [asdict(change) for change in plan.changes],
+            "work": work,
+        }
+    )
+    if not plan.changes and not any(work.values()):
+        console.print("Nothing to redo: the index was built with this config.")
+        return
+    console.table(
+        "Changed config keys",
+        {change.key: f"{change.old} -> {change.new}" for change in plan.changes},
+    )
+    console.table(
+        "A rebuild would",
+        {
+            "fetch again": f"{plan.files_to_fetch:,} files",
+            "prepare again": f"{plan.files_to_prepare:,} files, from the stored thumbnails",
+            "compare again": f"{plan.files_to_compare:,} files",
+            "score": f"at most {plan.max_pairs:,} pairs",
+        },
+    )
+    console.print("Dry run: nothing was changed.")

@@ -1,0 +1,181 @@
+"""`hydindex report`: an HTML page that shows pairs side by side.
+
+The page loads nothing and sends nothing. Data from Hydrus travels as JSON, which the page's script
+inserts as text; the page's policy runs no other script.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hydindex import __version__
+from hydindex.commands.options import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    MinScore,
+    States,
+    open_session,
+    parse_states,
+)
+from hydindex.commands.output_files import write_lines
+from hydindex.commands.stats import Stats, gather_stats
+from hydindex.common import clock
+
+if TYPE_CHECKING:
+    from hydindex.store.pair_list import ListedFile, ListedPair
+    from hydindex.store.run_log import RecordedRun
+    from hydindex.store.store import Store
+
+_RUNS_SHOWN: Final = 30
+
+
+def report(
+    output_path: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="HTML file to write.")
+    ],
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    states: States = None,
+    min_score: MinScore = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="PAIRS", min=1, help="Show at most this many pairs.")
+    ] = 5000,
+) -> None:
+    """Write an HTML page that shows pairs side by side.
+
+    Open it in a browser. It is one file with all thumbnails, and needs neither network nor Hydrus.
+
+    Example: hydindex report --output report.html
+    """
+    session = open_session(config_path)
+    wanted = parse_states(states)
+    with session.read_index() as store:
+        pairs = store.pairs.most_certain(wanted, min_score, limit)
+        page = Page(
+            pairs=pairs,
+            files=store.pairs.files_of(pairs),
+            left_out=store.pairs.count(wanted, min_score) - len(pairs),
+            stats=gather_stats(store, session.config),
+            runs=store.runs.latest(_RUNS_SHOWN),
+        )
+        write_lines(output_path, page_parts(page, store))
+    session.console.print(f"{len(pairs):,} pairs written to {output_path}. Open it in a browser.")
+    if page.left_out:
+        session.console.print(f"{page.left_out:,} pairs with lower scores were left out (--limit).")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page shows, except the thumbnails.
+
+    `files`: those of the pairs, each once. `left_out`: how many pairs score lower than those shown.
+    `runs`: the latest first.
+    """
+
+    pairs: "list[ListedPair]"
+    files: "list[ListedFile]"
+    left_out: int
+    stats: Stats
+    runs: "list[RecordedRun]"
+
+
+def page_parts(page: Page, store: "Store") -> Iterator[str]:
+    """Yield the page piece by piece: the thumbnails of many files are large."""
+    style, script = _resource("page.css"), _resource("page.js")
+    before, after = (
+        Template(half).substitute(
+            style=style,
+            script=script,
+            style_hash=_policy_hash(style),
+            script_hash=_policy_hash(script),
+            data=_json(_data(page)),
+        )
+        for half in _resource("page.html").split("$thumbnails")
+    )
+    yield before
+    separator = "["
+    for picture in store.pairs.thumbnails(page.files):
+        yield separator + _json(None if picture is None else _data_uri(picture))
+        separator = ","
+    yield "]" if page.files else "[]"
+    yield after
+
+
+def _data(page: Page) -> dict[str, Any]:
+    """Return what the page's script needs."""
+    from hydindex.matching.calibrated.features import FEATURES, VERSION_KEY
+    from hydindex.records.pairs import BY_FRAMES
+
+    stats = page.stats
+    position_of = {each.id: position for position, each in enumerate(page.files)}
+    by_frames = {
+        "name": BY_FRAMES,
+        "label": "probability by frames",
+        "unit": "",
+        "explanation": "the result of frame verification",
+    }
+    keys = ("name", "label", "unit", "explanation")
+    return {
+        "version": __version__,
+        "made_at": clock.now(),
+        "left_out": page.left_out,
+        "attention": stats.attention(),
+        "compared_files": stats.summary.comparable_files,
+        "pair_states": stats.summary.pair_states,
+        "min_score": stats.min_score,
+        "score_counts": stats.score_counts,
+        "features": [by_frames, *({key: getattr(each, key) for key in keys} for each in FEATURES)],
+        "runs": [
+            {"command": run.command, "started_at": run.started_at, "report": run.report}
+            for run in reversed(page.runs)
+            if run.report is not None
+        ],
+        "files": [
+            {**asdict(each), "sha256": each.sha256.hex(), "id": position_of[each.id]}
+            for each in page.files
+        ],
+        "pairs": [
+            {
+                "a": position_of[each.pair.low],
+                "b": position_of[each.pair.high],
+                "score": each.score,
+                "state": each.state,
+                "state_at": each.state_at,
+                "decision": each.decision or "open",
+                "matches": each.matches,
+                "reason": each.reason,
+                "features": {
+                    name: value
+                    for name, value in (each.features or {}).items()
+                    if name != VERSION_KEY
+                },
+            }
+            for each in page.pairs
+        ],
+    }
+
+
+def _resource(name: str) -> str:
+    return (files("hydindex.commands") / "report_page" / name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    """Encode as JSON that can't end its script element."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def _data_uri(picture: bytes) -> str:
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _policy_hash(text: str) -> str:
+    """Return the hash by which the page's policy allows a style or script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

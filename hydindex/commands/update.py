@@ -1,0 +1,137 @@
+"""`hydindex update`: index what is new, and post what looks alike."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hydindex.commands.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Quiet,
+    Verbose,
+    WaitForClient,
+    open_session,
+)
+from hydindex.common.errors import ExitCode
+
+if TYPE_CHECKING:
+    from hydindex.commands.console import Console
+    from hydindex.pipeline.run_report import RunReport
+
+
+def update(
+    config_path: ConfigPath = DEFAULT_CONFIG,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Change nothing in Hydrus; show what would be posted."),
+    ] = False,
+    wait_for_client_minutes: WaitForClient = 0,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Index new files, and post pairs that look alike.
+
+    Run it every night (see hydindex schedule). After a dry run the pairs stay queued.
+
+    Example: hydindex update --config ~/hydrus/hydrus_config.json
+    """
+    from hydindex.commands.connection import wait_for_client
+    from hydindex.commands.popup import popup_on_error, popup_on_result
+    from hydindex.matching.recipe import adopt_recipe
+    from hydindex.pipeline.run_record import run_and_record
+    from hydindex.pipeline.update import update as run_update
+
+    session = open_session(
+        config_path, as_json=as_json, verbose=verbose, quiet=quiet, write_log=True
+    )
+    wait_for_client(session.config, config_path, minutes=wait_for_client_minutes)
+    with (
+        popup_on_error(session, dry_run=dry_run),
+        session.connect() as client,
+        session.write_index("update") as store,
+    ):
+        adopt_recipe(store, session.config)
+        steps = run_update(store, client, session.config, session.console.progress, dry_run=dry_run)
+        result = run_and_record(store, "update", session.config, steps, dry_run=dry_run)
+    show_report(session.console, result, "update", dry_run=dry_run)
+    popup_on_result(session, result, dry_run=dry_run)
+
+
+def show_report(
+    console: "Console", report: "RunReport", command: str, *, dry_run: bool = False
+) -> None:
+    """Show what an update or a rebuild did.
+
+    `left_over` counts what the next run retries: files and videos not fetched, pairs refused or
+    still queued.
+    """
+    from hydindex.commands.console import log_run
+
+    posts = command == "update" and not dry_run
+    left_over = report.left_over(posts=posts)
+    files, pairs, seconds = report.files, report.pairs, report.seconds
+    log_run(
+        f"{command} exit=0 found={files.found} new={files.new} matched={pairs.matched} "
+        f"posted={pairs.posted} queued={pairs.queued} left_over={sum(left_over.values())} "
+        f"seconds={seconds.total:.1f}"
+    )
+    console.print_json(
+        {
+            "command": command,
+            "exit_code": int(ExitCode.DONE),
+            "dry_run": dry_run,
+            **report.to_json(),
+            "left_over": left_over,
+        }
+    )
+    console.print(f"Files: {report.files_text()}")
+    console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} matched")
+    if command == "rebuild":
+        console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
+    elif dry_run:
+        console.print(
+            f"Hydrus: would post {pairs.queued - report.held_back.total:,} pairs; "
+            f"{pairs.known:,} already known (dry run: nothing was posted)"
+        )
+    else:
+        console.print(f"Hydrus: {report.posting_text()}")
+    if frames := _frames_text(report):
+        console.print(f"Frames: {frames}")
+    if held_back := _held_back_text(report):
+        console.print(f"Held back: {held_back}")
+    if left_over:
+        counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in left_over.items())
+        console.print(f"Left for the next run: {', '.join(counts)}")
+    console.print(
+        f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
+        f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, "
+        f"verify frames {seconds.verify_frames:.1f}, post {seconds.post:.1f})"
+    )
+
+
+def _frames_text(report: "RunReport") -> str:
+    frames = report.frame_verification
+    decided = frames.verified + frames.unverifiable
+    parts = []
+    if decided:
+        parts.append(
+            f"{decided:,} doubtful pairs verified, {frames.matched:,} matched; "
+            f"{frames.sampled:,} videos sampled, {frames.bytes / 1e6:,.1f} MB fetched"
+        )
+    if frames.unverifiable:
+        parts.append(f"{frames.unverifiable:,} pairs have no usable frames")
+    if frames.waiting:
+        parts.append(f"{frames.waiting:,} pairs wait for the next run")
+    return "; ".join(parts)
+
+
+def _held_back_text(report: "RunReport") -> str:
+    held_back = report.held_back
+    reasons = {
+        "over post.max_per_run": held_back.over_limit,
+        "whose files are already linked (post.pairs)": held_back.implied,
+        "below post.min_probability_to_post": held_back.improbable,
+    }
+    return "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
