@@ -1,6 +1,6 @@
-"""Writes the reference pages of the site out of the code, whenever mkdocs builds it.
+"""Generate the reference pages of the site from the code.
 
-mkdocs calls `on_files` (see `hooks` in mkdocs.yml). The pages are never saved in docs/.
+mkdocs calls `on_files` (see `hooks` in mkdocs.yml).
 """
 
 import inspect
@@ -19,20 +19,26 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from hydindex.commands import output, output_setup
 from hydindex.commands.app import app
+from hydindex.commands.calibrate import show_calibration
+from hydindex.commands.check import show_findings
+from hydindex.commands.pairs import show_pairs
+from hydindex.commands.rebuild import show_plan
+from hydindex.commands.repair import show_repair
+from hydindex.commands.stats import show_stats
+from hydindex.commands.update import show_report
 from hydindex.common.errors import ExitCode, HydindexError
 from hydindex.config.settings import Config, Decision, json_schema
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.recipe import recipe_of
-from hydindex.pipeline.run_report import Report
+from hydindex.pipeline.run_report import RunReport
 from hydindex.standin.server import StandIn
 
 Schema = Mapping[str, Any]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the reference to the pages that lie in docs/."""
+    """Add the reference pages."""
     pages = {
         "config": config_page,
         "commands": commands_page,
@@ -44,20 +50,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-# ---- Config keys, out of the JSON schema that editors are given
+# ---- Config keys, from the JSON schema
 
 
 def config_page() -> Iterator[str]:
-    """Tell every key with its default, its range and its meaning."""
+    """Yield every key with its default, range and meaning."""
     yield """# Config keys
 
-`hydrus_config.json` is checked as a whole: a wrong value, an unknown or repeated key is named, and
-nothing is done. Every key has a default but `api_key`. A dot stands for a section: `tls.verify` is
-written `{"tls": {"verify": true}}`.
+Every key except `api_key` has a default. A dot separates section and key: `tls.verify` is written
+`{"tls": {"verify": true}}`. Wrong values and unknown or repeated keys are errors.
 
-A change of a key marked **R** needs `hydindex rebuild`; until then `update` does nothing and says
-so. All others may change at any time. `hydindex init` writes some keys with another value than
-their default: *new* tells it.
+After a change of a key marked **R**, run `hydindex rebuild`; until then, `update` does nothing. All
+other keys can change at any time. *New*: the value that `hydindex init` writes, where it differs from
+the default.
 """
     schema = json_schema()
     starter = json.loads(
@@ -75,8 +80,8 @@ their default: *new* tells it.
 def _key_table(
     prefix: str, keys: Mapping[str, Schema], started: Mapping[str, Any]
 ) -> Iterator[str]:
-    # Each way to decide has keys of its own.
-    recipe = recipe_of(Config()) | recipe_of(Config(decision=Decision(method="calibrated")))
+    methods = (Decision(method="threshold"), Decision(method="calibrated"))
+    recipe = {key for method in methods for key in recipe_of(Config(decision=method))}
     yield "| key | default | values | meaning |\n|---|---|---|---|"
     for key, schema in keys.items():
         default = _code(schema["default"])
@@ -87,8 +92,8 @@ def _key_table(
 
 
 def _values(schema: Schema) -> str:
-    """Say which values a key may have."""
-    if "anyOf" in schema:  # a value, or null for none
+    """Return the values that a key accepts."""
+    if "anyOf" in schema:  # a value or null
         return _values(next(each for each in schema["anyOf"] if each["type"] != "null"))
     if "enum" in schema:
         return " or ".join(_code(each) for each in schema["enum"])
@@ -106,20 +111,18 @@ def _values(schema: Schema) -> str:
     return words.get(schema.get("type", ""), "")
 
 
-# ---- Commands, out of the Typer app
+# ---- Commands, from the Typer app
 
 
 def commands_page() -> Iterator[str]:
-    """Tell every command with its options, as --help does."""
+    """Yield every command with its options."""
     yield """# Commands
 
-Results go to stdout, progress and log lines to stderr. Every command explains itself with `--help`.
-`--config`, or the environment variable `HYDINDEX_CONFIG`, names the config; without either it is
-`hydrus_config.json` in the present folder. `-v` logs the score of every pair that is not ruled out
-early, in a dry run also every pair that would be posted, and shows tracebacks of errors.
+Results go to stdout; progress and log lines go to stderr. `--config` or the environment variable
+`HYDINDEX_CONFIG` names the config; the default is `hydrus_config.json` in the current folder. `-v` logs
+scores, in a dry run also the pairs that would be posted, and tracebacks of errors.
 
-`hydindex --install-completion`, in bash, zsh, fish or PowerShell, lets Tab complete commands,
-options and what they take; it tells which file it changes.
+`hydindex --install-completion` installs completion for bash, zsh, fish or PowerShell.
 """
     for name, command in _commands().items():
         text, _, example = inspect.cleandoc(command.help or "").partition("\n\nExample: ")
@@ -142,8 +145,8 @@ def _commands() -> Mapping[str, Any]:
 
 
 def exit_codes_page() -> Iterator[str]:
-    """Tell what each exit code means, and which errors end with it."""
-    yield "# Exit codes\n\n| exit code | means |\n|---|---|"
+    """Yield the exit codes, and the errors that end with them."""
+    yield "# Exit codes\n\n| exit code | meaning |\n|---|---|"
     for code in ExitCode:
         yield _row(str(code.value), code.means)
     yield """
@@ -152,7 +155,7 @@ def exit_codes_page() -> Iterator[str]:
 An error says on stderr what happened and what to do. With `--json` it is printed as an object, too;
 see [JSON output](json.md#errors). Its `kind` is one of these:
 
-| kind | exit code | means |
+| kind | exit code | meaning |
 |---|---|---|"""
     for error in sorted(_errors(HydindexError), key=lambda each: each.exit_code):
         means = inspect.cleandoc(error.__doc__ or "")
@@ -165,44 +168,43 @@ def _errors(base: type[HydindexError]) -> Iterator[type[HydindexError]]:
         yield from _errors(error)
 
 
-# ---- JSON: what the commands print against the stand-in client, and what the code says of it
+# ---- JSON: what the commands print against the stand-in client
 
 
 def json_page() -> Iterator[str]:
-    """Show what each command prints with --json."""
+    """Yield what each command prints with --json."""
     yield """# JSON output
 
-`--json` prints one object on stdout, whatever becomes of the command; `command` and `exit_code` are
-in all of them. What is shown here was printed when these pages were built, by the commands
-themselves, against the stand-in client of the demo; its pairs had been decided. Of lists of objects
-only the first one is shown.
+With `--json`, a command prints one object on stdout, even if it fails. Every object has `command` and
+`exit_code`. The examples were printed by the commands when these pages were built, against the stand-in
+client of the demo. Lists of objects are shortened to the first one.
 """
     parts = [
         f"- `{part.name}`: {_paragraph(inspect.getdoc(part.type) or '')}"
-        for part in fields(Report)
+        for part in fields(RunReport)
         if is_dataclass(part.type)
     ]
     explained = {
-        "check": _details(output_setup.show_check),
-        "update": "\n".join(parts),
-        "rebuild": "The same keys as of `update`.",
-        "rebuild --dry-run": _details(output.show_plan),
-        "stats": _details(output.show_stats),
-        "pairs": _details(output.show_pairs),
-        "calibrate": _details(output.show_calibration),
-        "repair": _details(output.show_repair),
+        "check": _details(show_findings),
+        "update": "\n".join([_details(show_report), "", *parts]),
+        "rebuild": "The same keys as `update`.",
+        "rebuild --dry-run": _details(show_plan),
+        "stats": _details(show_stats),
+        "pairs": _details(show_pairs),
+        "calibrate": _details(show_calibration),
+        "repair": _details(show_repair),
     }
     printed = _printed_by_commands()
     for words, explanation in explained.items():
         yield f"## {words}\n\n{explanation}\n\n```json\n{printed[words]}\n```\n"
     yield (
-        "## Errors\n\nWhat happened and what to do, for people; `kind` is for programs, and one of "
+        "## Errors\n\n`message` and `remedy` are for people, `kind` for programs: one of "
         f"[these](exit-codes.md#kinds-of-errors).\n\n```json\n{printed['error']}\n```"
     )
 
 
 def _printed_by_commands() -> dict[str, str]:
-    """Run the commands against a stand-in client; give what they print, shortened."""
+    """Run the commands against a stand-in client; return what they print, shortened."""
     printed = {}
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "hydrus_config.json"
@@ -230,7 +232,7 @@ def _printed_by_commands() -> dict[str, str]:
             for number, pair in enumerate(sorted(sorted(pair) for pair in client.potentials)):
                 false_positive, duplicate = 1, 2  # as the Client API numbers them
                 client.decide(pair[0], pair[1], duplicate if number % 6 else false_positive)
-            run("update")  # notes the decisions
+            run("update")  # records the decisions
             for words in ("check", "stats", "pairs", "calibrate", "repair"):
                 printed[words] = run(words)
             configure(client, min_probability=0.9)
@@ -241,7 +243,7 @@ def _printed_by_commands() -> dict[str, str]:
 
 
 def _shortened(value: Any) -> Any:
-    """Cut lists of objects to their first one."""
+    """Shorten lists of objects to their first one."""
     if isinstance(value, dict):
         return {key: _shortened(each) for key, each in value.items()}
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -249,11 +251,11 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-# ---- Words
+# ---- Text
 
 
 def _details(function: object) -> str:
-    """Give what a docstring says below its first line."""
+    """Return a docstring without its first line."""
     return (inspect.getdoc(function) or "").partition("\n\n")[2]
 
 
