@@ -61,8 +61,8 @@ Every key except `api_key` has a default. A dot separates section and key: `tls.
 `{"tls": {"verify": true}}`. Wrong values and unknown or repeated keys are errors.
 
 After a change of a key marked **R**, run `hydindex rebuild`; until then, `update` does nothing. All
-other keys can change at any time. *New*: the value that `hydindex init` writes, where it differs from
-the default.
+other keys can change at any time. *New*: the value that `hydindex init` writes, if it is not the
+default.
 """
     schema = json_schema()
     starter = json.loads(
@@ -119,8 +119,8 @@ def commands_page() -> Iterator[str]:
     yield """# Commands
 
 Results go to stdout; progress and log lines go to stderr. `--config` or the environment variable
-`HYDINDEX_CONFIG` names the config; the default is `hydrus_config.json` in the current folder. `-v` logs
-scores, in a dry run also the pairs that would be posted, and tracebacks of errors.
+`HYDINDEX_CONFIG` names the config; the default is `hydrus_config.json` in the current folder. `-v`
+logs scores, in a dry run also the pairs that would be posted, and tracebacks of errors.
 
 `hydindex --install-completion` installs completion for bash, zsh, fish or PowerShell.
 """
@@ -152,8 +152,8 @@ def exit_codes_page() -> Iterator[str]:
     yield """
 ## Kinds of errors
 
-An error says on stderr what happened and what to do. With `--json` it is printed as an object, too;
-see [JSON output](json.md#errors). Its `kind` is one of these:
+An error message on stderr says what happened and what to do. With `--json`, an
+[object](json.md#errors) is printed on stdout as well. Its `kind` is one of these:
 
 | kind | exit code | meaning |
 |---|---|---|"""
@@ -175,9 +175,9 @@ def json_page() -> Iterator[str]:
     """Yield what each command prints with --json."""
     yield """# JSON output
 
-With `--json`, a command prints one object on stdout, even if it fails. Every object has `command` and
-`exit_code`. The examples were printed by the commands when these pages were built, against the stand-in
-client of the demo. Lists of objects are shortened to the first one.
+With `--json`, a command prints one object on stdout, even if it fails. Every object has `command`
+and `exit_code`. The examples were printed by the commands when these pages were built, against the
+stand-in client of the demo. Lists of objects are shortened to the first one.
 """
     parts = [
         f"- `{part.name}`: {_paragraph(inspect.getdoc(part.type) or '')}"

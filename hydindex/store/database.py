@@ -1,4 +1,4 @@
-"""Opens the SQLite file: pragmas, transactions, and SQLite's errors in the user's words."""
+"""Open the SQLite file: pragmas, transactions, and translation of SQLite's errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ BUSY_TIMEOUT_MS: Final = 5_000
 PAGE_CACHE_KB: Final = 32 << 10
 _DAMAGES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-# Some milliseconds of SQLite's work.
-_STEPS_BETWEEN_LOOKS: Final = 100_000
+# Some milliseconds of work.
+_STEPS_PER_SIGNAL_CHECK: Final = 100_000
 
 
 def open_database(path: Path, *, read_only: bool = False) -> Engine:
@@ -33,22 +33,22 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
     def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         # Python's sqlite3 would begin transactions of its own, and none before DDL.
         connection.isolation_level = None
-        hear_ctrl_c(connection)
+        enable_ctrl_c(connection)
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA foreign_keys = ON")
-        # By default 2 MB: the inner pages of a million files' trees would be read again and again.
-        # Memory-mapping gained nothing beyond that, and would turn a read error into a crash.
+        # The default of 2 MB can't hold the inner pages of a million files' trees. Memory mapping
+        # gains nothing more, and turns a read error into a crash.
         cursor.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         else:
-            # Write-ahead logging, so that `stats` can read while a run writes. The file itself
-            # remembers it; one that is not new may be another program's and stays as it is.
+            # Write-ahead logging lets `stats` read while a run writes. It is a property of the
+            # file; an existing file may belong to another program and stays as it is.
             if cursor.execute("PRAGMA schema_version").fetchone() == (0,):
                 cursor.execute("PRAGMA journal_mode = WAL")
-            # A pair is marked as sending before it is sent; after a power cut that mark must
-            # still be there, so every commit waits for the disk.
+            # The mark that a pair is being sent must survive a power cut: commits wait for the
+            # disk.
             cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
@@ -59,9 +59,9 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> BaseException | None:
         error = context.sqlalchemy_exception
-        # A broken constraint is a bug of hydindex and should look like one.
+        # A violated constraint is a bug, and must look like one.
         if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
-            return trouble(path, context.original_exception)
+            return translated(path, context.original_exception)
         return None
 
     return engine
@@ -69,7 +69,7 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
 
 @contextmanager
 def opened_database(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
-    """Open a SQLite file as `open_database` does, and close it at the end."""
+    """Open a SQLite file like `open_database`, and close it at the end."""
     engine = open_database(path, read_only=read_only)
     try:
         yield engine
@@ -77,29 +77,29 @@ def opened_database(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
         engine.dispose()
 
 
-def hear_ctrl_c(connection: DBAPIConnection | sqlite3.Connection) -> None:
-    """Let a long statement be stopped.
+def enable_ctrl_c(connection: DBAPIConnection | sqlite3.Connection) -> None:
+    """Make Ctrl-C interrupt long statements.
 
-    Python hears Ctrl-C only where it runs itself. What is raised there ends the statement, of which
-    SQLite then says that it was interrupted.
+    Python handles signals only while Python code runs, such as this handler. An exception in it
+    ends the statement with the error "interrupted".
     """
-    connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
+    connection.set_progress_handler(lambda: 0, _STEPS_PER_SIGNAL_CHECK)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file itself makes no sense; not that it is busy, or no room.
+    """Return whether an error means that the file is damaged, not that it is busy or the disk full.
 
-    Such as that SQLite finds no table, or no text where there should be one, count as well.
+    Missing tables and values of the wrong type count as damage.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF in _DAMAGES or code in _UNREADABLE
 
 
 def require_sound(engine: Engine, path: Path) -> None:
-    """Look through the whole file for damages; some seconds a gigabyte.
+    """Check the whole file for damage; this takes some seconds per gigabyte.
 
     Raises:
-        IndexDamaged: there are some.
+        IndexDamaged: it is damaged.
     """
     with engine.connect() as connection:
         findings = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().all()
@@ -107,25 +107,25 @@ def require_sound(engine: Engine, path: Path) -> None:
         raise IndexDamaged(path, str(findings[0]))
 
 
-def trouble(path: Path, error: BaseException) -> IndexUnusable | KeyboardInterrupt:
-    """Say what SQLite says of the file, and what to do about it; or that the user said stop."""
+def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInterrupt:
+    """Return the error for an error of SQLite; KeyboardInterrupt if Ctrl-C caused it."""
     cause = str(error)
     if cause == "interrupted":
         return KeyboardInterrupt()
     if "malformed" in cause or "not a database" in cause:
         return IndexDamaged(path, cause)
     if "readonly" in cause or "unable to open" in cause:
-        remedy = "Does the folder exist, and may you write to the file and the folder?"
+        remedy = "Check that the folder exists, and that the file and the folder are writable."
     elif "full" in cause:
-        remedy = "Free some disk space and run the command again; nothing is half-written."
+        remedy = "Free some disk space and run the command again. Nothing is half-written."
     elif "disk I/O" in cause:
         remedy = (
-            "The disk refused to read or write: is it full, or failing? Nothing is half-written."
+            "The disk failed to read or write; it may be full or failing. Nothing is half-written."
         )
     elif "lock" in cause:
         remedy = (
-            "Another program has the file open: close it and run the command again. A network "
-            "folder may not support locks at all: then put the index on a disk of this machine."
+            "Close other programs that have the file open, and run the command again. If it is in a "
+            "network folder, set index.path to a file on a local disk."
         )
     else:
         remedy = "Run the command again with -v to see where it happened."

@@ -1,4 +1,4 @@
-"""The files in the index: who is there, what Hydrus says of them, and their pictures."""
+"""The files in the index: their presence, metadata and pictures."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -51,7 +51,7 @@ from hydindex.store.schema import (
 )
 
 RECHECK_UNUSABLE_AFTER: Final = timedelta(days=7)
-FORGOTTEN: Final = "its pictures were given up while it was gone"
+FORGOTTEN: Final = "its picture was deleted while it was gone"
 
 
 class FileStore:
@@ -61,11 +61,11 @@ class FileStore:
         self._engine = engine
 
     def indexed(self) -> IndexedFiles:
-        """List every file that the index knows, gone ones too."""
+        """List every file in the index, including gone ones."""
         due_at = clock.ago(RECHECK_UNUSABLE_AFTER)
         with self._engine.connect() as connection:
-            # This reads nothing but the index on sha256: of a million rows 40 MB instead of 150.
-            # The others only read the rows that they give.
+            # This reads only the SQL index on sha256: 40 MB instead of 150 for a million files. The
+            # other queries read only the rows that they return.
             known = connection.execute(select(file.c.id, file.c.sha256).order_by(file.c.sha256))
             ids, hashes = columns(known, (np.int64, "S32"))
             gone = connection.execute(select(file.c.id).where(IS_GONE)).scalars().all()
@@ -81,22 +81,22 @@ class FileStore:
         )
 
     def record_presence(self, *, gone: Sequence[int], returned: Sequence[int]) -> None:
-        """Note which files Hydrus no longer finds, and which it finds again."""
+        """Record which files Hydrus no longer finds, and which it finds again."""
         with self._engine.begin() as connection:
             comparisons.leave(connection, gone)
             _set_gone_at(connection, gone, clock.now())
             _set_gone_at(connection, returned, None)
 
     def gone_before(self, time: str) -> list[int]:
-        """List files that Hydrus has not found since before then, and whose pictures are kept."""
+        """List files with stored pictures that have been gone since before a time."""
         query = select(file.c.id).where(IS_GONE, file.c.gone_at < time, file.c.state != "unusable")
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def forget_pictures(self, ids: Iterable[int]) -> None:
-        """Give up all of files but who they are, what became of their pairs, and that they left.
+        """Delete stored pictures; keep identity, pair states and `gone_at`.
 
-        Should one return, it is fetched and compared like a new one.
+        A file that returns is fetched and compared like a new one.
         """
         with self._engine.begin() as connection:
             for file_id in ids:
@@ -104,10 +104,7 @@ class FileStore:
                 _mark_unusable(connection, file_id, FORGOTTEN, checked_at=clock.NEVER)
 
     def save(self, judged: Iterable[PreparedFile | UnusableFile]) -> None:
-        """Save files, new ones or such as are to be replaced, with all that belongs to them.
-
-        A file that is replaced counts as never compared.
-        """
+        """Save new files, or replace known ones, which then count as never compared."""
         outcomes = {_remote(outcome).sha256: outcome for outcome in judged}
         if not outcomes:
             return
@@ -131,17 +128,17 @@ class FileStore:
             _save_prepared(connection, [(file_id, each.prepared) for file_id, each in comparable])
 
     def pictured_count(self) -> int:
-        """Count the files whose thumbnail is stored, gone ones too."""
+        """Count the files with a stored thumbnail, including gone ones."""
         with self._engine.connect() as connection:
             return count_files(connection, file.c.state != "unusable")
 
     def unprepared_count(self) -> int:
-        """Count the files whose stored thumbnail waits to be prepared."""
+        """Count the files whose thumbnail waits to be prepared."""
         with self._engine.connect() as connection:
             return count_files(connection, IS_UNPREPARED)
 
     def unprepared(self, limit: int) -> list[tuple[int, bytes]]:
-        """List up to `limit` files whose stored thumbnail waits to be prepared."""
+        """List up to `limit` files whose thumbnail waits to be prepared."""
         query = (
             select(file.c.id, thumbnail.c.picture)
             .join(thumbnail, thumbnail.c.file_id == file.c.id)
@@ -152,7 +149,7 @@ class FileStore:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
     def save_prepared(self, outcomes: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
-        """Save what became of stored thumbnails: prepared, or the reason why it cannot be."""
+        """Save prepared thumbnails, or the reasons why they are unusable."""
         with self._engine.begin() as connection:
             prepared = []
             for file_id, outcome in outcomes:
@@ -187,15 +184,15 @@ class FileStore:
             raise damaged_picture(missing.args[0]) from None
 
     def hashes(self, ids: Iterable[int]) -> list[str]:
-        """Give the SHA-256 of files, in the order of their ids."""
+        """Return the SHA-256 of files, in the order of their ids."""
         query = select(file.c.sha256).where(file.c.id.in_(ids)).order_by(file.c.id)
         with self._engine.connect() as connection:
             return [sha256.hex() for sha256 in connection.execute(query).scalars()]
 
     def present_counts(self) -> tuple[int, int]:
-        """Count the files that Hydrus holds: those that can be compared, and the unusable ones."""
+        """Count the present files: comparable and unusable ones."""
         with self._engine.connect() as connection:
-            # Two counts, because each of these conditions has an index that holds just its files.
+            # Each of these conditions has its own partial SQL index.
             comparable = count_files(connection, IS_COMPARED) + count_files(
                 connection, IS_UNCOMPARED
             )
@@ -203,9 +200,9 @@ class FileStore:
 
 
 def damaged_picture(file_id: int) -> IndexUnusable:
-    """Say that the index holds no picture for a file that should have one, and what to do."""
+    """Return the error that a file's picture is missing or damaged."""
     return IndexUnusable(
-        f"The index holds no sound picture for file {file_id}",
+        f"The picture of file {file_id} in the index is missing or damaged",
         "Run hydindex rebuild --refetch.",
     )
 
@@ -215,7 +212,7 @@ def _remote(outcome: PreparedFile | UnusableFile) -> FileMetadata:
 
 
 def _row(outcome: PreparedFile | UnusableFile) -> dict[str, Any]:
-    """Make a row as if the file were new."""
+    """Return the row of a new file."""
     remote = _remote(outcome)
     return {
         "sha256": bytes.fromhex(remote.sha256),
@@ -315,5 +312,5 @@ def _set_gone_at(connection: Connection, ids: Iterable[int], gone_at: str | None
 
 
 def _signed(average_hash: int) -> int:
-    """SQLite's integers are signed: keep the same 64 bits."""
+    """Convert to a signed integer with the same 64 bits, as SQLite needs it."""
     return average_hash - (1 << 64) if average_hash >> 63 else average_hash

@@ -1,4 +1,4 @@
-"""Doubtful pairs that wait for a second look, and what such looks have seen of videos."""
+"""Doubtful pairs that wait for frame verification, and the sampled frames of videos."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _CAN_BE_SEEN = BOTH_PRESENT & (LOW.c.state == "prepared") & (HIGH.c.state == "pr
 
 @dataclass(frozen=True, slots=True)
 class UnsampledVideo:
-    """A video of which no frames have been sampled. None where Hydrus did not know."""
+    """A video without sampled frames. None where Hydrus doesn't know."""
 
     file_id: int
     sha256: bytes
@@ -39,17 +39,17 @@ class FramesOfVideo:
 
 
 class FrameStore:
-    """Reads and settles doubtful pairs. Each writing method is one transaction."""
+    """Reads and decides doubtful pairs. Each writing method is one transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def waiting(self, limit: int) -> list[ScoredPair]:
-        """List pairs that wait, the most probable first: both files must be there."""
+        """List waiting pairs whose files are present, the most probable first."""
         query = (
             with_files(select(*doubtful_pair.c), doubtful_pair)
             .where(_CAN_BE_SEEN)
-            # As the index on scores lists them, read from its end: nothing has to be sorted.
+            # The order of the SQL index on scores, read backwards: nothing has to be sorted.
             .order_by(
                 doubtful_pair.c.score.desc(),
                 doubtful_pair.c.low_id.desc(),
@@ -64,13 +64,13 @@ class FrameStore:
             ]
 
     def waiting_count(self) -> int:
-        """Count the pairs that wait, those with a file that is gone among them."""
+        """Count waiting pairs, including those with a gone file."""
         with self._engine.connect() as connection:
             return count_doubtful(connection)
 
-    def settle(self, looked_at: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
-        """End the waiting of pairs, and queue those of them that match: both, or neither."""
-        rows = keys(looked_at)
+    def settle(self, decided: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
+        """Remove decided pairs from the waiting ones and queue the matches, in one transaction."""
+        rows = keys(decided)
         if not rows:
             return
         with self._engine.begin() as connection:
@@ -78,7 +78,7 @@ class FrameStore:
             queue(connection, matches)
 
     def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:
-        """List those of some files of which it is not known what their frames show."""
+        """List the files, of some, whose frames have not been sampled."""
         asked = listed(ids)
         query = (
             select(file.c.id, file.c.sha256, file.c.size_bytes, file.c.duration_ms)
@@ -104,7 +104,7 @@ class FrameStore:
             connection.execute(statement, {"file_id": file_id, **row})
 
     def frames(self, ids: NDArray[np.int64]) -> list[FramesOfVideo]:
-        """Load the frames of those of some files that have any, in the order of their ids."""
+        """Load the frames of files that have any, in the order of their ids."""
         asked = listed(ids)
         query = (
             select(

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file beside the index, which the system frees when a run dies."""
+"""One writer at a time: a lock file beside the index, released by the system if a run dies."""
 
 import errno
 import os
@@ -18,15 +18,15 @@ _NO_LOCKS_HERE: Final = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 @contextmanager
 def exclusive(path: Path, command: str) -> Iterator[bool]:
-    """Hold the index at `path` for writing. Gives whether its last holder ended as it should.
+    """Lock the index for writing. Yields whether its last holder ended cleanly.
 
-    A mark beside it names the holder, and goes when the holder ends in good order. Where a mark is
-    left that nobody holds, a process or the whole machine went down in mid-work, or SQLite had
-    trouble with the file. The next holder leaves it as well, unless it gets through.
+    A mark beside the index names the holder, and is removed at a clean end. A mark without a holder
+    means that a process or the machine crashed, or that SQLite found an error in the file. The
+    next holder keeps the mark unless it ends cleanly.
 
     Raises:
-        IndexLocked: another process holds it.
-        IndexUnusable: no lock can be had there.
+        IndexLocked: another process holds the lock.
+        IndexUnusable: the folder doesn't support locks.
     """
     require_folder(path)
     lock, mark = _lock(path), _mark(path)
@@ -37,7 +37,7 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
     except Timeout:
         raise IndexLocked(
             f"Another run of hydindex holds the index {path}{_named(mark)}",
-            "Wait until it has ended, then run the command again.",
+            "Wait until it ends, then run the command again.",
         ) from None
     except OSError as error:
         lock.release()
@@ -56,35 +56,35 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
 
 
 def require_folder(path: Path) -> None:
-    """Make sure that the folder of an index is there.
+    """Check that the folder of an index exists.
 
     Raises:
-        IndexUnusable: it is not.
+        IndexUnusable: it doesn't.
     """
-    if not path.parent.is_dir():  # a drive that is not mounted must not become a new index
+    if not path.parent.is_dir():  # an unmounted drive must not get a new index
         raise IndexUnusable(
             f"The folder {path.parent} of the index does not exist",
-            "Make the folder, or mend index.path in the config.",
+            "Create the folder, or fix index.path in the config.",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds an index, or held it last and did not end in good order."""
+    """The run that holds an index, or the last one if it didn't end cleanly."""
 
     name: str
     is_running: bool
 
 
 def holder(path: Path) -> Holder | None:
-    """Look who holds the index at `path`, without holding it.
+    """Return who holds an index, without locking it.
 
     Raises:
-        IndexUnusable: no lock can be had there.
+        IndexUnusable: the folder doesn't support locks.
     """
     mark = _mark(path)
-    # Without a mark nobody holds it. The lock is only tried where there is one: whoever begins in
-    # the very same moment would find it held.
+    # Without a mark nobody holds it. Trying the lock anyway could make a run that starts at this
+    # moment fail.
     if not mark.exists():
         return None
     name = _named(mark).removeprefix(": ")
@@ -98,8 +98,8 @@ def holder(path: Path) -> Holder | None:
 
 
 def _lock(path: Path) -> BaseFileLock:
-    # Where the folder knows no locks, filelock would make do with a file that a killed process
-    # leaves behind for ever.
+    # Where locks aren't supported, filelock would fall back to a file that a killed process leaves
+    # behind forever.
     return FileLock(f"{path}.lock", fallback_to_soft=False)
 
 
@@ -111,13 +111,13 @@ def _name(mark: Path, command: str) -> None:
     with mark.open("w", encoding="utf-8") as file:
         file.write(f"{command}, process {os.getpid()}, since {clock.now()}")
         file.flush()
-        os.fsync(file.fileno())  # it must outlive a power cut
+        os.fsync(file.fileno())  # it must survive a power cut
 
 
 def _named(mark: Path) -> str:
     try:
         return f": {mark.read_text(encoding='utf-8')}"
-    except OSError:  # it has only just begun, or has just ended
+    except OSError:  # the holder has just started or ended
         return ""
 
 
@@ -125,9 +125,9 @@ def _no_lock(path: Path, error: OSError) -> IndexUnusable:
     if error.errno in _NO_LOCKS_HERE:
         return IndexUnusable(
             f"The folder {path.parent} of the index does not support locks: {error.strerror}",
-            "A network folder? Put the index on a disk of this machine: index.path in the config.",
+            "Set index.path to a file on a local disk; network folders often lack locks.",
         )
     return IndexUnusable(
         f"The index {path} cannot be locked: {error}",
-        "May you write to the folder, and is there room on the disk?",
+        "Check that the folder is writable and the disk has free space.",
     )

@@ -1,4 +1,4 @@
-"""Brings an index to the present schema with Alembic, after copying it aside."""
+"""Upgrade the schema of an index with Alembic, after a backup."""
 
 import logging
 from collections.abc import Collection
@@ -18,10 +18,10 @@ MIGRATIONS_PACKAGE: Final = "hydindex.migrations"
 
 
 def require_present_schema(engine: Engine, path: Path) -> None:
-    """Make sure that an index can be read as it stands.
+    """Check that an index has the current schema.
 
     Raises:
-        IndexOutdated, IndexTooNew: an older or a newer hydindex wrote it.
+        IndexOutdated, IndexTooNew: an older or newer hydindex wrote it.
     """
     with engine.connect() as connection:
         revision = _revision(connection, path)
@@ -30,7 +30,7 @@ def require_present_schema(engine: Engine, path: Path) -> None:
     if revision is None or revision < REVISION:
         raise IndexOutdated(
             f"The index {path} has the schema of an older hydindex",
-            "Run hydindex update, which brings it up to date.",
+            "Run hydindex update, which upgrades it.",
         )
     raise too_new(path, revision)
 
@@ -38,10 +38,9 @@ def require_present_schema(engine: Engine, path: Path) -> None:
 def upgrade(
     engine: Engine, path: Path, *, migrations: Path | None = None, target: str = REVISION
 ) -> Path | None:
-    """Bring an index, empty or older, to the schema `target`.
+    """Upgrade an empty or older index to the schema `target`, in one transaction.
 
-    Returns the copy that was made of an older index first, or None where none was needed. All
-    migrations run in one transaction: they all count, or none.
+    Returns the backup that was made of an older index, or None.
 
     Raises:
         IndexTooNew: a newer hydindex wrote it.
@@ -53,9 +52,9 @@ def upgrade(
     if revision is not None and revision > target:
         raise too_new(path, revision)
 
-    copy = None if revision is None else copy_aside(path, before="migration")
+    copy = None if revision is None else copy_aside(path, before="upgrade")
     if copy is not None:
-        log.info("bringing the index from schema %s to %s; a copy is at %s", revision, target, copy)
+        log.info("upgrading the index from schema %s to %s; backup: %s", revision, target, copy)
     try:
         if migrations is not None:
             _run_migrations(engine, migrations, target)
@@ -63,14 +62,14 @@ def upgrade(
             with as_file(files(MIGRATIONS_PACKAGE)) as packaged:
                 _run_migrations(engine, packaged, target)
     except BaseException:
-        if copy is not None:  # the index is as it was: every failed try would leave one more copy
+        if copy is not None:  # the index is unchanged; failed tries must not leave backups
             copy.unlink()
         raise
     return copy
 
 
 def _revision(connection: Connection, path: Path) -> str | None:
-    """Read the schema's revision; None for a file without any tables."""
+    """Return the schema's revision; None for a file without tables."""
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
@@ -80,24 +79,24 @@ def _revision(connection: Connection, path: Path) -> str | None:
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if revision is not None:
             return str(revision)
-    raise IndexDamaged(path, "it does not tell its schema")
+    raise IndexDamaged(path, "its schema version is missing")
 
 
 def is_of_another_program(tables: Collection[str]) -> bool:
-    """Whether these are the tables of something else."""
+    """Return whether these tables belong to another program."""
     return not {"alembic_version", "file", "pair"} & set(tables)
 
 
 def foreign(path: Path) -> IndexUnusable:
-    """Say that a file is no index."""
+    """Return the error that a file is not an index."""
     return IndexUnusable(
-        f"The file {path} is a database, but no index of hydindex",
+        f"The file {path} is a database, but not an index of hydindex",
         "Name another file in index.path of the config.",
     )
 
 
 def _run_migrations(engine: Engine, migrations: Path, target: str) -> None:
-    from alembic import command  # slow to import, and seldom needed
+    from alembic import command  # slow to import
     from alembic.config import Config
 
     config = Config()
@@ -108,9 +107,9 @@ def _run_migrations(engine: Engine, migrations: Path, target: str) -> None:
 
 
 def too_new(path: Path, revision: str) -> IndexTooNew:
-    """Say that a newer hydindex is needed."""
+    """Return the error that a newer hydindex is needed."""
     return IndexTooNew(
-        f"A newer hydindex wrote the index {path} (its schema is {revision}, this hydindex "
-        f"knows {REVISION})",
-        "Install the newer hydindex again. Nothing was changed.",
+        f"A newer hydindex wrote the index {path} (schema {revision}; this hydindex knows "
+        f"{REVISION})",
+        "Install the newer hydindex. Nothing was changed.",
     )

@@ -1,4 +1,4 @@
-"""The record of posted pairs on its way from one index to another: it cannot be computed again."""
+"""The record of posted pairs, which can't be computed again: export and import."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,13 +14,13 @@ from hydindex.store.pair_rows import HIGH, LOW, with_files
 from hydindex.store.queries import driver_rows, file_ids
 from hydindex.store.schema import file, pair
 
-NOT_FETCHED_YET: Final = "known from the record of posted pairs alone"
+NOT_FETCHED_YET: Final = "known only from an imported record of posted pairs"
 # SQLite limits the number of parameters.
-_PAIRS_AT_ONCE: Final = 5_000
+_BATCH_PAIRS: Final = 5_000
 
 
 class PostedRecord:
-    """Reads and extends the record of what Hydrus was told."""
+    """Reads and extends the record of posted pairs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -32,7 +32,7 @@ class PostedRecord:
             return connection.execute(query).scalar_one()
 
     def each(self) -> Iterator[PostedPair]:
-        """Give every pair that Hydrus was told of, or may have been, by their SHA-256 in order."""
+        """Yield every pair that Hydrus has or may have, ordered by SHA-256."""
         a = func.min(LOW.c.sha256, HIGH.c.sha256).label("a")
         b = func.max(LOW.c.sha256, HIGH.c.sha256).label("b")
         query = (
@@ -48,14 +48,14 @@ class PostedRecord:
                     )
 
     def add(self, pairs: Iterable[PostedPair]) -> None:
-        """Take pairs into the record; all of them, or none.
+        """Add pairs to the record, in one transaction.
 
-        Of a pair that the index has already the state stays that says more. Files that the index
-        does not know become such as are gone, and are fetched once Hydrus finds them.
+        For existing pairs, the more advanced state is kept. Unknown files are added as gone, and
+        fetched once Hydrus finds them.
         """
         with self._engine.begin() as connection:
             waiting = iter(pairs)
-            while some := list(islice(waiting, _PAIRS_AT_ONCE)):
+            while some := list(islice(waiting, _BATCH_PAIRS)):
                 _add(connection, some)
 
 
@@ -78,19 +78,19 @@ def _add(connection: Connection, pairs: Sequence[PostedPair]) -> None:
     statement = upsert(pair)
     new = statement.excluded
     rank = {state: number for number, state in enumerate(KEPT)}
-    says_more = case(rank, value=new.state) > case(rank, value=pair.c.state, else_=-1)
+    is_more_advanced = case(rank, value=new.state) > case(rank, value=pair.c.state, else_=-1)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["low_id", "high_id"],
             set_={"state": new.state, "reason": None, "state_at": new.state_at},
-            where=says_more,
+            where=is_more_advanced,
         ),
         rows,
     )
 
 
 def _ids(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
-    """Look up the ids of files by their SHA-256, giving one to those that have none."""
+    """Return the ids of files by SHA-256; add unknown ones."""
     wanted = [bytes.fromhex(each) for each in hashes]
     unknown = upsert(file).values(
         state="unusable",

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
-from hydindex.store.database import trouble
+from hydindex.store.database import translated
 from hydindex.store.schema import ASPECT_RATIO, CONTENT_ASPECT_RATIO, doubtful_pair, file
 
 _ROWS_AT_ONCE: Final = 20_000
@@ -47,7 +47,7 @@ def driver_rows(result: CursorResult[Any]) -> Iterator[Sequence[Any]]:
             yield rows
     except sqlite3.Error as error:
         path = result.connection.engine.url.database
-        raise trouble(Path(str(path)), error) from None
+        raise translated(Path(str(path)), error) from None
 
 
 def listed(ids: NDArray[np.int64]) -> TableValuedAlias:

@@ -1,4 +1,4 @@
-"""Makes a sound index out of a damaged one: first what cannot be computed again."""
+"""Make a new index from a damaged one: first what can't be computed again."""
 
 import glob
 import json
@@ -18,8 +18,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common.clock import file_timestamp
 from hydindex.common.errors import IndexMissing, IndexUnusable
-from hydindex.store.backup import copies, remove_database, require_room
-from hydindex.store.database import hear_ctrl_c, is_damage, opened_database, trouble
+from hydindex.store.backup import copies, remove_database, require_space
+from hydindex.store.database import enable_ctrl_c, is_damage, opened_database, translated
 from hydindex.store.lock import exclusive
 from hydindex.store.migration import foreign, is_of_another_program, too_new, upgrade
 from hydindex.store.posted_record import PostedRecord
@@ -29,15 +29,15 @@ from hydindex.store.schema import REVISION, file, index_state, thumbnail
 
 log = logging.getLogger(__name__)
 
-_FILES_AT_ONCE: Final = 256
+_BATCH_FILES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was saved, and where the damaged file lies now.
+    """What was recovered, and where the damaged file is now.
 
-    `record_is_complete` is false where the damaged file no longer tells all pairs that were posted,
-    whatever its copies had to add.
+    `record_is_complete` is false if the damaged file no longer holds all posted pairs, even if its
+    backups added some.
     """
 
     record_is_complete: bool
@@ -47,15 +47,14 @@ class Repaired:
 
 
 def repair(path: Path) -> Repaired | None:
-    """Put a sound index in the place of a damaged one; None where it is sound already.
+    """Replace a damaged index by a new one; return None if it is undamaged.
 
-    Saved are the pairs that Hydrus was told of, from the copies beside the index too, and the
-    files with their thumbnails. The next update prepares and compares these again, and fetches
-    what is missing. Ended at any point, this leaves the damaged index where it was.
+    Recovers the posted pairs, also from backups, and the files with their thumbnails. The next
+    update prepares and compares these again and fetches what is missing. If interrupted, the
+    damaged index stays where it was.
 
     Raises:
-        IndexMissing, IndexLocked, IndexTooNew, IndexUnusable: there is none, or it cannot be
-            worked on.
+        IndexMissing, IndexLocked, IndexTooNew, IndexUnusable: it doesn't exist or can't be opened.
     """
     with exclusive(path, "repair"):
         others = [*_set_aside(path), *copies(path)]
@@ -65,19 +64,19 @@ def repair(path: Path) -> Repaired | None:
             path.touch()
         with closing(Salvage(path)) as damaged:
             _require_index(damaged, path)
-            if _is_sound(path):
+            if _is_undamaged(path):
                 return None
-            require_room(path, what="be repaired")
-            log.info("repairing %s: this may take minutes", path)
-            half = path.with_name(f"{path.name}.repairing")
-            remove_database(half)
+            require_space(path, purpose="repair the index")
+            log.info("repairing %s; this may take minutes", path)
+            new = path.with_name(f"{path.name}.repairing")
+            remove_database(new)
             try:
-                record_is_complete = _fill(half, damaged, others)
-                saved = _counts(half)
+                record_is_complete = _fill(new, damaged, others)
+                saved = _counts(new)
             except BaseException:
-                remove_database(half)
+                remove_database(new)
                 raise
-        return Repaired(record_is_complete, *saved, damaged=_put_in_place(half, path))
+        return Repaired(record_is_complete, *saved, damaged=_put_in_place(new, path))
 
 
 def _require_index(damaged: Salvage, path: Path) -> None:
@@ -88,24 +87,24 @@ def _require_index(damaged: Salvage, path: Path) -> None:
         raise too_new(path, revision)
 
 
-def _is_sound(path: Path) -> bool:
-    """Look through all of it, more closely than a run does: at its indexes as well."""
+def _is_undamaged(path: Path) -> bool:
+    """Check the whole file including its SQL indexes, which a run doesn't."""
     with closing(sqlite3.connect(path)) as connection:
-        hear_ctrl_c(connection)
+        enable_ctrl_c(connection)
         try:
             findings = connection.execute("PRAGMA integrity_check(1)").fetchall()
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         except sqlite3.Error as error:
             if is_damage(error):
                 return False
-            raise trouble(path, error) from None
+            raise translated(path, error) from None
     return findings == [("ok",)] and tables > 0
 
 
-def _fill(half: Path, damaged: Salvage, others: Sequence[Path]) -> bool:
-    """Make a new index of what can be read; give whether the record of posted pairs is whole."""
-    with opened_database(half) as engine:
-        upgrade(engine, half)
+def _fill(new: Path, damaged: Salvage, others: Sequence[Path]) -> bool:
+    """Fill a new index; return whether the record of posted pairs is complete."""
+    with opened_database(new) as engine:
+        upgrade(engine, new)
         pairs, is_whole = damaged.posted()
         PostedRecord(engine).add(pairs)
         for other in others:
@@ -115,25 +114,25 @@ def _fill(half: Path, damaged: Salvage, others: Sequence[Path]) -> bool:
             except (sqlite3.Error, IndexUnusable) as error:
                 log.warning("%s cannot be read: %s", other, error)
         _save(engine, damaged)
-    with closing(sqlite3.connect(half)) as connection:
-        # From here on it is one file: a disk without room would keep the rest in the log.
+    with closing(sqlite3.connect(new)) as connection:
+        # Merge the write-ahead log: on a full disk SQLite silently keeps data there.
         try:
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
-            raise trouble(half, error) from None
-    if busy or not _is_sound(half):
-        raise IndexUnusable(f"{half} cannot be written", "Is there room on the disk?")
+            raise translated(new, error) from None
+    if busy or not _is_undamaged(new):
+        raise IndexUnusable(f"{new} cannot be written", "Check that the disk has free space.")
     return is_whole
 
 
 def _save(engine: Engine, damaged: Salvage) -> None:
-    """Take over files and the recipe; nothing is prepared or compared under it yet."""
+    """Copy files and the recipe; nothing is prepared or compared yet."""
     files = damaged.files()
-    while some := list(islice(files, _FILES_AT_ONCE)):
+    while some := list(islice(files, _BATCH_FILES)):
         with engine.begin() as connection:
             _save_files(connection, some)
     with suppress(ValueError, TypeError), engine.begin() as connection:
-        # Where it is lost, the next command takes up that of the config.
+        # If the recipe is lost, the next command sets that of the config.
         recipe = json.loads(damaged.recipe() or "")
         connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
@@ -160,17 +159,17 @@ def _save_files(connection: Connection, saved: list[SavedFile]) -> None:
         connection.execute(insert(thumbnail).prefix_with("OR IGNORE"), pictures)
 
 
-def _counts(half: Path) -> tuple[int, int]:
-    with closing(sqlite3.connect(half)) as connection:
+def _counts(new: Path) -> tuple[int, int]:
+    with closing(sqlite3.connect(new)) as connection:
         (pairs,) = connection.execute("SELECT count(*) FROM pair").fetchone()
         (pictures,) = connection.execute("SELECT count(*) FROM thumbnail").fetchone()
     return pairs, pictures
 
 
-def _put_in_place(half: Path, path: Path) -> Path:
-    """Put the new file where the damaged one is, which stays beside it under another name.
+def _put_in_place(new: Path, path: Path) -> Path:
+    """Replace the damaged file, which is kept under another name.
 
-    At no moment is there no index: the next update would begin a new one.
+    There is an index at every moment: without one, an update would start a new index.
     """
     damaged = _unused_name(path)
     wal, shared_memory = Path(f"{path}-wal"), Path(f"{path}-shm")
@@ -178,13 +177,13 @@ def _put_in_place(half: Path, path: Path) -> Path:
         _duplicate(path, damaged)
         if wal.exists():
             _duplicate(wal, Path(f"{damaged}-wal"))
-            wal.unlink()  # SQLite would take it for the new file's
+            wal.unlink()  # SQLite would apply it to the new file
         shared_memory.unlink(missing_ok=True)
-        half.replace(path)
+        new.replace(path)
     except OSError as error:
         raise IndexUnusable(
-            f"The repaired index {half} cannot be put in the place of {path}: {error}",
-            "Close whatever has the index open, and run hydindex repair again.",
+            f"The repaired index {new} cannot replace {path}: {error}",
+            "Close programs that have the index open, and run hydindex repair again.",
         ) from None
     return damaged
 
@@ -197,16 +196,16 @@ def _unused_name(path: Path) -> Path:
 
 
 def _duplicate(path: Path, to: Path) -> None:
-    """Give a file a second name; on a file system without hard links, copy it."""
+    """Link a file under a second name; copy it if hard links aren't supported."""
     try:
         os.link(path, to)
     except OSError:
-        half = to.with_name(f"{to.name}.part")
-        shutil.copy2(path, half)
-        half.replace(to)
+        new = to.with_name(f"{to.name}.part")
+        shutil.copy2(path, new)
+        new.replace(to)
 
 
 def _set_aside(path: Path) -> list[Path]:
-    """List what earlier repairs have set aside: one of them may have been cut short."""
+    """List the damaged files of earlier repairs, one of which may have been interrupted."""
     found = path.parent.glob(f"{glob.escape(path.name)}.*.damaged")
     return sorted((each for each in found if each.is_file()), reverse=True)

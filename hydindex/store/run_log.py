@@ -1,4 +1,4 @@
-"""The record of runs: when, how long, under which config, and what came of each."""
+"""The record of runs: time, config, report and result of each."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from hydindex.store.schema import run
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A run as the index remembers it. `finished_at` is None while it goes on, or was killed."""
+    """A recorded run. `finished_at` is None while it is running, or if it was killed."""
 
     id: int
     command: str
@@ -34,7 +34,7 @@ class RunStore:
         self._engine = engine
 
     def start(self, command: str, *, dry_run: bool, config: dict[str, Any]) -> int:
-        """Record that a run begins; `config` must not hold the access key."""
+        """Record the start of a run; `config` must not contain the access key."""
         statement = insert(run).values(
             command=command,
             version=__version__,
@@ -49,7 +49,7 @@ class RunStore:
     def finish(
         self, run_id: int, *, exit_code: int, report: dict[str, Any], error: str | None = None
     ) -> None:
-        """Record how a run ended."""
+        """Record the end of a run."""
         statement = (
             update(run)
             .where(run.c.id == run_id)
@@ -59,14 +59,14 @@ class RunStore:
             connection.execute(statement)
 
     def latest(self, limit: int = 1) -> list[RecordedRun]:
-        """List the last runs, the newest first."""
+        """List the latest runs, the newest first."""
         columns = [run.c[name] for name in RecordedRun.__dataclass_fields__]
         query = select(*columns).order_by(run.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_recorded(row) for row in connection.execute(query)]
 
     def last_good_update(self) -> str | None:
-        """Tell when an update last ended without an error, as in `clock.now`; dry runs aside."""
+        """Return when an update, not a dry run, last ended without an error."""
         query = select(func.max(run.c.finished_at)).where(
             run.c.command == "update", ~run.c.dry_run, run.c.error.is_(None)
         )

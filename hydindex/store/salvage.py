@@ -1,8 +1,8 @@
-"""Reads what can still be read of a damaged index.
+"""Read what is still readable in a damaged index.
 
-SQLite gives up a query at the first page that makes no sense. So a table is read by ranges of its
-key, in ever smaller ones where that fails: what is lost in the end is what lay on that page. Where
-SQLite keeps the same values in a second tree, for an index, that one is asked as well.
+SQLite ends a query at the first damaged page. So a table is read in ranges of its key, which are
+halved where that fails: only the rows on that page are lost. Values that a SQL index repeats are
+read from there as well.
 """
 
 import math
@@ -17,22 +17,22 @@ from typing import Any, Final, TypeGuard
 from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
-from hydindex.store.database import hear_ctrl_c, is_damage, trouble
+from hydindex.store.database import enable_ctrl_c, is_damage, translated
 
-_KEYS_AT_ONCE: Final = 512
-# Ranges of SHA-256 are made of their first 12 bits.
+_RANGE_KEYS: Final = 512
+# Ranges of SHA-256 are formed by the first 12 bits.
 _SHA256_RANGES: Final = 1 << 12
 _FILE_IDS: Final = (
     *("file.id", "thumbnail.file_id", "prepared_picture.file_id", "coarse_picture.file_id"),
     *("signature.file_id", "pair.low_id", "pair.high_id"),
 )
-# No row of a file takes less: damaged numbers may be of any size.
+# No file row takes less: this bounds damaged ids.
 _SMALLEST_ROW_BYTES: Final = 32
 
 Row = tuple[Any, ...]
 _Number = int | float | None
 _Text = str | None
-# What makes sense in each column of a file's row that is worth saving.
+# The columns of a file to recover, and their valid types.
 _FILE_COLUMNS: Final[dict[str, Any]] = {
     "sha256": bytes,
     "size_bytes": _Number,
@@ -49,45 +49,45 @@ _FILE_COLUMNS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """A file's row, as `schema.file` has it, and its thumbnail; None for one that is unusable."""
+    """A row of `schema.file` and its thumbnail; None if the file is unusable."""
 
     row: dict[str, Any]
     thumbnail: bytes | None
 
 
 class Salvage:
-    """A damaged index, or a copy of one, of whatever schema; to be closed.
+    """A damaged index or a backup; must be closed.
 
-    Every method may raise IndexUnusable: the file is not damaged there, but cannot be read now.
+    Every method may raise IndexUnusable if the file can't be read now, for example if it is busy.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lost_ranges = 0
         self._connection = sqlite3.connect(path, isolation_level=None)
-        hear_ctrl_c(self._connection)
+        enable_ctrl_c(self._connection)
         with suppress(sqlite3.DatabaseError):
-            # Without it, one damaged entry of the schema would hide all others.
+            # Otherwise, one damaged entry of the schema would hide all tables.
             self._connection.execute("PRAGMA writable_schema = ON")
             self._connection.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def tables(self) -> list[str]:
-        """Name its tables, as far as the schema can be read."""
+        """List the readable table names."""
         return [name for (name,) in self._rows("SELECT name FROM sqlite_master") or []]
 
     def revision(self) -> str | None:
-        """Tell the revision of its schema, if that can be read."""
+        """Return the schema's revision, if readable."""
         rows = self._rows("SELECT version_num FROM alembic_version")
         return str(rows[0][0]) if rows else None
 
     def posted(self) -> tuple[list[PostedPair], bool]:
-        """Give the pairs that Hydrus was told of, or may have been; and whether these are all.
+        """Return the pairs that Hydrus has or may have, and whether these are all.
 
-        Some come twice. Where only the index on states still names a pair, its score is 0.
+        Some may be repeated. If only the SQL index on states still has a pair, its score is 0.
         """
         by_id, all_pairs = self._pairs()
         pairs = [
@@ -101,7 +101,7 @@ class Salvage:
         return pairs, all_pairs and self._all_hashes
 
     def _pairs(self) -> tuple[list[Row], bool]:
-        # A condition on the state would let SQLite look into the index on states, too.
+        # With a condition on the state, SQLite would use the SQL index on states, too.
         rows, table_is_whole = self._read_all(
             "SELECT low_id, high_id, state, score, state_at FROM pair NOT INDEXED "
             "WHERE low_id >= ? AND low_id < ?"
@@ -117,32 +117,28 @@ class Salvage:
         return rows, table_is_whole or index_is_whole
 
     def files(self) -> Iterator[SavedFile]:
-        """Give the files whose row and thumbnail can be read."""
+        """Yield the files whose row and thumbnail are readable."""
         query = (
             f"SELECT picture, {', '.join(_FILE_COLUMNS)} FROM file NOT INDEXED "
             "LEFT JOIN thumbnail ON file_id = id WHERE id >= ? AND id < ?"
         )
         for picture, *values in self._read(query, self._end):
             row = dict(zip(_FILE_COLUMNS, values, strict=True))
-            makes_sense = all(isinstance(row[name], kind) for name, kind in _FILE_COLUMNS.items())
+            is_valid = all(isinstance(row[name], kind) for name, kind in _FILE_COLUMNS.items())
             is_usable = row["unusable_reason"] is None
-            if (
-                makes_sense
-                and _is_sha256(row["sha256"])
-                and is_usable == isinstance(picture, bytes)
-            ):
+            if is_valid and _is_sha256(row["sha256"]) and is_usable == isinstance(picture, bytes):
                 yield SavedFile(row, picture)
 
     def recipe(self) -> str | None:
-        """Give the recipe (JSON) that the index was made with, if it can be read."""
+        """Return the recipe (JSON), if readable."""
         rows = self._rows("SELECT recipe FROM index_state")
         return str(rows[0][0]) if rows else None
 
     @cached_property
     def _hashes(self) -> dict[int, set[bytes]]:
-        """The SHA-256 of files by id: what the table says, and what the index on them says.
+        """The SHA-256 of files by id, from the table and from its SQL index.
 
-        Where the two differ one of them is damaged, and nobody knows which.
+        If both differ, one is damaged, and it is unknown which.
         """
         found: dict[int, set[bytes]] = {}
         for file_id, sha256 in self._hashes_in_index[0] + self._hashes_in_table[0]:
@@ -168,9 +164,9 @@ class Salvage:
 
     @cached_property
     def _end(self) -> int:
-        """One more than the largest id of a file.
+        """One more than the largest file id.
 
-        Each way of asking touches other pages; those that fail say nothing.
+        Each query reads other pages; those that fail are ignored.
         """
         largest = [file_id for file_id, _ in self._hashes_in_index[0]]
         for column in _FILE_IDS:
@@ -180,7 +176,7 @@ class Salvage:
         return min(1 + max(largest, default=0), self._path.stat().st_size // _SMALLEST_ROW_BYTES)
 
     def _read_all(self, query: str) -> tuple[list[Row], bool]:
-        """Run a query over the ids of all files; give the rows, and whether these are all."""
+        """Run a query over all file ids; return the rows, and whether these are all."""
         return self._with_loss(self._read(query, self._end))
 
     def _with_loss(self, rows: Iterator[Row]) -> tuple[list[Row], bool]:
@@ -189,12 +185,12 @@ class Salvage:
         return read, self._lost_ranges == lost_before
 
     def _read(self, query: str, end: int, key: Callable[[int], Any] = int) -> Iterator[Row]:
-        """Run a query over all keys from 0 up to, not with, `end`.
+        """Run a query over all keys below `end`, in ranges.
 
-        It takes the first key of a range, and the one after its last.
+        Its parameters are the first key of a range, and the one after the last.
         """
-        for first in range(0, max(end, 1), _KEYS_AT_ONCE):
-            yield from self._read_range(query, first, min(first + _KEYS_AT_ONCE, end), key)
+        for first in range(0, max(end, 1), _RANGE_KEYS):
+            yield from self._read_range(query, first, min(first + _RANGE_KEYS, end), key)
 
     def _read_range(
         self, query: str, first: int, end: int, key: Callable[[int], Any]
@@ -211,17 +207,17 @@ class Salvage:
         yield from self._read_range(query, middle, end, key)
 
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Row] | None:
-        """Run a query; None where the file makes no sense."""
+        """Run a query; return None if it meets damage."""
         try:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
             if is_damage(error):
                 return None
-            raise trouble(self._path, error) from None
+            raise translated(self._path, error) from None
 
 
 def _sha256_from(number: int) -> bytes:
-    """Give what begins a range of SHA-256; past the last one, what none of them reaches."""
+    """Return the start of a range of SHA-256; after the last one, a value above all."""
     if number == _SHA256_RANGES:
         return bytes([0xFF] * 33)
     return (number << 4).to_bytes(2)

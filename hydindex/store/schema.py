@@ -1,7 +1,6 @@
-"""The tables of the index. Promises stand here as constraints, so that SQLite itself keeps them.
+"""The tables of the index. Constraints make SQLite itself keep the guarantees.
 
-Blobs have tables of their own: a scan of the files' metadata touches none of them.
-The migrations under `migrations/` create these tables; a test holds both to each other.
+Blobs have their own tables, so that a scan of metadata reads none of them.
 """
 
 from typing import Final
@@ -25,7 +24,7 @@ from sqlalchemy import (
 )
 
 REVISION: Final = "0001"
-"""The newest Alembic revision; an index with this one needs no migration."""
+"""The current Alembic revision."""
 
 metadata = MetaData(
     naming_convention={
@@ -36,12 +35,12 @@ metadata = MetaData(
     }
 )
 
-# One row a file that has been judged: its thumbnail is stored, or known not to exist.
-#   unusable  no picture to compare; the reason says why
-#   fetched   its thumbnail waits to be prepared (again)
-#   prepared  average hash and pictures, or signature, are made by the index's recipe
-# `compared_since` is the step (see `index_state`) at which the file joined the compared set, in
-# which every pair that the candidate rules allow has been scored; null while outside of it.
+# One row per file whose thumbnail is stored, or known not to exist.
+#   unusable  there is no picture to compare, for a reason
+#   fetched   the thumbnail waits to be prepared
+#   prepared  hashes and pictures match the recipe
+# `compared_since`: the step (see `index_state`) at which the file joined the compared set; null
+# outside it.
 file = Table(
     "file",
     metadata,
@@ -69,8 +68,8 @@ file = Table(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
 )
-# SQLite uses a partial index only for a query that states the same condition, to the letter: so
-# the states are written out, and queries take their conditions from here.
+# SQLite uses a partial index only for a query with literally the same condition: so states are
+# literals, and queries use these conditions.
 IS_COMPARED = file.c.compared_since.is_not(None)
 IS_UNCOMPARED = (
     (file.c.state == literal_column("'prepared'"))
@@ -80,11 +79,10 @@ IS_UNCOMPARED = (
 IS_UNPREPARED = file.c.state == literal_column("'fetched'")
 IS_UNUSABLE = file.c.state == literal_column("'unusable'")
 IS_GONE = file.c.gone_at.is_not(None)
-# Width / height of a file, and of what it shows without bars: where nobody has looked for bars,
-# that is the whole.
+# Width / height of a file, and of its content without bars: the same if bars weren't looked for.
 ASPECT_RATIO = func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0)
 CONTENT_ASPECT_RATIO = ASPECT_RATIO * func.coalesce(file.c.content_shape, 1.0)
-# All that the candidate rules look at: neighbours are found without touching the rows themselves.
+# Everything that the candidate rules need: candidates are found without reading rows.
 Index(
     "ix_file_compared",
     file.c.duration_ms,
@@ -101,7 +99,7 @@ Index("ix_file_unprepared", file.c.id, sqlite_where=IS_UNPREPARED)
 Index("ix_file_unusable", file.c.checked_at, file.c.gone_at, sqlite_where=IS_UNUSABLE)
 Index("ix_file_gone", file.c.id, sqlite_where=IS_GONE)
 
-# Pictures as Hydrus served them, so that a rebuild needs no refetch.
+# Thumbnails as Hydrus served them, so that a rebuild fetches nothing.
 thumbnail = Table(
     "thumbnail",
     metadata,
@@ -121,9 +119,8 @@ PICTURE_TABLES: Final = {
     for name in ("prepared_picture", "coarse_picture", "signature")
 }
 
-# What a second look has seen of a video, or why it cannot see anything. A file never changes, so no
-# recipe counts. Raw uint8 views (MOMENTS, FRAMES_A_MOMENT, 2, VIEW_PX, VIEW_PX), compressed with
-# Zstandard, and raw little-endian float64 content shapes (MOMENTS, FRAMES_A_MOMENT).
+# The sampled frames of a video (see `hydindex.frames.packing`), or why there are none. A file never
+# changes, so they don't depend on the recipe.
 sampled_frames = Table(
     "sampled_frames",
     metadata,
@@ -138,8 +135,8 @@ sampled_frames = Table(
     ),
 )
 
-# The earlier stays of a file in the compared set: from `first_step` up to, not with, `end_step`.
-# Two files have been compared if and only if any of their stays overlap.
+# Earlier membership intervals of a file in the compared set, from `first_step` to before `end_step`.
+# Two files have been compared if and only if any of their intervals overlap.
 membership = Table(
     "membership",
     metadata,
@@ -150,11 +147,9 @@ membership = Table(
     CheckConstraint("first_step < end_step", "order"),
 )
 
-# Matching pairs and what became of them. `matches` is false for a pair that Hydrus was told of
-# under an earlier recipe and that does not match under the present one; the row must stay, or the
-# pair could be posted a second time. `score` is that of the last time it matched: its similarity,
-# or, where there is `evidence`, the probability that it rests on. `decision` is what the user has
-# decided, null while that is open; `decision_checked_at` is when Hydrus was last asked for it.
+# Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and no longer
+# matches: the row must stay, or the pair could be posted again. `score` and `features` are those of
+# the last match. `decision`: the user's, null while undecided.
 pair = Table(
     "pair",
     metadata,
@@ -184,11 +179,10 @@ Index("ix_pair_state", pair.c.state)
 _is_told = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
 _is_undecided = pair.c.decision.is_(None)
 Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_told & _is_undecided)
-# SQLite takes a state for rare, and would sort all these pairs instead of using their index.
+# Without `likely`, SQLite assumes that the state is rare, and sorts instead of using the SQL index.
 IS_OPEN = func.likely(_is_told) & _is_undecided
 
-# Pairs that were compared by their thumbnails, and wait for a second look. One that turns out to
-# match becomes a `pair`; either way its row here goes.
+# Pairs that wait for frame verification. A match becomes a `pair`; the row here is deleted.
 doubtful_pair = Table(
     "doubtful_pair",
     metadata,
@@ -203,7 +197,7 @@ doubtful_pair = Table(
 Index("ix_doubtful_pair_high_id", doubtful_pair.c.high_id)
 Index("ix_doubtful_pair_score", doubtful_pair.c.score)
 
-# One row: what the data was made with, and the next step of comparing.
+# One row: the recipe, and the next step of comparing.
 index_state = Table(
     "index_state",
     metadata,
@@ -213,7 +207,7 @@ index_state = Table(
     CheckConstraint("id = 1", "single"),
 )
 
-# `finished_at` is null while a run goes on, and for ever where it was killed.
+# `finished_at` is null while a run is running, and forever if it was killed.
 run = Table(
     "run",
     metadata,

@@ -1,4 +1,4 @@
-"""What the index holds, in numbers."""
+"""Counts of files and pairs in the index."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,10 @@ from hydindex.store.schema import (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts of files and pairs. Files that are gone are counted apart from all others.
+    """Counts of files and pairs. Gone files are counted only in `gone_files`.
 
-    `waiting_files` are there but not yet prepared or compared; `unusable_reasons` and
-    `refusal_reasons` tell how many files or pairs there are for each reason. `doubtful_pairs` wait
-    for a second look.
+    `waiting_files` are present, but not yet prepared or compared. `unusable_reasons`,
+    `refusal_reasons`: counts by reason. `doubtful_pairs` wait for frame verification.
     """
 
     comparable_files: int
@@ -36,7 +35,7 @@ class Summary:
 
 
 def summarize(engine: Engine) -> Summary:
-    """Count what the index holds."""
+    """Count files and pairs."""
     present = file.c.gone_at.is_(None)
     unusable = (
         select(file.c.unusable_reason, func.count())
