@@ -7,44 +7,27 @@ revision to a copy of the shipped migrations.
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from conftest import Home, count, rows
+from newer_schema import NEW, install, uninstall, write_migrations
 
 from hydindex.demo.generated_library import generate_library
 from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
-from hydindex.store import migration, schema, store
+from hydindex.store import schema
 from hydindex.store.database import opened_database
 from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade
 from hydindex.store.store import open_for_writing
 
-OLD, NEW = schema.REVISION, "0002"
 ADD_COLUMN = 'op.execute("ALTER TABLE file ADD COLUMN note TEXT")'
 DELETE_THUMBNAILS = 'op.execute("DELETE FROM thumbnail")'
-
-
-def migrations_with(folder: Path, *upgrade_lines: str) -> Path:
-    """The shipped migrations and a newer one."""
-    copy = folder / "migrations"
-    with as_file(files(MIGRATIONS_PACKAGE)) as shipped:
-        shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    body = "\n    ".join(upgrade_lines)
-    (copy / "versions" / f"{NEW}_newer.py").write_text(
-        "from alembic import op\n"
-        f'revision = "{NEW}"\n'
-        f'down_revision = "{OLD}"\n'
-        f"def upgrade() -> None:\n    {body}\n",
-        encoding="utf-8",
-    )
-    return copy
 
 
 @pytest.fixture
@@ -53,22 +36,10 @@ def library() -> list[HydrusFile]:
 
 
 @pytest.fixture
-def newer_hydindex(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., pytest.MonkeyPatch]:
+def newer_hydindex(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Let the commands of this process be those of a hydindex with one more revision."""
-
-    def install(*upgrade_lines: str) -> pytest.MonkeyPatch:
-        folder = migrations_with(tmp_path / "newer", *upgrade_lines)
-
-        def upgrade_to_new(engine: Any, path: Path) -> Path | None:
-            return upgrade(engine, path, migrations=folder, target=NEW)
-
-        monkeypatch.setattr(migration, "REVISION", NEW)
-        monkeypatch.setattr(store, "upgrade", upgrade_to_new)
-        return monkeypatch
-
-    return install
+    yield lambda *lines: install(write_migrations(tmp_path / "newer", *lines))
+    uninstall()
 
 
 def dump(path: Path) -> list[str]:
@@ -125,7 +96,7 @@ def test_the_revision_of_the_schema_is_the_newest_migration() -> None:
 
 @pytest.mark.parametrize("words", [["update"], ["update", "--dry-run"], ["rebuild"]])
 def test_a_command_that_writes_backs_up_and_upgrades_an_older_index(
-    home: Home, posted: StandIn, newer_hydindex: Callable[..., Any], words: list[str]
+    home: Home, posted: StandIn, newer_hydindex: Callable[..., None], words: list[str]
 ) -> None:
     before, sent, old_columns = dump(home.index), rows(posted), columns(home)
     newer_hydindex(ADD_COLUMN)
@@ -146,7 +117,7 @@ def test_a_command_that_writes_backs_up_and_upgrades_an_older_index(
 def test_the_backup_includes_the_write_ahead_log_and_is_an_index(
     home: Home, posted: StandIn, tmp_path: Path
 ) -> None:
-    folder = migrations_with(tmp_path / "newer", DELETE_THUMBNAILS)
+    folder = write_migrations(tmp_path / "newer", DELETE_THUMBNAILS)
     with open_for_writing(home.index) as written, opened_database(home.index) as engine:
         written.runs.start("update", dry_run=False, config={})  # is in the write-ahead log
         backup = upgrade(engine, home.index, migrations=folder, target=NEW)
@@ -163,7 +134,7 @@ def test_the_backup_includes_the_write_ahead_log_and_is_an_index(
 @pytest.mark.usefixtures("posted")
 @pytest.mark.parametrize("words", [["stats"], ["rebuild", "--dry-run"]])
 def test_a_command_that_reads_leaves_an_older_index_unchanged(
-    home: Home, newer_hydindex: Callable[..., Any], words: list[str]
+    home: Home, newer_hydindex: Callable[..., None], words: list[str]
 ) -> None:
     before = dump(home.index)
     newer_hydindex(ADD_COLUMN)
@@ -185,31 +156,37 @@ def test_a_command_that_reads_leaves_an_older_index_unchanged(
 def test_a_failed_upgrade_leaves_the_index_unchanged_and_no_backup(
     home: Home,
     posted: StandIn,
-    newer_hydindex: Callable[..., pytest.MonkeyPatch],
+    newer_hydindex: Callable[..., None],
     failure: str,
     exit_code: int,
 ) -> None:
     before, sent = dump(home.index), rows(posted)
     posted.clear_log()
-    monkeypatch = newer_hydindex(ADD_COLUMN, DELETE_THUMBNAILS, failure)
+    newer_hydindex(ADD_COLUMN, DELETE_THUMBNAILS, failure)
     for _ in range(2):
         assert home.run("update").exit_code == exit_code
         assert dump(home.index) == before
         assert backups(home) == []
     assert posted.requests == []
 
-    monkeypatch.undo()
+    uninstall()
     home.update()
     assert home.pairs("posted") == set(sent)
     assert rows(posted) == []
 
 
 def test_no_upgrade_without_space_for_the_backup(
-    home: Home, newer_hydindex: Callable[..., pytest.MonkeyPatch], posted: StandIn
+    home: Home,
+    newer_hydindex: Callable[..., None],
+    posted: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    posted: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = dump(home.index)
     posted.clear_log()
-    monkeypatch = newer_hydindex(ADD_COLUMN)
+    newer_hydindex(ADD_COLUMN)
     usage = shutil.disk_usage(home.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     error = home.run("update", "--json").json["error"]
@@ -220,11 +197,11 @@ def test_no_upgrade_without_space_for_the_backup(
 
 
 def test_a_newer_index_is_refused_and_left_unchanged(
-    home: Home, posted: StandIn, newer_hydindex: Callable[..., pytest.MonkeyPatch]
+    home: Home, posted: StandIn, newer_hydindex: Callable[..., None]
 ) -> None:
-    monkeypatch = newer_hydindex(ADD_COLUMN)
+    newer_hydindex(ADD_COLUMN)
     home.update()
-    monkeypatch.undo()
+    uninstall()
     before, beside = home.index.read_bytes(), set(home.folder.iterdir())
     posted.clear_log()
     for words in (["stats"], ["update"], ["rebuild"], ["repair"]):
