@@ -181,9 +181,6 @@ def test_no_upgrade_without_space_for_the_backup(
     posted: StandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    posted: StandIn,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     before = dump(home.index)
     posted.clear_log()
     newer_hydindex(ADD_COLUMN)
