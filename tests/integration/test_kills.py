@@ -122,12 +122,13 @@ def doubtful_night(home: Home, client: StandIn) -> None:
 
 def changed_config(home: Home, client: StandIn) -> None:
     """Every file must be prepared again; some pairs match no longer, and others do now."""
+    home.configure(candidate_generation={"tolSeconds": 0.5})
     client.add(videos())
     home.update()
     home.configure(
-        ahash={"resize": [32, 32], "hammingMax": 64},
-        decision={"min_probability": 0.01},
-        candidate_generation={"tolSeconds": 0.5},
+        ahash={"resize": [32, 32]},
+        decision={"min_probability": 0.95},
+        candidate_generation={"tolSeconds": 1.0},
     )
 
 
