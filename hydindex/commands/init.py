@@ -29,9 +29,9 @@ def init(
         ),
     ] = 300,
 ) -> None:
-    """Find the client, get an access key, and write a config.
+    """Find the client and write a config.
 
-    Without a terminal it asks nothing, writes the defaults, and lists what is left to do.
+    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults, and lists what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """

@@ -87,7 +87,7 @@ def enable_ctrl_c(connection: DBAPIConnection | sqlite3.Connection) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error means that the file is damaged, not that it is busy or the disk full.
+    """Return whether an error means damage, as opposed to a busy file or a full disk.
 
     Missing tables and values of the wrong type count as damage.
     """

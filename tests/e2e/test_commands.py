@@ -158,7 +158,7 @@ def test_a_command_loads_only_what_it_works_with(
     serve(library)
     home.update()
     script = (
-        "import sys\nfrom hydindex import cli\n"
+        "import sys\nfrom hydindex.commands import app\n"
         f"try: cli.main({words!r})\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
         f"sys.exit(' '.join({unneeded!r} & sys.modules.keys()))"

@@ -96,7 +96,7 @@ def test_what_was_decided_keeps_the_score_and_the_evidence_that_the_user_saw(
     home: Home, client: StandIn
 ) -> None:
     decide(home, client, least=STRICT)
-    decided = "SELECT low_id, high_id, score, evidence, outcome FROM pair WHERE outcome IS NOT NULL"
+    decided = "SELECT low_id, high_id, score, evidence, outcome FROM pair WHERE decision IS NOT NULL"
     seen = home.sql(decided)
     home.configure(decision={"method": "threshold"})
     assert home.rebuild()["pairs"]["matched"] > 0

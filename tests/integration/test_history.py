@@ -382,7 +382,7 @@ class History(RuleBasedStateMachine):
             for columns in (
                 "recipe, next_step FROM index_state",
                 "id, compared_since FROM file",
-                "* FROM compared_stay",
+                "* FROM membership",
             )
         ]
 

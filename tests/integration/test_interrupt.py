@@ -110,7 +110,7 @@ def test_a_second_look_ends_at_once_and_the_next_run_goes_on(home: Home, serve: 
     stopped = stopped_in_mid_request(home, client, "/get_files/file", 3, signal.SIGINT)
     assert stopped[0] == 130
     assert client.potentials == frozenset()
-    assert home.update()["second_look"]["waiting"] == 0
+    assert home.update()["frame_verification"]["waiting"] == 0
     assert len(client.potentials) == 2
 
 

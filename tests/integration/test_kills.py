@@ -248,7 +248,7 @@ def run_on(scene: Scene, home: Home, client: StandIn) -> Result:
     assert home.sql("PRAGMA foreign_key_check") == []
     check_copies(home.folder)
     assert not home.pairs("sending", "refused")
-    assert report["pairs"]["queued"] == report["kept_back"]["implied"]
+    assert report["pairs"]["queued"] == report["held_back"]["implied"]
     sent = rows(client)
     assert len(sent) == len(set(sent)), "a pair was posted twice"
     return Result.of(home, client)

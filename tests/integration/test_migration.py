@@ -194,7 +194,7 @@ def test_the_older_index_is_what_these_tests_take_it_for(old: Home, revision: st
         (14, 13)
     ]
     assert old.sql("SELECT count(*) FROM file WHERE gone_at IS NOT NULL") == [(1,)]
-    assert old.sql("SELECT count(*) FROM compared_stay") == [(2,)]
+    assert old.sql("SELECT count(*) FROM membership") == [(2,)]
     assert is_sound(old)
 
 
@@ -243,7 +243,7 @@ def test_all_but_the_first_pictures_stays_row_by_row(old: Home, revision: str) -
         for (name,) in old.sql("SELECT name FROM sqlite_master WHERE type = 'table'")
         if name not in ("prepared_array", "index_state", "alembic_version")
     ]
-    assert {"file", "thumbnail", "pair", "compared_stay", "run"} <= set(tables)
+    assert {"file", "thumbnail", "pair", "membership", "run"} <= set(tables)
     before = old_columns(old, revision, *tables)
     ((recipe, next_step),) = old.sql("SELECT recipe, next_step FROM index_state")
     with open_for_writing(old.index):
@@ -270,7 +270,7 @@ def test_all_that_is_prepared_is_what_today_s_code_makes_of_its_thumbnail(
 
 @pytest.mark.usefixtures("client")
 def test_a_rebuild_after_it_has_nothing_to_redo(old: Home, revision: str) -> None:
-    tables = ("file", "pair", "compared_stay")
+    tables = ("file", "pair", "membership")
     before = old_columns(old, revision, *tables)
     result = old.rebuild()
     assert result["files"]["indexed"] == 13

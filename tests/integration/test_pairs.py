@@ -38,7 +38,7 @@ def test_every_pair_is_listed_the_most_certain_first(home: Home, posted: StandIn
     scores = [each["score"] for each in listed]
     assert scores == sorted(scores, reverse=True)
     assert {each["state"] for each in listed} == {"posted"}
-    assert all(each["evidence"]["structure_8px"] <= 1.0 for each in listed)
+    assert all(each["features"]["structure_8px"] <= 1.0 for each in listed)
     shown = home.run("pairs").out.splitlines()[2:]
     assert [line.split()[3:5] for line in shown] == [
         [each["sha256_a"], each["sha256_b"]] for each in listed

@@ -79,7 +79,7 @@ def test_no_page_but_those_of_the_schema_holds_the_only_record_of_a_posted_pair(
             unreadable += 1
         else:
             assert told(home) == before, page
-            repaired += outcome.json["saved"] is not None
+            repaired += outcome.json["recovered"] is not None
     assert 0 < unreadable <= 3  # one of these may tell of nothing but other tables
     assert repaired > pages / 2
 
@@ -133,7 +133,7 @@ def test_a_record_that_is_lost_in_part_is_told(home: Home, client: StandIn) -> N
         destroy(home.index, root - 1, seed=1)
     outcome = home.run("repair", "--json")
     assert outcome.exit_code == 1
-    assert outcome.json["saved"]["record_is_whole"] is False
+    assert outcome.json["recovered"]["record_is_complete"] is False
     assert "Only a part" in outcome.err
     assert client.potentials
 
@@ -150,7 +150,7 @@ def test_an_index_that_another_program_holds_is_not_taken_for_damaged(
         outcome = home.run("repair", "--json")
     assert outcome.exit_code == 4
     assert outcome.json["error"]["kind"] == "index_unusable"
-    assert home.run("repair", "--json").json["saved"] is None
+    assert home.run("repair", "--json").json["recovered"] is None
 
 
 def test_odd_values_in_a_damaged_index_are_no_obstacle(home: Home, client: StandIn) -> None:
@@ -250,7 +250,7 @@ def test_a_damage_is_found_at_the_start_after_a_run_that_was_cut_short(
     home: Home, client: StandIn
 ) -> None:
     """Even one that this run would never come across."""
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'compared_stay'")[0]
+    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'membership'")[0]
     destroy(home.index, root - 1, seed=1)
     assert home.run("update").exit_code == 0
     holder = home.index.with_name("hydindex.db.holder")

@@ -366,7 +366,7 @@ ACCEPTED = [
     "INSERT INTO prepared_picture VALUES (1, 'pixels')",
     "INSERT INTO coarse_picture VALUES (1, 'sums')",
     "INSERT INTO signature VALUES (1, 'views')",
-    "INSERT INTO compared_stay VALUES (1, 1, 2)",
+    "INSERT INTO membership VALUES (1, 1, 2)",
     "INSERT INTO index_state VALUES (1, '{}', 1)",
 ]
 REFUSED = {
@@ -422,8 +422,8 @@ REFUSED = {
     "a second coarse picture of a file": ("INSERT INTO coarse_picture VALUES (1, 'x')", "UNIQUE"),
     "a second signature of a file": ("INSERT INTO signature VALUES (1, 'x')", "UNIQUE"),
     "a stay that ends before it began": (
-        "INSERT INTO compared_stay VALUES (2, 4, 4)",
-        "ck_compared_stay_order",
+        "INSERT INTO membership VALUES (2, 4, 4)",
+        "ck_membership_order",
     ),
     "a second state of the index": (
         "INSERT INTO index_state VALUES (2, '{}', 1)",

@@ -87,9 +87,9 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
         "hydindex/matching/calibrated/calibrated_model.json",
         "hydindex/config/starter_config.json",
         "hydindex/migrations/script.py.mako",
-        "hydindex/commands/pairs_page/page.css",
-        "hydindex/commands/pairs_page/page.html",
-        "hydindex/commands/pairs_page/page.js",
+        "hydindex/commands/report_page/page.css",
+        "hydindex/commands/report_page/page.html",
+        "hydindex/commands/report_page/page.js",
         "hydindex/py.typed",
     }
     assert contents(wheel) == modules | migrations | others
