@@ -309,6 +309,8 @@ class Config(Section):
     """
     verbose: bool = False
     """Log as the option -v does."""
+    verbosity: int | None = Field(None, ge=0, le=2)
+    """Another spelling of verbose: 0 logs warnings only, 1 the steps of a run, 2 every score."""
     progress: Progress = Progress()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
@@ -368,8 +370,10 @@ class Config(Section):
 
     @property
     def log_level(self) -> int:
-        """1 logs the steps of a run, 2 every score as well."""
-        return 2 if self.verbose else 1
+        """0 logs warnings only, 1 the steps of a run, 2 every score as well."""
+        if self.verbose:
+            return 2
+        return 1 if self.verbosity is None else self.verbosity
 
     @property
     def thumbnails_in_flight(self) -> int:

@@ -96,8 +96,12 @@ def _save_batches(
             if len(batch) == SAVE_BATCH:
                 yield save()
         yield save()
-    finally:
-        run.store.files.save(batch)  # what a stopped run has fetched so far
+    except GeneratorExit:  # the run was stopped while it did something else
+        run.store.files.save(batch)
+        raise
+    except BaseException:  # the run is stopped, or Hydrus fails: keep what came so far
+        yield save()
+        raise
 
 
 @contextmanager
