@@ -1,4 +1,4 @@
-"""Scores on the machines of a Dask cluster: `compare.scheduler`."""
+"""Run blocks on the machines of a Dask cluster (`compare.scheduler`)."""
 
 import asyncio
 import logging
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long to wait for a scheduler, and for the first worker of a cluster that has none (left).
+# How long to wait for the scheduler, and for a worker while the cluster has none.
 _ANSWER_TIMEOUT_S: Final = 10
 _WORKERS_TIMEOUT_S: Final = 60
-# How long a block may take before anybody asks whether there still is a worker.
-_LOOK_AFTER_S: Final = 10
+# How long a block may take before the cluster is asked whether it still has workers.
+_CHECK_WORKERS_AFTER_S: Final = 10
 
-_WITHOUT_DASK: Final = "take compare.scheduler out of the config."
-_SAME_VERSION: Final = "Install the same hydindex on this machine, the scheduler and the workers."
+_WITHOUT_DASK: Final = "remove compare.scheduler from the config."
+_SAME_VERSION: Final = "Install the same hydindex here, on the scheduler and on the workers."
 
 
 @contextmanager
 def connect_to(address: str) -> Iterator["Cluster"]:
-    """Hold a connection to the scheduler at an address.
+    """Connect to the scheduler at an address.
 
     Raises:
-        ConfigError: no cluster there can score, or Dask is not installed.
+        ConfigError: no usable cluster is there, or Dask is not installed.
     """
     try:
         from distributed import Client
@@ -43,12 +43,12 @@ def connect_to(address: str) -> Iterator["Cluster"]:
         ) from None
     _silence_dask()
     try:
-        asyncio.run(_knock(address))
+        asyncio.run(_require_scheduler(address))
         client = Client(address, timeout=_ANSWER_TIMEOUT_S, set_as_default=False)
-    except Exception as error:  # whatever else listens there can cause just about anything
+    except Exception as error:  # any other server there can cause any error
         raise ConfigError(
-            f"No Dask scheduler answers at {address}: {str(error) or 'something else is there'}",
-            f"Start it (dask scheduler), or {_WITHOUT_DASK}",
+            f"No Dask scheduler answers at {address}: {str(error) or 'another server does'}",
+            f"Start one (dask scheduler), or {_WITHOUT_DASK}",
         ) from None
     with client:
         _require_workers(client, address)
@@ -58,8 +58,8 @@ def connect_to(address: str) -> Iterator["Cluster"]:
 class Cluster(Executor):
     """The workers of a Dask cluster.
 
-    A call whose worker dies is made again on another: Dask sees to that. Where the cluster cannot
-    go on, Dask would wait for ever, or cancel; here the future raises ClusterLost.
+    Dask repeats a call whose worker dies on another worker. Where the cluster can't continue, Dask
+    would wait forever or cancel; here the future raises ClusterLost.
     """
 
     def __init__(self, client: "Client", address: str) -> None:
@@ -68,12 +68,12 @@ class Cluster(Executor):
         self._address = address
 
     def threads(self) -> int:
-        """How many threads the workers have, all together."""
+        """Return how many threads all workers have."""
         with self._reachable():
             return sum(self._client.nthreads().values())
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call it on one of the workers."""
+        """Run a call on one of the workers."""
         with self._reachable():
             result = self._executor.submit(call, *args, **kwargs)
             return asyncio.run_coroutine_threadsafe(
@@ -84,21 +84,21 @@ class Cluster(Executor):
         from distributed import KilledWorker
 
         result = asyncio.wrap_future(remote)
-        while not (await asyncio.wait([result], timeout=_LOOK_AFTER_S))[0]:
+        while not (await asyncio.wait([result], timeout=_CHECK_WORKERS_AFTER_S))[0]:
             await self._wait_for_a_worker()
         try:
             return await result
         except asyncio.CancelledError:
-            raise self._lost("its scheduler went away") from None
+            raise self._lost("its scheduler is gone") from None
         except KilledWorker as error:
-            raise self._lost(f"worker after worker died of a block: {error}") from None
+            raise self._lost(f"one block killed every worker that tried it: {error}") from None
 
     async def _wait_for_a_worker(self) -> None:
         with self._reachable():
             try:
                 await self._client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
             except TimeoutError:
-                raise self._lost("it has no workers any more") from None
+                raise self._lost("it has no workers left") from None
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
@@ -106,30 +106,30 @@ class Cluster(Executor):
             yield
         except ClusterLost:
             raise
-        except Exception as error:  # a client without its scheduler raises just about anything
-            raise self._lost("its scheduler went away") from error
+        except Exception as error:  # a client without its scheduler raises all kinds of errors
+            raise self._lost("its scheduler is gone") from error
 
     def _lost(self, reason: str) -> ClusterLost:
         return ClusterLost(
-            f"The Dask cluster at {self._address} stopped scoring: {reason}",
-            "What was done is kept. See to the cluster, or take compare.scheduler out of the "
-            "config, and run the command again: it goes on from there.",
+            f"The Dask cluster at {self._address} was lost: {reason}",
+            "Everything done so far is saved. Fix the cluster, or remove compare.scheduler from "
+            "the config, and run the command again: it continues from there.",
         )
 
 
 def _silence_dask() -> None:
-    """Keep Dask's own words from the terminal: what is to be known of it is raised."""
+    """Keep Dask's messages off the terminal: what matters is raised."""
     for name in ("distributed", "distributed.client", "distributed.gc", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    warnings.filterwarnings("ignore", module="distributed")  # such as of blocks of some megabytes
+    warnings.filterwarnings("ignore", module="distributed")  # for example about large blocks
 
 
-async def _knock(address: str) -> None:
-    """Find out whether a scheduler answers: `Client` would wait for ever for, say, a web server."""
+async def _require_scheduler(address: str) -> None:
+    """Check that a scheduler answers: with a web server there, `Client` would wait forever."""
     from distributed.comm import connect
     from distributed.security import Security
 
-    async with asyncio.timeout(2 * _ANSWER_TIMEOUT_S):  # `connect` bounds all but the greeting
+    async with asyncio.timeout(2 * _ANSWER_TIMEOUT_S):  # `connect` doesn't bound the handshake
         comm = await connect(
             address, timeout=_ANSWER_TIMEOUT_S, **Security().get_connection_args("client")
         )
@@ -137,20 +137,20 @@ async def _knock(address: str) -> None:
 
 
 def _require_workers(client: "Client", address: str) -> None:
-    """Make sure that somebody can score.
+    """Check that workers with this version of hydindex are there.
 
     Raises:
-        ConfigError: there is no worker, or it has not got this version of hydindex.
+        ConfigError: there are none, or they have another version.
     """
     try:
         client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
     except TimeoutError:
         raise ConfigError(
             f"The Dask scheduler at {address} has no workers",
-            f"Start some (dask worker {address}), or {_WITHOUT_DASK}",
+            f"Start one (dask worker {address}), or {_WITHOUT_DASK}",
         ) from None
     try:
-        # The scheduler, too, unpickles what it hands on.
+        # The scheduler unpickles too.
         versions = {client.run_on_scheduler(_version), *client.run(_version).values()}
     except Exception as error:
         raise ConfigError(
