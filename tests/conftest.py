@@ -219,3 +219,8 @@ def fetched(client: StandIn, *, since: int = 0) -> set[str]:
         for request in client.requests[since:]
         if request.path.endswith("/thumbnail") and "file_id" in request.query
     }
+
+
+def assert_sent_once(client: StandIn) -> None:
+    """No pair was ever sent twice."""
+    assert len(rows(client)) == len(set(rows(client)))
