@@ -1,189 +1,170 @@
-"""A second look at doubtful pairs: at frames of both videos, fetched in parts, once."""
+"""Frame verification: frames of both videos, fetched in parts and once, decide doubtful pairs."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Home, count, rows
+from conftest import Home, assert_sent_once, count, rows
 from made_videos import doubtful_library, jpeg
 
-from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, refuse
+from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, refuse
 from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.replies import Reply
 from hydindex.standin.server import StandIn
 
 Serve = Callable[..., StandIn]
+Library = dict[str, HydrusFile]
 FILE, PATH = "/get_files/file", "/get_files/file_path"
+COUNTS = ("verified", "unverifiable", "matched", "waiting", "sampled", "not_fetched", "bytes")
 
-TROUBLES = {
+FAULTS = {
     "refused": refuse(500),
     "a page": GARBAGE,
     "cut short": Fault(carried_out=False, instead=Reply(206, b"too short", "video/mp4")),
     "cut off": DROP_AFTER_WORK,
 }
 
+A, B, C = (frozenset((f"{letter}1", f"{letter}2")) for letter in "abc")
+BY_THUMBNAILS = {A, B}
+BY_FRAMES = {A, C}
 
-@pytest.fixture
-def library(tmp_path: Path) -> dict[str, HydrusFile]:
-    return doubtful_library(tmp_path / "videos")
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """See `doubtful_library`: by their thumbnails A and B match, by their frames A and C."""
+    return doubtful_library(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture(autouse=True)
-def _calibrated(home: Home) -> None:
-    home.configure(decision={"method": "calibrated"}, frames={"enabled": True})
+def _enabled(home: Home) -> None:
+    home.configure(frames={"enabled": True})
 
 
-def names(pairs: Any) -> set[tuple[str, ...]]:
-    """Name pairs of hashes as the library does."""
-    return {tuple(sorted(bytes.fromhex(each)[:2].decode() for each in pair)) for pair in pairs}
+def named(pairs: Iterable[frozenset[str]]) -> set[frozenset[str]]:
+    """Return pairs of hashes by the names of the library."""
+    return {frozenset(bytes.fromhex(each)[:2].decode() for each in pair) for pair in pairs}
 
 
-def pair(letter: str) -> tuple[str, str]:
-    return f"{letter}1", f"{letter}2"
+def at(path: str, fault: Fault) -> FaultHook:
+    return lambda _method, asked, _nth: fault if asked == path else None
 
 
-BY_THUMBNAILS = {pair("a"), pair("b")}
-BY_FRAMES = {pair("a"), pair("c")}
-
-
-def test_without_it_the_thumbnails_decide(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
-    home.configure(frames={"enabled": False})
-    client = serve(list(library.values()))
-    home.update()
-    assert names(client.potentials) == BY_THUMBNAILS
-    assert count(client, FILE) == 0
-
-
-def test_decides_doubtful_pairs_by_their_frames(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
+def test_frames_decide_doubtful_pairs_once(home: Home, serve: Serve, library: Library) -> None:
     client = serve(list(library.values()))
     result = home.update()
-    assert names(client.potentials) == BY_FRAMES
-    looks = result["second_look"]
-    assert looks["bytes"] > 0
-    assert {key: looks[key] for key in ("looked_at", "unseen", "matched", "waiting")} == {
-        "looked_at": 4,
-        "unseen": 0,
-        "matched": 2,
-        "waiting": 0,
-    }
+    assert named(client.potentials) == BY_FRAMES
+    counts = result["frame_verification"]
+    assert counts.pop("bytes") > 0
+    expected = {"verified": 4, "matched": 2, "sampled": 8}
+    assert counts == {key: expected.get(key, 0) for key in COUNTS if key != "bytes"}
     assert result["pairs"]["matched"] == result["pairs"]["posted"] == 2
-    assert count(client, PATH) == 0  # the key may not know paths
-    fetched = [each.status for each in client.requests if each.path == FILE]
-    assert set(fetched) == {206}
-    for _, evidence in home.sql("SELECT score, evidence FROM pair"):
-        assert '"frames"' in evidence
+    assert count(client, PATH) == 0  # the key may not read paths
+    assert {each.status for each in client.requests if each.path == FILE} == {206}
+    stored = [json.loads(features) for (features,) in home.sql("SELECT evidence FROM pair")]
+    assert all({"thumbnails", "frames"} <= features.keys() for features in stored)
+
+    client.clear_log()
+    assert home.update()["frame_verification"] == dict.fromkeys(COUNTS, 0)
+    assert len(client.requests) <= 4
 
 
-def test_what_it_saw_is_kept_through_rebuilds(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
+def test_sampled_frames_survive_rebuilds(home: Home, serve: Serve, library: Library) -> None:
     client = serve(list(library.values()))
     home.update()
     home.configure(decision={"min_probability": 0.5})
     rebuilt = home.rebuild()
     assert rebuilt["pairs"]["matched"] == 0
-    assert rebuilt["second_look"]["waiting"] == 2  # the others are posted already
+    assert rebuilt["frame_verification"]["waiting"] == 2  # the others are posted already
     client.clear_log()
-    result = home.update()
-    assert result["second_look"]["looked_at"] == 2
+    assert home.update()["frame_verification"]["verified"] == 2
     assert count(client, FILE) == 0
-    assert names(client.potentials) == BY_FRAMES
-    assert rows(client) == []  # posted once, ever
+    assert named(client.potentials) == BY_FRAMES
+    assert rows(client) == []
 
 
-def test_nothing_new_needs_no_second_look(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
+def test_enabling_it_needs_a_rebuild_and_withdraws_no_posted_pair(
+    home: Home, serve: Serve, library: Library
 ) -> None:
+    home.configure(frames={"enabled": False})
     client = serve(list(library.values()))
     home.update()
-    client.clear_log()
-    result = home.update()
-    assert result["second_look"]["looked_at"] == 0
-    assert len(client.requests) <= 4
+    assert named(client.potentials) == BY_THUMBNAILS
+    assert count(client, FILE) == 0
+
+    home.configure(frames={"enabled": True})
+    outcome = home.run("update", "--json")
+    assert outcome.exit_code == 4
+    assert "frames.enabled" in outcome.json["error"]["message"]
+    home.rebuild()
+    home.update()
+    assert named(client.potentials) == BY_THUMBNAILS | BY_FRAMES
+    assert home.pairs("posted") == client.potentials
 
 
-def test_reads_from_the_disk_where_the_key_may_know_paths(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
+@pytest.mark.parametrize("on_this_machine", [True, False])
+def test_videos_are_read_from_disk_if_the_key_may_read_paths_and_they_are_here(
+    home: Home, serve: Serve, library: Library, on_this_machine: bool
 ) -> None:
     client = serve(list(library.values()))
     home.configure(api_key=client.LOCAL_PATHS_KEY)
-    assert home.update()["second_look"]["bytes"] == 0
-    assert names(client.potentials) == BY_FRAMES
+    if not on_this_machine:
+        body = b'{"path": "/nowhere/a1.mp4", "filetype": "video/mp4", "size": 1}'
+        elsewhere = Reply(200, body, "application/json")
+        client.faults = at(PATH, Fault(carried_out=False, instead=elsewhere))
+    fetched = home.update()["frame_verification"]["bytes"]
+    assert named(client.potentials) == BY_FRAMES
+    assert (fetched == 0) == (count(client, FILE) == 0) == on_this_machine
+
+
+def test_without_usable_frames_the_thumbnails_decide(
+    home: Home, serve: Serve, library: Library, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(b"?" * 9999)
+    without = {name: replace(library[name], video=damaged, size=9999) for name in ("b2", "c2")}
+    client = serve(list({**library, **without}.values()))
+    assert home.update()["frame_verification"]["unverifiable"] == 2
+    assert named(client.potentials) == {A, B}
+    client.clear_log()
+    home.update()
     assert count(client, FILE) == 0
 
 
-def test_fetches_where_the_path_is_another_machines(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
+def test_without_the_file_the_thumbnails_decide(home: Home, serve: Serve, library: Library) -> None:
     client = serve(list(library.values()))
-    home.configure(api_key=client.LOCAL_PATHS_KEY)
-    body = b'{"path": "/nowhere/a1.mp4", "filetype": "video/mp4", "size": 1}'
-    elsewhere = Fault(carried_out=False, instead=Reply(200, body, "application/json"))
-    client.faults = lambda _method, path, _nth: elsewhere if path == PATH else None
-    assert home.update()["second_look"]["bytes"] > 0
-    assert names(client.potentials) == BY_FRAMES
+    client.faults = at(FILE, refuse(404))
+    assert home.update()["frame_verification"]["unverifiable"] == 4
+    assert named(client.potentials) == BY_THUMBNAILS
 
 
-@pytest.mark.parametrize("letter", "abcd")
-def test_frames_that_cannot_be_decoded_leave_a_pair_as_it_was(
-    home: Home, serve: Serve, library: dict[str, HydrusFile], letter: str
-) -> None:
-    damaged = library[f"{letter}2"].video
-    assert damaged is not None
-    damaged.write_bytes(b"?" * damaged.stat().st_size)
-    client = serve(list(library.values()))
-    result = home.update()
-    assert result["second_look"]["unseen"] == 1
-    others = BY_FRAMES - {pair(letter)}
-    assert names(client.potentials) == others | (BY_THUMBNAILS & {pair(letter)})
-    client.clear_log()
-    home.update()
-    assert count(client, FILE) == 0  # it is known that there is nothing to be seen
-
-
-def test_a_file_that_hydrus_has_lost_leaves_a_pair_as_it_was(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
-    lost = refuse(404)
-    client = serve(list(library.values()))
-    client.faults = lambda _method, path, _nth: lost if path == FILE else None
-    assert home.update()["second_look"]["unseen"] == 4
-    assert names(client.potentials) == BY_THUMBNAILS
-
-
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_pairs_wait_for_videos_that_cannot_be_fetched(
-    home: Home, serve: Serve, library: dict[str, HydrusFile], trouble: str
+    home: Home, serve: Serve, library: Library, fault: str
 ) -> None:
     client = serve(list(library.values()))
-    client.faults = lambda _method, path, _nth: TROUBLES[trouble] if path == FILE else None
-    result = home.update(expect=1)
-    assert result["second_look"]["waiting"] == 4
+    client.faults = at(FILE, FAULTS[fault])
+    result = home.update()
+    assert result["frame_verification"]["not_fetched"] == 8
+    assert result["frame_verification"]["waiting"] == 4
     assert result["pairs"]["posted"] == 0
-    assert "waiting for a second look" in home.run("stats").out
-    client.faults = lambda _method, _path, _nth: None
-    assert home.update()["second_look"]["waiting"] == 0
-    assert names(client.potentials) == BY_FRAMES
+    assert home.run("stats", "--json").json["pairs"]["doubtful"] == 4
+    client.faults = lambda *_: None
+    assert home.update()["frame_verification"]["waiting"] == 0
+    assert named(client.potentials) == BY_FRAMES
 
 
-def test_what_is_beyond_doubt_does_not_wait_for_videos(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
-    """The client goes away as soon as it is asked for a video."""
+def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, library: Library) -> None:
+    """Hydrus goes away as soon as it is asked for a video."""
     clear = jpeg(np.random.default_rng(5).integers(0, 256, (12, 16), np.uint8))
-    clear_pair = [
+    certain = [
         replace(file, hash=name.encode().hex().ljust(64, "0"), duration_ms=9000, thumbnail=clear)
         for name, file in {"s1": library["a1"], "s2": library["a2"]}.items()
     ]
-    client = serve([*library.values(), *clear_pair])
+    client = serve([*library.values(), *certain])
     asked: list[str] = []
 
     def hook(_method: str, path: str, _nth: int) -> Fault | None:
@@ -192,80 +173,56 @@ def test_what_is_beyond_doubt_does_not_wait_for_videos(
 
     client.faults = hook
     assert home.run("update").exit_code == 3
-    assert names(client.potentials) == {pair("s")}
-    client.faults = lambda _method, _path, _nth: None
+    assert named(client.potentials) == {frozenset(("s1", "s2"))}
+    client.faults = lambda *_: None
     home.update()
-    assert names(client.potentials) == BY_FRAMES | {pair("s")}
-    assert len(rows(client)) == 3
+    assert named(client.potentials) == BY_FRAMES | {frozenset(("s1", "s2"))}
+    assert_sent_once(client)
 
 
-def test_a_run_looks_at_the_most_probable_and_leaves_the_rest(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
+def test_a_run_verifies_the_most_probable_pairs_and_leaves_the_rest(
+    home: Home, serve: Serve, library: Library
 ) -> None:
     home.configure(frames={"max_per_run": 2})
     client = serve(list(library.values()))
-    outcome = home.run("update")
-    assert outcome.exit_code == 0
-    assert "2 pairs wait for the next run" in outcome.out
-    assert names(client.potentials) == {pair("a")}
+    assert home.update()["frame_verification"]["waiting"] == 2
+    assert named(client.potentials) == {A}
     home.update()
-    assert names(client.potentials) == BY_FRAMES
+    assert named(client.potentials) == BY_FRAMES
 
 
 def test_pairs_of_files_that_are_gone_wait_until_they_return(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     client = serve(list(library.values()))
-    client.faults = lambda _method, path, _nth: TROUBLES["refused"] if path == FILE else None
-    home.update(expect=1)
-    client.faults = lambda _method, _path, _nth: None
+    client.faults = at(FILE, FAULTS["refused"])
+    home.update()
+    client.faults = lambda *_: None
     client.trash(library["a1"].hash)
-    assert home.update()["second_look"]["waiting"] == 1
-    assert names(client.potentials) == {pair("c")}
+    assert home.update()["frame_verification"]["waiting"] == 1
+    assert named(client.potentials) == {C}
     client.restore(library["a1"].hash)
     home.update()
-    assert names(client.potentials) == BY_FRAMES
+    assert named(client.potentials) == BY_FRAMES
 
 
-def test_switching_it_on_needs_a_rebuild(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
+def test_still_images_are_not_verified(home: Home, serve: Serve, library: Library) -> None:
+    client = serve([replace(each, duration_ms=None, video=None) for each in library.values()])
+    assert home.update()["frame_verification"] == dict.fromkeys(COUNTS, 0)
+    assert named(client.potentials) >= BY_THUMBNAILS
+
+
+def test_it_needs_the_calibrated_method_and_pyav(
+    home: Home, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.configure(frames={"enabled": False})
-    client = serve(list(library.values()))
-    home.update()
-    home.configure(frames={"enabled": True})
-    outcome = home.run("update", "--json")
-    assert outcome.exit_code == 4
-    assert "frames.enabled" in outcome.json["error"]["message"]
-    home.rebuild()
-    home.update()
-    assert names(client.potentials) == BY_THUMBNAILS | BY_FRAMES  # what was posted stays so
-    assert home.pairs("posted") == client.potentials
-
-
-def test_the_threshold_rule_has_no_doubts(home: Home, serve: Serve) -> None:
     serve([])
     home.configure(decision={"method": "threshold"})
     outcome = home.run("update")
     assert outcome.exit_code == 2
-    assert "frames.enabled has no effect" in outcome.err
+    assert "frames.enabled" in outcome.err
 
-
-def test_without_pyav_it_says_what_to_install(
-    home: Home, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve([])
+    home.configure(decision={"method": "calibrated"})
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
     outcome = home.run("update")
     assert outcome.exit_code == 2
     assert "hydindex[frames]" in outcome.err
-
-
-def test_still_images_get_no_second_look(
-    home: Home, serve: Serve, library: dict[str, HydrusFile]
-) -> None:
-    images = [replace(each, duration_ms=None, video=None) for each in library.values()]
-    serve(images)
-    assert home.update()["second_look"] == dict.fromkeys(
-        ("looked_at", "unseen", "matched", "waiting", "sampled", "not_fetched", "bytes"), 0
-    )
