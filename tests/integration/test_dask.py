@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
@@ -168,10 +168,9 @@ def test_a_lost_cluster_costs_the_run_and_no_pair(
 ) -> None:
     serve(files)
     expected = local_scores(home)
-    with (
-        local_cluster(n_workers=1) as cluster,
-        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
-    ):
+    with ExitStack() as afterwards, local_cluster(n_workers=1) as cluster:
+        # A cluster without its scheduler takes this long to close.
+        afterwards.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "1s"}))
         use(home, cluster)
         cluster.scheduler.allowed_failures = 0 if lost == "block that kills" else 3
         frozen = freeze_at_first_block(cluster, tmp_path)
