@@ -50,6 +50,10 @@ THRESHOLD = {
 }
 
 
+Library = list[HydrusFile]
+Serve = Callable[..., StandIn]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left behind: its exit code and its output."""
@@ -178,6 +182,12 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
     yield start
     for client in running:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(serve: Serve, library: Library) -> StandIn:
+    """A client with the library."""
+    return serve(library)
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """How a run compares: in batches, while it fetches, and without loading more than it needs."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import THRESHOLD, Home, assert_sent_once, fetched, rows
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched, rows
 from numpy.typing import NDArray
 from PIL import Image
 
 from hydindex.demo.generated_library import generate_library
 from hydindex.pipeline import compare
 from hydindex.standin.faults import DROP_BEFORE_WORK
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
 MS_SSIM = {
     "decision": {"method": "threshold"},
@@ -25,12 +21,12 @@ MS_SSIM = {
 }
 
 
-def same_length(files: list[HydrusFile]) -> list[HydrusFile]:
+def same_length(files: Library) -> Library:
     """Make every file a neighbour of every other."""
     return [replace(file, duration_ms=10_000) for file in files]
 
 
-def far_apart(files: list[HydrusFile]) -> list[HydrusFile]:
+def far_apart(files: Library) -> Library:
     """Leave no file with a candidate."""
     return [replace(file, duration_ms=10_000 * number) for number, file in enumerate(files)]
 
@@ -40,7 +36,7 @@ def far_apart(files: list[HydrusFile]) -> list[HydrusFile]:
 def test_the_size_of_a_batch_changes_no_result(
     home: Home,
     serve: Serve,
-    library: list[HydrusFile],
+    library: Library,
     monkeypatch: pytest.MonkeyPatch,
     config: dict[str, Any],
     batch_files: int,
@@ -104,7 +100,7 @@ def test_files_are_compared_while_others_are_being_fetched(home: Home, serve: Se
 
 
 def test_an_interrupted_comparison_keeps_the_batches_before(
-    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
+    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The index fails as the last of 40 files joins; none of them has a candidate."""
     serve([])
@@ -123,7 +119,7 @@ def test_an_interrupted_comparison_keeps_the_batches_before(
 
 
 def test_no_cluster_is_needed_where_nothing_has_to_be_scored(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     serve(far_apart(library[:5]))
     home.configure(compare={"scheduler": "tcp://127.0.0.1:9"})
@@ -131,10 +127,8 @@ def test_no_cluster_is_needed_where_nothing_has_to_be_scored(
     assert home.sql("SELECT count(compared_since) FROM file") == [(5,)]
 
 
-def test_ms_ssim_computes_a_level_only_for_pairs_that_may_still_match(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_ms_ssim_computes_a_level_only_for_pairs_that_may_still_match(home: Home) -> None:
     home.configure(**MS_SSIM, filters=FILTERS_OFF)
     result = home.update()
     computed = [result["matcher"]["levels"][level] for level in "54321"]
@@ -159,7 +153,7 @@ def test_pairs_that_the_coarse_levels_rule_out_need_no_full_pictures(
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_available_is_a_config_error(
-    home: Home, serve: Serve, library: list[HydrusFile], device: str
+    home: Home, serve: Serve, library: Library, device: str
 ) -> None:
     torch = pytest.importorskip("torch")
     if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():

@@ -16,16 +16,13 @@ from typing import Any
 
 import dask
 import pytest
-from conftest import THRESHOLD, Home
+from conftest import THRESHOLD, Home, Library, Serve
 from distributed import LocalCluster, WorkerPlugin
 
 from hydindex import __version__
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching import dask_cluster
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 Scores = dict[tuple[str, str], float]
 # How far float arithmetic in blocks of other sizes may move a score; as in test_compare.py.
 ROUNDING = 1e-5
@@ -57,7 +54,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 @pytest.fixture
-def files() -> list[HydrusFile]:
+def files() -> Library:
     """Neighbours of each other, so that there is a lot to score."""
     return [replace(file, duration_ms=10_000) for file in generate_library(seed=4, pictures=60)]
 
@@ -76,60 +73,45 @@ def local_scores(home: Home) -> Scores:
     return scores
 
 
-def freeze_at_first_block(cluster: LocalCluster, folder: Path) -> Callable[[], Any]:
-    """Let the first worker that starts a block stop for good.
-
-    The function returned waits for that, and returns the worker's nanny.
-    """
-    first = folder / "frozen"
+def strike_at_first_block(
+    cluster: LocalCluster, folder: Path, strike: Callable[[Any], None]
+) -> threading.Thread:
+    """Freeze the first worker that starts a block, then call a function with its nanny."""
+    frozen = folder / "frozen"
 
     class Freeze(WorkerPlugin):
-        def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:  # noqa: ARG002
+        def transition(self, key: Any, _start: str, finish: str, **_: Any) -> None:
             if finish == "executing" and str(key).startswith("match"):
+                own = folder / f"{os.getpid()}"
+                own.write_text(own.name, encoding="utf-8")
                 try:
-                    first.touch(exist_ok=False)
-                except FileExistsError:
+                    frozen.hardlink_to(own)
+                except FileExistsError:  # it is not the first
                     return
-                first.write_text(f"{os.getpid()}\n", encoding="utf-8")
                 os.kill(os.getpid(), signal.SIGSTOP)
+
+    def wait() -> None:
+        for _ in range(12_000):
+            if frozen.exists():
+                pid = int(frozen.read_text(encoding="utf-8"))
+                return strike(next(each for each in cluster.workers.values() if each.pid == pid))
+            sleep(0.01)
+        raise AssertionError("no worker started a block")
 
     with cluster.get_client() as client:
         client.register_plugin(Freeze(), name=str(folder))
-
-    def frozen() -> Any:
-        while not (first.exists() and first.read_text(encoding="utf-8").endswith("\n")):
-            sleep(0.01)
-        pid = int(first.read_text(encoding="utf-8"))
-        return next(nanny for nanny in cluster.workers.values() if nanny.pid == pid)
-
-    return frozen
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
-@contextmanager
-def running_update(home: Home) -> Iterator[subprocess.Popen[str]]:
-    """Run an update in its own process, with Dask set to warn about every block."""
-    talkative = {"DASK_DISTRIBUTED__ADMIN__LARGE_GRAPH_WARNING_THRESHOLD": "1B"}
-    command = [sys.executable, "-m", "hydindex", "update", "--json", "--quiet"]
-    with subprocess.Popen(
-        [*command, "--config", str(home.config)],
-        env=os.environ | talkative,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def kill(nanny: Any) -> None:
+    os.kill(nanny.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("config", [{}, MS_SSIM, THRESHOLD], ids=["calibrated", "MS-SSIM", "SSIM"])
 def test_a_cluster_finds_what_this_machine_finds(
-    home: Home,
-    serve: Serve,
-    files: list[HydrusFile],
-    cluster: LocalCluster,
-    config: dict[str, Any],
+    home: Home, serve: Serve, files: Library, cluster: LocalCluster, config: dict[str, Any]
 ) -> None:
     client = serve(files)
     home.configure(**config)
@@ -142,17 +124,23 @@ def test_a_cluster_finds_what_this_machine_finds(
 
 @needs_signals
 def test_a_dying_worker_costs_a_retry_and_no_pair(
-    home: Home, serve: Serve, files: list[HydrusFile], cluster: LocalCluster, tmp_path: Path
+    home: Home, serve: Serve, files: Library, cluster: LocalCluster, tmp_path: Path
 ) -> None:
     serve(files)
     expected = local_scores(home)
     use(home, cluster)
-    frozen = freeze_at_first_block(cluster, tmp_path)
-    with running_update(home) as process:
-        os.kill(frozen().pid, signal.SIGKILL)
-        out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    assert json.loads(out)["pairs"]["posted"] == len(expected)
+    striker = strike_at_first_block(cluster, tmp_path, kill)
+    # In its own process, with Dask set to warn about every block.
+    ended = subprocess.run(
+        [sys.executable, "-m", "hydindex", "update", "--json", "--config", str(home.config)],
+        env=os.environ | {"DASK_DISTRIBUTED__ADMIN__LARGE_GRAPH_WARNING_THRESHOLD": "1B"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    striker.join()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["pairs"]["posted"] == len(expected)
     assert home.scores() == pytest.approx(expected, abs=ROUNDING)
 
 
@@ -161,7 +149,7 @@ def test_a_dying_worker_costs_a_retry_and_no_pair(
 def test_a_lost_cluster_costs_the_run_and_no_pair(
     home: Home,
     serve: Serve,
-    files: list[HydrusFile],
+    files: Library,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     lost: str,
@@ -173,20 +161,17 @@ def test_a_lost_cluster_costs_the_run_and_no_pair(
         afterwards.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "1s"}))
         use(home, cluster)
         cluster.scheduler.allowed_failures = 0 if lost == "block that kills" else 3
-        frozen = freeze_at_first_block(cluster, tmp_path)
+        monkeypatch.setattr(dask_cluster, "_WORKERS_TIMEOUT_S", 1)
+        monkeypatch.setattr(dask_cluster, "_CHECK_WORKERS_AFTER_S", 0.5)
 
-        def strike() -> None:
-            nanny = frozen()
+        def strike(nanny: Any) -> None:
             if lost != "block that kills":
                 nanny.close_gracefully()  # don't start another worker
             if lost == "scheduler":
                 cluster.sync(cluster.scheduler.close)
-            os.kill(nanny.pid, signal.SIGKILL)
+            kill(nanny)
 
-        monkeypatch.setattr(dask_cluster, "_WORKERS_TIMEOUT_S", 1)
-        monkeypatch.setattr(dask_cluster, "_CHECK_WORKERS_AFTER_S", 0.5)
-        striker = threading.Thread(target=strike)
-        striker.start()
+        striker = strike_at_first_block(cluster, tmp_path, strike)
         outcome = home.run("update", "--json")
         striker.join()
         assert outcome.exit_code == 3
@@ -203,7 +188,7 @@ def test_a_lost_cluster_costs_the_run_and_no_pair(
 
 
 def test_a_damaged_picture_that_a_worker_finds_is_named(
-    home: Home, serve: Serve, files: list[HydrusFile], cluster: LocalCluster
+    home: Home, serve: Serve, files: Library, cluster: LocalCluster
 ) -> None:
     serve(files)
     home.configure(**THRESHOLD)
@@ -227,7 +212,7 @@ def silent_server() -> Iterator[str]:
 def test_a_scheduler_that_does_not_answer_is_a_config_error(
     home: Home,
     serve: Serve,
-    library: list[HydrusFile],
+    library: Library,
     silent_server: str,
     monkeypatch: pytest.MonkeyPatch,
     listens: bool,
@@ -251,10 +236,8 @@ def test_a_scheduler_that_does_not_answer_is_a_config_error(
     ],
     ids=["another", "none"],
 )
-def test_workers_need_the_same_hydindex(
-    home: Home, serve: Serve, library: list[HydrusFile], preload: str, message: str
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_workers_need_the_same_hydindex(home: Home, preload: str, message: str) -> None:
     with local_cluster(n_workers=1, preload=[preload]) as other:
         use(home, other)
         outcome = home.run("update", "--json")
@@ -263,7 +246,7 @@ def test_workers_need_the_same_hydindex(
 
 
 def test_without_dask_the_error_names_the_extra(
-    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
+    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     serve(library)

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Home, assert_sent_once, count, rows
+from conftest import Home, Library, Serve, assert_sent_once, count, rows
 from made_videos import doubtful_library, jpeg
 
 from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, refuse
@@ -16,8 +16,7 @@ from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.replies import Reply
 from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
-Library = dict[str, HydrusFile]
+Videos = dict[str, HydrusFile]
 FILE, PATH = "/get_files/file", "/get_files/file_path"
 COUNTS = ("verified", "unverifiable", "matched", "waiting", "sampled", "not_fetched", "bytes")
 
@@ -34,9 +33,14 @@ BY_FRAMES = {A, C}
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Videos:
     """See `doubtful_library`: by their thumbnails A and B match, by their frames A and C."""
     return doubtful_library(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture
+def library(videos: Videos) -> Library:
+    return list(videos.values())
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +57,7 @@ def at(path: str, fault: Fault) -> FaultHook:
     return lambda _method, asked, _nth: fault if asked == path else None
 
 
-def test_frames_decide_doubtful_pairs_once(home: Home, serve: Serve, library: Library) -> None:
-    client = serve(list(library.values()))
+def test_frames_decide_doubtful_pairs_once(home: Home, client: StandIn) -> None:
     result = home.update()
     assert named(client.potentials) == BY_FRAMES
     counts = result["frame_verification"]
@@ -72,8 +75,7 @@ def test_frames_decide_doubtful_pairs_once(home: Home, serve: Serve, library: Li
     assert len(client.requests) <= 4
 
 
-def test_sampled_frames_survive_rebuilds(home: Home, serve: Serve, library: Library) -> None:
-    client = serve(list(library.values()))
+def test_sampled_frames_survive_rebuilds(home: Home, client: StandIn) -> None:
     home.update()
     home.configure(decision={"min_probability": 0.5})
     rebuilt = home.rebuild()
@@ -87,10 +89,10 @@ def test_sampled_frames_survive_rebuilds(home: Home, serve: Serve, library: Libr
 
 
 def test_enabling_it_needs_a_rebuild_and_withdraws_no_posted_pair(
-    home: Home, serve: Serve, library: Library
+    home: Home, serve: Serve, videos: Videos
 ) -> None:
     home.configure(frames={"enabled": False})
-    client = serve(list(library.values()))
+    client = serve(list(videos.values()))
     home.update()
     assert named(client.potentials) == BY_THUMBNAILS
     assert count(client, FILE) == 0
@@ -107,9 +109,8 @@ def test_enabling_it_needs_a_rebuild_and_withdraws_no_posted_pair(
 
 @pytest.mark.parametrize("on_this_machine", [True, False])
 def test_videos_are_read_from_disk_if_the_key_may_read_paths_and_they_are_here(
-    home: Home, serve: Serve, library: Library, on_this_machine: bool
+    home: Home, client: StandIn, on_this_machine: bool
 ) -> None:
-    client = serve(list(library.values()))
     home.configure(api_key=client.LOCAL_PATHS_KEY)
     if not on_this_machine:
         body = b'{"path": "/nowhere/a1.mp4", "filetype": "video/mp4", "size": 1}'
@@ -121,12 +122,12 @@ def test_videos_are_read_from_disk_if_the_key_may_read_paths_and_they_are_here(
 
 
 def test_without_usable_frames_the_thumbnails_decide(
-    home: Home, serve: Serve, library: Library, tmp_path: Path
+    home: Home, serve: Serve, videos: Videos, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(b"?" * 9999)
-    without = {name: replace(library[name], video=damaged, size=9999) for name in ("b2", "c2")}
-    client = serve(list({**library, **without}.values()))
+    without = {name: replace(videos[name], video=damaged, size=9999) for name in ("b2", "c2")}
+    client = serve(list({**videos, **without}.values()))
     assert home.update()["frame_verification"]["unverifiable"] == 2
     assert named(client.potentials) == {A, B}
     client.clear_log()
@@ -134,8 +135,7 @@ def test_without_usable_frames_the_thumbnails_decide(
     assert count(client, FILE) == 0
 
 
-def test_without_the_file_the_thumbnails_decide(home: Home, serve: Serve, library: Library) -> None:
-    client = serve(list(library.values()))
+def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> None:
     client.faults = at(FILE, refuse(404))
     assert home.update()["frame_verification"]["unverifiable"] == 4
     assert named(client.potentials) == BY_THUMBNAILS
@@ -143,9 +143,8 @@ def test_without_the_file_the_thumbnails_decide(home: Home, serve: Serve, librar
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_pairs_wait_for_videos_that_cannot_be_fetched(
-    home: Home, serve: Serve, library: Library, fault: str
+    home: Home, client: StandIn, fault: str
 ) -> None:
-    client = serve(list(library.values()))
     client.faults = at(FILE, FAULTS[fault])
     result = home.update()
     assert result["frame_verification"]["not_fetched"] == 8
@@ -157,14 +156,14 @@ def test_pairs_wait_for_videos_that_cannot_be_fetched(
     assert named(client.potentials) == BY_FRAMES
 
 
-def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, library: Library) -> None:
+def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, videos: Videos) -> None:
     """Hydrus goes away as soon as it is asked for a video."""
     clear = jpeg(np.random.default_rng(5).integers(0, 256, (12, 16), np.uint8))
     certain = [
         replace(file, hash=name.encode().hex().ljust(64, "0"), duration_ms=9000, thumbnail=clear)
-        for name, file in {"s1": library["a1"], "s2": library["a2"]}.items()
+        for name, file in {"s1": videos["a1"], "s2": videos["a2"]}.items()
     ]
-    client = serve([*library.values(), *certain])
+    client = serve([*videos.values(), *certain])
     asked: list[str] = []
 
     def hook(_method: str, path: str, _nth: int) -> Fault | None:
@@ -181,10 +180,10 @@ def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, library:
 
 
 def test_a_run_verifies_the_most_probable_pairs_and_leaves_the_rest(
-    home: Home, serve: Serve, library: Library
+    home: Home, serve: Serve, videos: Videos
 ) -> None:
     home.configure(frames={"max_per_run": 2})
-    client = serve(list(library.values()))
+    client = serve(list(videos.values()))
     assert home.update()["frame_verification"]["waiting"] == 2
     assert named(client.potentials) == {A}
     home.update()
@@ -192,22 +191,21 @@ def test_a_run_verifies_the_most_probable_pairs_and_leaves_the_rest(
 
 
 def test_pairs_of_files_that_are_gone_wait_until_they_return(
-    home: Home, serve: Serve, library: Library
+    home: Home, client: StandIn, videos: Videos
 ) -> None:
-    client = serve(list(library.values()))
     client.faults = at(FILE, FAULTS["refused"])
     home.update()
     client.faults = lambda *_: None
-    client.trash(library["a1"].hash)
+    client.trash(videos["a1"].hash)
     assert home.update()["frame_verification"]["waiting"] == 1
     assert named(client.potentials) == {C}
-    client.restore(library["a1"].hash)
+    client.restore(videos["a1"].hash)
     home.update()
     assert named(client.potentials) == BY_FRAMES
 
 
-def test_still_images_are_not_verified(home: Home, serve: Serve, library: Library) -> None:
-    client = serve([replace(each, duration_ms=None, video=None) for each in library.values()])
+def test_still_images_are_not_verified(home: Home, serve: Serve, videos: Videos) -> None:
+    client = serve([replace(each, duration_ms=None, video=None) for each in videos.values()])
     assert home.update()["frame_verification"] == dict.fromkeys(COUNTS, 0)
     assert named(client.potentials) >= BY_THUMBNAILS
 

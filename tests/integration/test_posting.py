@@ -3,13 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import Home, assert_sent_once, count, rows
+from conftest import Home, Library, Serve, assert_sent_once, count, rows
 
 from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 POST = "/manage_file_relationships/set_file_relationships"
 READ = "/manage_file_relationships/get_file_relationships"
 FALSE_POSITIVE, DUPLICATE, ALTERNATE, BETTER = 1, 2, 3, 4
@@ -43,9 +41,8 @@ def assert_all_posted_once(client: StandIn) -> None:
     ids=["reply lost", "not a reply", "cut off", "busy"],
 )
 def test_only_posts_that_did_not_arrive_are_repeated(
-    home: Home, serve: Serve, library: list[HydrusFile], faults: list[Fault], posts: int
+    home: Home, client: StandIn, faults: list[Fault], posts: int
 ) -> None:
-    client = serve(library)
     client.faults = on_post(*faults)
     pairs = home.update()["pairs"]
     assert pairs["posted"] == pairs["matched"]
@@ -55,9 +52,8 @@ def test_only_posts_that_did_not_arrive_are_repeated(
 
 @pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
 def test_interrupted_posts_are_read_back_before_anything_else(
-    home: Home, serve: Serve, library: list[HydrusFile], dry_run: bool
+    home: Home, client: StandIn, dry_run: bool
 ) -> None:
-    client = serve(library)
     home.configure(post={"max_retries": 0})
     client.faults = lose_replies
     assert home.run("update").exit_code == 3
@@ -76,9 +72,8 @@ def test_interrupted_posts_are_read_back_before_anything_else(
 
 @pytest.mark.parametrize("still_match", [True, False])
 def test_interrupted_posts_that_did_not_arrive_are_sent_if_they_still_match(
-    home: Home, serve: Serve, library: list[HydrusFile], still_match: bool
+    home: Home, client: StandIn, still_match: bool
 ) -> None:
-    client = serve(library)
     home.configure(post={"max_retries": 1})
     client.faults = on_post(DROP_BEFORE_WORK, DROP_BEFORE_WORK)
     failed = home.run("update", "--json")
@@ -98,9 +93,8 @@ def test_interrupted_posts_that_did_not_arrive_are_sent_if_they_still_match(
 
 
 def test_a_rejected_row_costs_only_itself_and_is_tried_by_the_next_run(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, client: StandIn
 ) -> None:
-    client = serve(library)
     total = home.update("--dry-run")["pairs"]["queued"]
     # Reject the batch, its first half, and so on down to a single row.
     client.faults = on_post(*[refuse(400)] * total.bit_length())
@@ -119,9 +113,8 @@ def test_a_rejected_row_costs_only_itself_and_is_tried_by_the_next_run(
 
 @pytest.mark.parametrize("relationship", [FALSE_POSITIVE, DUPLICATE, ALTERNATE])
 def test_a_pair_that_the_user_has_decided_is_never_sent(
-    home: Home, serve: Serve, library: list[HydrusFile], relationship: int
+    home: Home, client: StandIn, relationship: int
 ) -> None:
-    client = serve(library)
     home.update("--dry-run")
     before_posting = min(home.pairs("queued"), key=sorted)
     client.decide(*sorted(before_posting), relationship)
@@ -138,10 +131,7 @@ def test_a_pair_that_the_user_has_decided_is_never_sent(
     assert_sent_once(client)
 
 
-def test_a_pair_that_the_user_removed_does_not_come_back(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_a_pair_that_the_user_removed_does_not_come_back(home: Home, client: StandIn) -> None:
     home.update()
     pair = min(client.potentials, key=sorted)
     client.remove_potentials(*pair)
@@ -155,9 +145,8 @@ def test_a_pair_that_the_user_removed_does_not_come_back(
 
 @pytest.mark.parametrize("king_in_trash", [False, True])
 def test_a_pair_with_a_member_of_a_group_is_read_back_under_its_king(
-    home: Home, serve: Serve, library: list[HydrusFile], king_in_trash: bool
+    home: Home, client: StandIn, library: Library, king_in_trash: bool
 ) -> None:
-    client = serve(library)
     home.update("--dry-run")
     queued = home.pairs("queued")
     member, other = sorted(min(queued, key=sorted))
@@ -175,7 +164,7 @@ def test_a_pair_with_a_member_of_a_group_is_read_back_under_its_king(
 
 
 def test_v682_refuses_pairs_of_videos_and_v683_gets_them(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     old = serve(library, hydrus_version=682)
     outcome = home.run("update", "--json")
@@ -192,8 +181,7 @@ def test_v682_refuses_pairs_of_videos_and_v683_gets_them(
     assert_all_posted_once(new)
 
 
-def test_pairs_are_posted_in_batches(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    client = serve(library)
+def test_pairs_are_posted_in_batches(home: Home, client: StandIn) -> None:
     home.configure(post={"batch_size": 3, "do_default_merge": False})
     posted = home.update()["pairs"]["posted"]
     assert count(client, POST) == -(-posted // 3) > 1

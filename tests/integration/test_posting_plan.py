@@ -1,11 +1,11 @@
 """The posting plan: what the config holds back, why, and when it is posted after all."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
 import pytest
-from conftest import THRESHOLD, Home, assert_sent_once, count, rows
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, count, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
 
 FileT = TypeVar("FileT", bound=Hashable)
-Serve = Callable[..., StandIn]
 FALSE_POSITIVE, DUPLICATE, ALTERNATE = 1, 2, 3
 NOTHING = {"improbable": 0, "implied": 0, "over_limit": 0}
 
@@ -81,7 +80,7 @@ def test_a_plan_is_what_the_plain_definition_says(
 
 
 @pytest.fixture
-def group(library: list[HydrusFile]) -> list[HydrusFile]:
+def group(library: list[HydrusFile]) -> Library:
     """Five copies of one video."""
     hashes = [library[0].hash[:56] + f"{number:08x}" for number in range(5)]
     return [replace(library[0], hash=sha256) for sha256 in hashes]
@@ -95,7 +94,7 @@ class TestSpanning:
         home.configure(post={"pairs": "spanning"})
 
     def test_links_what_all_pairs_would_link_by_the_highest_scores(
-        self, home: Home, serve: Serve, library: list[HydrusFile], group: list[HydrusFile]
+        self, home: Home, serve: Serve, library: Library, group: Library
     ) -> None:
         client = serve([*library, *group])
         result = home.update()
@@ -120,19 +119,24 @@ class TestSpanning:
         assert client.potentials == links | implied
         assert_sent_once(client)
 
-    def test_a_new_copy_is_linked_by_one_pair(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
+    def test_copies_that_the_user_has_joined_need_no_more_pairs(
+        self, home: Home, serve: Serve, group: Library
     ) -> None:
         client = serve(group[:4])
         home.update()
-        client = serve(group)
-        assert home.update()["pairs"]["posted"] == len(client.potentials) == 1
-        assert any(group[4].hash in pair for pair in client.potentials)
+        for pair in sorted(map(sorted, client.potentials)):
+            client.decide(*pair, DUPLICATE)
+        client.clear_log()
+        assert home.update()["pairs"]["posted"] == 0
+        assert rows(client) == []
+        client.add(group[4:])
+        assert home.update()["pairs"]["posted"] == 1
+        assert group[4].hash in rows(client)[0]
 
-    def test_a_link_that_the_user_denies_is_replaced(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
+    def test_links_that_the_user_denies_or_whose_file_is_gone_are_replaced(
+        self, home: Home, serve: Serve, group: Library
     ) -> None:
-        """Both files may still be copies of a third one."""
+        """Both files of a denied link may still be copies of a third one."""
         client = serve(group)
         home.update()
         denied = min(client.potentials, key=sorted)
@@ -140,42 +144,25 @@ class TestSpanning:
         assert home.update()["pairs"]["posted"] == 1
         assert denied not in client.potentials
         assert len(groups(client.potentials)) == 1
-        assert_sent_once(client)
 
-    def test_links_through_a_file_that_is_gone_are_replaced(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
-    ) -> None:
-        client = serve(group)
-        home.update()
-        hub = max(
-            (each.hash for each in group),
-            key=lambda sha256: (sum(sha256 in pair for pair in client.potentials), sha256),
-        )
-        assert sum(hub in pair for pair in client.potentials) > 1
+        def links(sha256: str) -> int:
+            return sum(sha256 in pair for pair in client.potentials)
+
+        hub = max(sorted(each.hash for each in group), key=links)
+        assert links(hub) > 1
         client.trash(hub)
-        home.update()
+        assert home.update()["pairs"]["posted"] >= 1
         left = {pair for pair in client.potentials if hub not in pair}
         assert groups(left) == {frozenset(each.hash for each in group) - {hub}}
-
-    def test_copies_that_the_user_has_joined_need_no_more_pairs(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
-    ) -> None:
-        client = serve(group)
-        home.update()
-        for pair in sorted(map(sorted, client.potentials)):
-            client.decide(*pair, DUPLICATE)
-        client.clear_log()
-        assert home.update()["pairs"]["posted"] == 0
-        assert rows(client) == []
+        assert_sent_once(client)
 
 
 class TestMaxPerRun:
     """`post.max_per_run` posts the highest scores first and leaves the rest queued."""
 
     def test_posts_the_highest_scores_first_and_each_pair_once(
-        self, home: Home, serve: Serve, library: list[HydrusFile]
+        self, home: Home, client: StandIn
     ) -> None:
-        client = serve(library)
         home.update("--dry-run")
         scores = score_by_pair(home)
         total = len(scores)
@@ -188,18 +175,8 @@ class TestMaxPerRun:
         assert sent == sorted(sent, reverse=True)
         assert home.update()["held_back"] == NOTHING
 
-    def test_pairs_that_hydrus_knows_do_not_count(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
-    ) -> None:
-        client = serve(group)
-        home.update("--dry-run")
-        home.configure(post={"max_per_run": 3, "batch_size": 2})
-        client.decide(group[0].hash, group[1].hash, ALTERNATE)
-        result = home.update()
-        assert (result["pairs"]["known"], result["pairs"]["posted"]) == (1, 3)
-
     def test_refused_pairs_do_not_keep_others_from_being_posted(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
+        self, home: Home, serve: Serve, group: Library
     ) -> None:
         serve(group, hydrus_version=682)
         home.configure(post={"max_per_run": 3})
@@ -208,30 +185,26 @@ class TestMaxPerRun:
         home.configure(post={"max_per_run": 10})
         assert home.update()["pairs"]["posted"] == len(client.potentials) == 10
 
-    def test_a_dry_run_names_the_pairs_that_it_would_post(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
-    ) -> None:
-        serve(group)
-        home.configure(post={"max_per_run": 3})
-        outcome = home.run("update", "--dry-run", "-v")
-        assert "would post 3 pairs" in outcome.out
-        assert "post.max_per_run" in outcome.out
-        assert sum("would post" in line for line in outcome.err.splitlines()) == 3
-
-    def test_hydrus_is_not_asked_about_pairs_beyond_the_limit(
-        self, home: Home, serve: Serve, group: list[HydrusFile]
+    def test_pairs_that_hydrus_knows_do_not_count(
+        self, home: Home, serve: Serve, group: Library
     ) -> None:
         client = serve(group)
-        home.configure(post={"max_per_run": 1, "batch_size": 1})
-        home.update()
-        assert count(client, "/set_file_relationships") == 1
-        assert count(client, "/get_file_relationships") == 2  # before and after
+        home.configure(post={"max_per_run": 3, "batch_size": 1})
+        dry = home.run("update", "--dry-run", "-v")
+        assert "would post 3 pairs" in dry.out
+        assert "post.max_per_run" in dry.out
+        assert sum("would post" in line for line in dry.err.splitlines()) == 3
+
+        client.decide(group[0].hash, group[1].hash, ALTERNATE)
+        client.clear_log()
+        pairs = home.update()["pairs"]
+        assert (pairs["known"], pairs["posted"]) == (1, 3)
+        assert count(client, "/set_file_relationships") == 3
+        # Nothing is asked about pairs beyond the limit: decisions, before and after each post.
+        assert count(client, "/get_file_relationships") <= 1 + 4 + 3
 
 
-def test_improbable_pairs_stay_queued_until_they_may_be_posted(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_improbable_pairs_stay_queued_until_they_may_be_posted(home: Home, client: StandIn) -> None:
     home.configure(decision={"min_probability": 0.1}, post={"min_probability_to_post": 0.99})
     result = home.update()
     probable = {pair for pair, score in score_by_pair(home).items() if score >= 0.99}

@@ -1,19 +1,16 @@
 """`hydindex rebuild`: redoes what a changed config makes necessary, and posts nothing twice."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import pytest
-from conftest import THRESHOLD, Home, assert_sent_once, fetched
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched
 from PIL import Image
 
 from hydindex.standin.faults import DROP_BEFORE_WORK
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 Config = dict[str, Any]
 PREPARED_DIFFERENTLY: Config = {"ahash": {"resize": [32, 32]}}
 
@@ -35,12 +32,7 @@ PREPARED_DIFFERENTLY: Config = {"ahash": {"resize": [32, 32]}}
     ids=["calibrated", "threshold"],
 )
 def test_update_refuses_a_changed_config_and_changes_nothing(
-    home: Home,
-    serve: Serve,
-    library: list[HydrusFile],
-    config: Config,
-    change: Config,
-    messages: list[str],
+    home: Home, serve: Serve, library: Library, config: Config, change: Config, messages: list[str]
 ) -> None:
     home.configure(**config)
     client = serve(library[:10])
@@ -59,8 +51,8 @@ def test_update_refuses_a_changed_config_and_changes_nothing(
     assert client.requests == []
 
 
-def test_other_keys_need_no_rebuild(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_other_keys_need_no_rebuild(home: Home) -> None:
     home.update()
     home.configure(
         tags=["system:filetype is video", "meta:demo"],
@@ -73,7 +65,7 @@ def test_other_keys_need_no_rebuild(home: Home, serve: Serve, library: list[Hydr
 
 
 def test_rebuild_needs_no_client_and_posts_no_pair_again(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     home.configure(decision={"min_probability": 0.999})
     client = serve(library)
@@ -105,7 +97,7 @@ def test_rebuild_needs_no_client_and_posts_no_pair_again(
     ids=["calibrated", "threshold", "to calibrated"],
 )
 def test_a_rebuilt_index_holds_the_pairs_of_a_new_one(
-    home: Home, serve: Serve, library: list[HydrusFile], config: Config, change: Config
+    home: Home, serve: Serve, library: Library, config: Config, change: Config
 ) -> None:
     home.configure(**config)
     serve(library)
@@ -119,9 +111,8 @@ def test_a_rebuilt_index_holds_the_pairs_of_a_new_one(
 
 
 def test_pairs_that_no_longer_match_leave_the_queue_but_not_the_record_of_posts(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, client: StandIn
 ) -> None:
-    client = serve(library)
     home.update("--dry-run")
     queued = home.pairs("queued")
     home.configure(decision={"min_probability": 0.999})
@@ -144,9 +135,8 @@ def test_pairs_that_no_longer_match_leave_the_queue_but_not_the_record_of_posts(
     ],
 )
 def test_a_dry_run_announces_the_work_and_changes_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile], change: Config, key: str, to_prepare: int
+    home: Home, client: StandIn, change: Config, key: str, to_prepare: int
 ) -> None:
-    client = serve(library)
     home.update()
     home.configure(**change)
     before = home.index.read_bytes()
@@ -167,10 +157,8 @@ def test_a_dry_run_announces_the_work_and_changes_nothing(
         assert candidates == work["pairs_to_score_at_most"] > 0
 
 
-def test_without_a_change_there_is_nothing_to_do(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_without_a_change_there_is_nothing_to_do(home: Home) -> None:
     home.update()
     plan = home.rebuild("--dry-run")
     assert (plan["changes"], set(plan["work"].values())) == ([], {0})
@@ -178,9 +166,8 @@ def test_without_a_change_there_is_nothing_to_do(
 
 
 def test_refetch_takes_changed_thumbnails(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, client: StandIn, serve: Serve, library: Library
 ) -> None:
-    serve(library)
     scored = home.update("--dry-run")["pairs"]["scored"]
     pair = min(home.pairs("queued"), key=sorted)
     noise = BytesIO()
@@ -198,10 +185,7 @@ def test_refetch_takes_changed_thumbnails(
     assert home.update()["pairs"]["scored"] == 0
 
 
-def test_refetching_the_same_thumbnails_changes_no_pair(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_refetching_the_same_thumbnails_changes_no_pair(home: Home, client: StandIn) -> None:
     home.update()
     before = home.sql("SELECT * FROM pair ORDER BY low_id, high_id")
     home.rebuild("--refetch")
@@ -216,7 +200,7 @@ def test_refetching_the_same_thumbnails_changes_no_pair(
     ids=["calibrated", "threshold"],
 )
 def test_a_damaged_picture_is_repaired_by_the_remedy_that_the_error_names(
-    home: Home, serve: Serve, library: list[HydrusFile], config: Config, table: str
+    home: Home, serve: Serve, library: Library, config: Config, table: str
 ) -> None:
     home.configure(**config)
     client = serve(library[:30])
@@ -231,11 +215,11 @@ def test_a_damaged_picture_is_repaired_by_the_remedy_that_the_error_names(
     assert_sent_once(client)
 
 
+@pytest.mark.usefixtures("client")
 def test_refetch_keeps_pictures_that_hydrus_no_longer_has(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     """For example because its folder of thumbnails is not mounted."""
-    serve(library)
     home.update("--dry-run")
     queued = home.pairs("queued")
     serve([replace(file, thumbnail=b"") for file in library])
@@ -247,10 +231,8 @@ def test_refetch_keeps_pictures_that_hydrus_no_longer_has(
     assert home.pairs("queued") == queued
 
 
-def test_refetch_without_permission_changes_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_refetch_without_permission_changes_nothing(home: Home) -> None:
     home.update("--dry-run")
     before = home.sql("SELECT * FROM pair"), home.sql("SELECT * FROM file")
     home.configure(api_key=StandIn.SEARCH_ONLY_KEY, decision={"min_probability": 0.9})
@@ -259,10 +241,9 @@ def test_refetch_without_permission_changes_nothing(
 
 
 def test_the_plan_counts_what_an_interrupted_rebuild_left(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, client: StandIn, library: Library
 ) -> None:
     """In the middle of a rebuild some files are compared, some only fetched."""
-    client = serve(library)
     home.update()
     client.trash(library[0].hash)
     home.update()
@@ -280,10 +261,7 @@ def test_the_plan_counts_what_an_interrupted_rebuild_left(
     assert 0 < home.rebuild()["pairs"]["candidates"] <= work["pairs_to_score_at_most"]
 
 
-def test_an_interrupted_refetch_loses_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_an_interrupted_refetch_loses_nothing(home: Home, client: StandIn) -> None:
     home.update()
     client.clear_log()
     client.faults = lambda _, path, nth: (

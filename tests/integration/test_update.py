@@ -1,27 +1,22 @@
 """`hydindex update` against the stand-in: what a run fetches, compares and posts."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
 import pytest
-from conftest import THRESHOLD, Home, assert_sent_once, count, fetched
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, count, fetched
 from PIL import Image
 
 from hydindex.standin.faults import refuse
-from hydindex.standin.library_files import HydrusFile, true_pairs
+from hydindex.standin.library_files import true_pairs
 from hydindex.standin.placeholders import unknown_file
 from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 THUMBNAIL = "/get_files/thumbnail"
 
 
-def test_posts_the_copies_and_then_is_quiet(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_posts_the_copies_and_then_is_quiet(home: Home, client: StandIn, library: Library) -> None:
     first = home.update()
     assert first["files"] == {
         **dict.fromkeys(("found", "new", "indexed", "ingested"), 40),
@@ -39,9 +34,7 @@ def test_posts_the_copies_and_then_is_quiet(
     assert len(client.requests) <= 8
 
 
-def test_json_has_exactly_the_documented_keys(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
+def test_json_has_exactly_the_documented_keys(home: Home, serve: Serve, library: Library) -> None:
     serve(library[:3])
     result = home.update()
     result.pop("left_over", None)
@@ -65,7 +58,7 @@ def test_json_has_exactly_the_documented_keys(
 
 
 def test_a_growing_library_is_fetched_once_and_gets_the_pairs_of_a_whole_one(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     client = serve([])
     for start in range(0, 40, 11):
@@ -83,9 +76,8 @@ def test_a_growing_library_is_fetched_once_and_gets_the_pairs_of_a_whole_one(
 
 
 def test_a_dry_run_changes_nothing_in_hydrus_and_leaves_the_pairs_queued(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, client: StandIn
 ) -> None:
-    client = serve(library)
     dry = home.update("--dry-run")
     assert dry["dry_run"] is True
     assert dry["pairs"]["queued"] == dry["pairs"]["matched"] > 0
@@ -98,7 +90,7 @@ def test_a_dry_run_changes_nothing_in_hydrus_and_leaves_the_pairs_queued(
 
 
 def test_a_file_that_returns_is_compared_with_those_that_came_meanwhile(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     everything = serve(library)
     home.update()
@@ -123,10 +115,7 @@ def test_a_file_that_returns_is_compared_with_those_that_came_meanwhile(
     assert_sent_once(client)
 
 
-def test_a_queued_pair_waits_while_one_of_its_files_is_gone(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_a_queued_pair_waits_while_one_of_its_files_is_gone(home: Home, client: StandIn) -> None:
     home.update("--dry-run")
     pair = min(home.pairs("queued"), key=sorted)
     client.trash(min(pair))
@@ -138,7 +127,7 @@ def test_a_queued_pair_waits_while_one_of_its_files_is_gone(
 
 
 def test_unusable_files_are_fetched_again_after_a_week(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     """Hydrus serves a placeholder for a missing thumbnail; hydindex learns it from the client."""
     missing = replace(library[0], thumbnail=unknown_file())
@@ -164,19 +153,13 @@ def test_unusable_files_are_fetched_again_after_a_week(
     assert (files["new"], files["indexed"], files["unusable"]) == (0, 39, 1)
 
 
-def test_a_key_that_may_not_see_the_placeholder_still_works(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
+def test_a_key_that_may_not_see_the_placeholder_still_works(home: Home, client: StandIn) -> None:
     """A key restricted by tags may not ask for files outside its searches."""
-    client = serve(library)
     client.faults = lambda _, path, nth: refuse(403) if path == THUMBNAIL and nth == 1 else None
     assert home.update()["files"]["indexed"] == 40
 
 
-def test_a_thumbnail_that_fails_is_fetched_by_the_next_run(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_a_thumbnail_that_fails_is_fetched_by_the_next_run(home: Home, client: StandIn) -> None:
     home.configure(network={"max_connections": 1})
     # The first request is for the placeholder, the second for file 1.
     client.faults = lambda _, path, nth: (
@@ -193,7 +176,7 @@ def test_a_thumbnail_that_fails_is_fetched_by_the_next_run(
 
 
 def test_still_images_are_compared_with_each_other(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     home.configure(tags=["system:filetype is image"])
     stills = [
@@ -207,7 +190,7 @@ def test_still_images_are_compared_with_each_other(
 
 @pytest.mark.parametrize("width", [None, 0])
 def test_a_file_without_dimensions_has_no_aspect_ratio(
-    home: Home, serve: Serve, library: list[HydrusFile], width: int | None
+    home: Home, serve: Serve, library: Library, width: int | None
 ) -> None:
     serve([replace(library[0], hash=digit * 64, width=width) for digit in ("a", "b")])
     assert home.update()["pairs"]["candidates"] == 0
@@ -215,8 +198,7 @@ def test_a_file_without_dimensions_has_no_aspect_ratio(
     assert home.rebuild()["pairs"]["matched"] == 1
 
 
-def test_or_groups_reach_hydrus(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    client = serve(library)
+def test_or_groups_reach_hydrus(home: Home, client: StandIn) -> None:
     tags = [["system:filetype is webm", "scene:nothing"], "meta:demo"]
     home.configure(tags=tags)
     assert 0 < home.update()["files"]["found"] < 40
@@ -232,8 +214,8 @@ def test_a_search_without_results_names_the_tags(home: Home, serve: Serve) -> No
     assert "meta:nowhere" in outcome.err
 
 
-def test_verbose_logs_every_score(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_verbose_logs_every_score(home: Home) -> None:
     home.configure(**THRESHOLD, verbose=True)
     outcome = home.run("update", "--json")
     scores = [line for line in outcome.err.splitlines() if "score " in line]
@@ -241,7 +223,7 @@ def test_verbose_logs_every_score(home: Home, serve: Serve, library: list[Hydrus
 
 
 def test_a_run_is_recorded_with_its_config_but_without_the_key(
-    home: Home, serve: Serve, library: list[HydrusFile]
+    home: Home, serve: Serve, library: Library
 ) -> None:
     client = serve(library[:3])
     result = home.update()
@@ -256,7 +238,7 @@ def test_a_run_is_recorded_with_its_config_but_without_the_key(
 
 
 def test_a_client_on_this_machine_is_reached_without_the_proxy(
-    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
+    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(library[:3])
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
