@@ -112,7 +112,7 @@ def test_a_rejected_row_costs_only_itself_and_is_tried_by_the_next_run(
 
 
 @pytest.mark.parametrize("relationship", [FALSE_POSITIVE, DUPLICATE, ALTERNATE])
-def test_a_pair_that_the_user_has_decided_is_never_sent(
+def test_a_pair_that_the_user_decided_or_removed_is_not_sent_again(
     home: Home, client: StandIn, relationship: int
 ) -> None:
     home.update("--dry-run")
@@ -121,25 +121,15 @@ def test_a_pair_that_the_user_has_decided_is_never_sent(
     assert home.update()["pairs"]["known"] >= 1
     assert before_posting in home.pairs("known")
 
-    after_posting = min(client.potentials, key=sorted)
+    after_posting, removed, *_ = sorted(client.potentials, key=sorted)
     client.decide(*sorted(after_posting), relationship)
-    home.configure(ahash={"resize": [32, 32]})
-    assert home.rebuild()["pairs"]["matched"] > 0
-    home.update()
-    assert before_posting not in rows(client)
-    assert not {before_posting, after_posting} & client.potentials
-    assert_sent_once(client)
-
-
-def test_a_pair_that_the_user_removed_does_not_come_back(home: Home, client: StandIn) -> None:
-    home.update()
-    pair = min(client.potentials, key=sorted)
-    client.remove_potentials(*pair)
-    for min_probability in (1.0, 0.1):  # it stops matching, and matches again
+    client.remove_potentials(*removed)
+    for min_probability in (1.0, 0.1):  # pairs stop matching, and match again
         home.configure(decision={"min_probability": min_probability})
         home.rebuild()
         home.update()
-    assert pair not in client.potentials
+    assert before_posting not in rows(client)
+    assert not {before_posting, after_posting, removed} & client.potentials
     assert_sent_once(client)
 
 

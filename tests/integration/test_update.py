@@ -34,11 +34,15 @@ def test_posts_the_copies_and_then_is_quiet(home: Home, client: StandIn, library
     assert len(client.requests) <= 8
 
 
-def test_json_has_exactly_the_documented_keys(home: Home, serve: Serve, library: Library) -> None:
-    serve(library[:3])
+def test_json_has_exactly_the_documented_keys_and_is_recorded_without_the_api_key(
+    home: Home, serve: Serve, library: Library
+) -> None:
+    client = serve(library[:3])
     result = home.update()
     result.pop("left_over", None)
-    assert {key: set(value) for key, value in result.items() if isinstance(value, dict)} == {
+    report = {key: value for key, value in result.items() if isinstance(value, dict)}
+    assert result.keys() - report.keys() == {"command", "exit_code", "dry_run"}
+    assert {stage: set(counts) for stage, counts in report.items()} == {
         "files": {
             *("found", "new", "gone", "returned", "indexed", "unusable"),
             *("ingested", "not_fetched"),
@@ -51,10 +55,16 @@ def test_json_has_exactly_the_documented_keys(home: Home, serve: Serve, library:
         },
         "seconds": {"search", "fetch", "prepare", "compare", "verify_frames", "post", "total"},
     }
-    assert set(result["matcher"]["levels"]) == set("54321")
-    assert {key for key, value in result.items() if not isinstance(value, dict)} == {
-        *("command", "exit_code", "dry_run"),
-    }
+    assert set(report["matcher"]["levels"]) == set("54321")
+
+    ((command, exit_code, config, recorded, finished_at),) = home.sql(
+        "SELECT command, exit_code, config, report, finished_at FROM run"
+    )
+    assert (command, exit_code) == ("update", 0)
+    assert json.loads(config)["decision"]["min_probability"] == 0.6
+    assert json.loads(recorded)["files"] == report["files"]
+    assert finished_at
+    assert client.SEARCH_AND_RELATIONSHIPS_KEY.encode() not in home.index.read_bytes()
 
 
 def test_a_growing_library_is_fetched_once_and_gets_the_pairs_of_a_whole_one(
@@ -198,16 +208,15 @@ def test_a_file_without_dimensions_has_no_aspect_ratio(
     assert home.rebuild()["pairs"]["matched"] == 1
 
 
-def test_or_groups_reach_hydrus(home: Home, client: StandIn) -> None:
+def test_or_groups_reach_hydrus_and_a_search_without_results_names_its_tags(
+    home: Home, client: StandIn
+) -> None:
     tags = [["system:filetype is webm", "scene:nothing"], "meta:demo"]
     home.configure(tags=tags)
     assert 0 < home.update()["files"]["found"] < 40
     (search,) = [request for request in client.requests if "search" in request.path]
     assert json.loads(search.query["tags"]) == tags
 
-
-def test_a_search_without_results_names_the_tags(home: Home, serve: Serve) -> None:
-    serve([])
     home.configure(tags=["meta:nowhere"])
     outcome = home.run("update")
     assert outcome.exit_code == 0
@@ -220,21 +229,6 @@ def test_verbose_logs_every_score(home: Home) -> None:
     outcome = home.run("update", "--json")
     scores = [line for line in outcome.err.splitlines() if "score " in line]
     assert len(scores) == outcome.json["pairs"]["scored"] > 0
-
-
-def test_a_run_is_recorded_with_its_config_but_without_the_key(
-    home: Home, serve: Serve, library: Library
-) -> None:
-    client = serve(library[:3])
-    result = home.update()
-    ((command, exit_code, config, report, finished_at),) = home.sql(
-        "SELECT command, exit_code, config, report, finished_at FROM run"
-    )
-    assert (command, exit_code) == ("update", 0)
-    assert json.loads(config)["decision"]["min_probability"] == 0.6
-    assert json.loads(report)["files"] == result["files"]
-    assert finished_at
-    assert client.SEARCH_AND_RELATIONSHIPS_KEY.encode() not in home.index.read_bytes()
 
 
 def test_a_client_on_this_machine_is_reached_without_the_proxy(
