@@ -99,7 +99,7 @@ def test_files_are_compared_while_others_are_being_fetched(home: Home, serve: Se
     assert_sent_once(client)
 
 
-def test_an_interrupted_comparison_keeps_the_batches_before(
+def test_an_interrupted_comparison_keeps_its_batches(
     home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The index fails as the last of 40 files joins; none of them has a candidate."""
@@ -118,7 +118,7 @@ def test_an_interrupted_comparison_keeps_the_batches_before(
     assert home.sql("SELECT count(compared_since) FROM file") == [(40,)]
 
 
-def test_no_cluster_is_needed_where_nothing_has_to_be_scored(
+def test_without_candidates_no_cluster_is_needed(
     home: Home, serve: Serve, library: Library
 ) -> None:
     serve(far_apart(library[:5]))
@@ -136,9 +136,7 @@ def test_ms_ssim_computes_a_level_only_for_pairs_that_may_still_match(home: Home
     assert result["pairs"]["candidates"] == computed[0] > computed[-1] >= result["pairs"]["matched"]
 
 
-def test_pairs_that_the_coarse_levels_rule_out_need_no_full_pictures(
-    home: Home, serve: Serve
-) -> None:
+def test_pairs_that_coarse_levels_rule_out_need_no_full_pictures(home: Home, serve: Serve) -> None:
     """All full pictures are damaged, and no error occurs: the coarse ones are enough."""
     files = [file for file in generate_library(seed=9, pictures=40) if "copy:original" in file.tags]
     client = serve(same_length(files[:11]))
@@ -152,7 +150,7 @@ def test_pairs_that_the_coarse_levels_rule_out_need_no_full_pictures(
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_available_is_a_config_error(
+def test_a_missing_device_is_a_config_error(
     home: Home, serve: Serve, library: Library, device: str
 ) -> None:
     torch = pytest.importorskip("torch")

@@ -88,9 +88,7 @@ def test_sampled_frames_survive_rebuilds(home: Home, client: StandIn) -> None:
     assert rows(client) == []
 
 
-def test_enabling_it_needs_a_rebuild_and_withdraws_no_posted_pair(
-    home: Home, serve: Serve, videos: Videos
-) -> None:
+def test_enabling_it_needs_a_rebuild(home: Home, serve: Serve, videos: Videos) -> None:
     home.configure(frames={"enabled": False})
     client = serve(list(videos.values()))
     home.update()
@@ -142,7 +140,7 @@ def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_pairs_wait_for_videos_that_cannot_be_fetched(
+def test_pairs_wait_for_videos_that_are_not_fetched(
     home: Home, client: StandIn, fault: str
 ) -> None:
     client.faults = at(FILE, FAULTS[fault])
@@ -179,7 +177,7 @@ def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, videos: 
     assert_sent_once(client)
 
 
-def test_a_run_verifies_the_most_probable_pairs_and_leaves_the_rest(
+def test_the_most_probable_pairs_are_verified_first(
     home: Home, serve: Serve, videos: Videos
 ) -> None:
     home.configure(frames={"max_per_run": 2})
@@ -190,9 +188,7 @@ def test_a_run_verifies_the_most_probable_pairs_and_leaves_the_rest(
     assert named(client.potentials) == BY_FRAMES
 
 
-def test_pairs_of_files_that_are_gone_wait_until_they_return(
-    home: Home, client: StandIn, videos: Videos
-) -> None:
+def test_pairs_wait_while_a_file_is_gone(home: Home, client: StandIn, videos: Videos) -> None:
     client.faults = at(FILE, FAULTS["refused"])
     home.update()
     client.faults = lambda *_: None

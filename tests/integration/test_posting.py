@@ -51,9 +51,7 @@ def test_only_posts_that_did_not_arrive_are_repeated(
 
 
 @pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
-def test_interrupted_posts_are_read_back_before_anything_else(
-    home: Home, client: StandIn, dry_run: bool
-) -> None:
+def test_interrupted_posts_are_read_back_first(home: Home, client: StandIn, dry_run: bool) -> None:
     home.configure(post={"max_retries": 0})
     client.faults = lose_replies
     assert home.run("update").exit_code == 3
@@ -92,9 +90,7 @@ def test_interrupted_posts_that_did_not_arrive_are_sent_if_they_still_match(
     assert_all_posted_once(client)
 
 
-def test_a_rejected_row_costs_only_itself_and_is_tried_by_the_next_run(
-    home: Home, client: StandIn
-) -> None:
+def test_a_rejected_row_costs_only_itself_in_this_run(home: Home, client: StandIn) -> None:
     total = home.update("--dry-run")["pairs"]["queued"]
     # Reject the batch, its first half, and so on down to a single row.
     client.faults = on_post(*[refuse(400)] * total.bit_length())
@@ -112,7 +108,7 @@ def test_a_rejected_row_costs_only_itself_and_is_tried_by_the_next_run(
 
 
 @pytest.mark.parametrize("relationship", [FALSE_POSITIVE, DUPLICATE, ALTERNATE])
-def test_a_pair_that_the_user_decided_or_removed_is_not_sent_again(
+def test_pairs_that_the_user_settled_stay_away(
     home: Home, client: StandIn, relationship: int
 ) -> None:
     home.update("--dry-run")
@@ -153,9 +149,7 @@ def test_a_pair_with_a_member_of_a_group_is_read_back_under_its_king(
     assert_sent_once(client)
 
 
-def test_v682_refuses_pairs_of_videos_and_v683_gets_them(
-    home: Home, serve: Serve, library: Library
-) -> None:
+def test_v683_gets_the_pairs_that_v682_drops(home: Home, serve: Serve, library: Library) -> None:
     old = serve(library, hydrus_version=682)
     outcome = home.run("update", "--json")
     assert outcome.exit_code == 0

@@ -86,122 +86,115 @@ def group(library: list[HydrusFile]) -> Library:
     return [replace(library[0], hash=sha256) for sha256 in hashes]
 
 
-class TestSpanning:
+@pytest.fixture
+def spanning(home: Home) -> None:
     """`post.pairs: "spanning"` posts only the pairs that Hydrus needs to link all copies."""
+    home.configure(post={"pairs": "spanning"})
 
-    @pytest.fixture(autouse=True)
-    def _spanning(self, home: Home) -> None:
-        home.configure(post={"pairs": "spanning"})
 
-    def test_links_what_all_pairs_would_link_by_the_highest_scores(
-        self, home: Home, serve: Serve, library: Library, group: Library
-    ) -> None:
-        client = serve([*library, *group])
+@pytest.mark.usefixtures("spanning")
+def test_spanning_links_what_all_pairs_would_link_by_the_highest_scores(
+    home: Home, serve: Serve, library: Library, group: Library
+) -> None:
+    client = serve([*library, *group])
+    result = home.update()
+    links = client.potentials
+    implied = home.pairs("queued")
+    assert result["pairs"]["posted"] == len(links)
+    assert result["held_back"]["implied"] == result["pairs"]["queued"] == len(implied) >= 6
+    assert len(links) == sum(len(each) - 1 for each in groups(links))
+    scores = score_by_pair(home)
+    for pair in implied:
+        stronger = [link for link in links if scores[link] >= scores[pair]]
+        assert any(pair <= each for each in groups(stronger))
+
+    again = home.update()
+    assert again["pairs"]["posted"] == 0
+    assert again["held_back"] == {**NOTHING, "implied": len(implied)}
+    assert "post.pairs" in home.run("update").out
+
+    home.configure(post={"pairs": "all"})
+    assert home.update()["held_back"] == NOTHING
+    assert groups(client.potentials) == groups(links)
+    assert client.potentials == links | implied
+    assert_sent_once(client)
+
+
+@pytest.mark.usefixtures("spanning")
+def test_joined_copies_need_no_more_pairs(home: Home, serve: Serve, group: Library) -> None:
+    client = serve(group[:4])
+    home.update()
+    for pair in sorted(map(sorted, client.potentials)):
+        client.decide(*pair, DUPLICATE)
+    client.clear_log()
+    assert home.update()["pairs"]["posted"] == 0
+    assert rows(client) == []
+    client.add(group[4:])
+    assert home.update()["pairs"]["posted"] == 1
+    assert group[4].hash in rows(client)[0]
+
+
+@pytest.mark.usefixtures("spanning")
+def test_denied_and_lost_links_are_replaced(home: Home, serve: Serve, group: Library) -> None:
+    """Both files of a denied link may still be copies of a third one."""
+    client = serve(group)
+    home.update()
+    denied = min(client.potentials, key=sorted)
+    client.decide(*sorted(denied), FALSE_POSITIVE)
+    assert home.update()["pairs"]["posted"] == 1
+    assert denied not in client.potentials
+    assert len(groups(client.potentials)) == 1
+
+    def links(sha256: str) -> int:
+        return sum(sha256 in pair for pair in client.potentials)
+
+    hub = max(sorted(each.hash for each in group), key=links)
+    assert links(hub) > 1
+    client.trash(hub)
+    assert home.update()["pairs"]["posted"] >= 1
+    left = {pair for pair in client.potentials if hub not in pair}
+    assert groups(left) == {frozenset(each.hash for each in group) - {hub}}
+    assert_sent_once(client)
+
+
+def test_max_per_run_posts_the_highest_scores_first(home: Home, client: StandIn) -> None:
+    home.update("--dry-run")
+    scores = score_by_pair(home)
+    total = len(scores)
+    home.configure(post={"max_per_run": 6, "batch_size": 4})
+    for left in [*range(total - 6, 0, -6), 0]:
         result = home.update()
-        links = client.potentials
-        implied = home.pairs("queued")
-        assert result["pairs"]["posted"] == len(links)
-        assert result["held_back"]["implied"] == result["pairs"]["queued"] == len(implied) >= 6
-        assert len(links) == sum(len(each) - 1 for each in groups(links))
-        scores = score_by_pair(home)
-        for pair in implied:
-            stronger = [link for link in links if scores[link] >= scores[pair]]
-            assert any(pair <= each for each in groups(stronger))
-
-        again = home.update()
-        assert again["pairs"]["posted"] == 0
-        assert again["held_back"] == {**NOTHING, "implied": len(implied)}
-        assert "post.pairs" in home.run("update").out
-
-        home.configure(post={"pairs": "all"})
-        assert home.update()["held_back"] == NOTHING
-        assert groups(client.potentials) == groups(links)
-        assert client.potentials == links | implied
-        assert_sent_once(client)
-
-    def test_copies_that_the_user_has_joined_need_no_more_pairs(
-        self, home: Home, serve: Serve, group: Library
-    ) -> None:
-        client = serve(group[:4])
-        home.update()
-        for pair in sorted(map(sorted, client.potentials)):
-            client.decide(*pair, DUPLICATE)
-        client.clear_log()
-        assert home.update()["pairs"]["posted"] == 0
-        assert rows(client) == []
-        client.add(group[4:])
-        assert home.update()["pairs"]["posted"] == 1
-        assert group[4].hash in rows(client)[0]
-
-    def test_links_that_the_user_denies_or_whose_file_is_gone_are_replaced(
-        self, home: Home, serve: Serve, group: Library
-    ) -> None:
-        """Both files of a denied link may still be copies of a third one."""
-        client = serve(group)
-        home.update()
-        denied = min(client.potentials, key=sorted)
-        client.decide(*sorted(denied), FALSE_POSITIVE)
-        assert home.update()["pairs"]["posted"] == 1
-        assert denied not in client.potentials
-        assert len(groups(client.potentials)) == 1
-
-        def links(sha256: str) -> int:
-            return sum(sha256 in pair for pair in client.potentials)
-
-        hub = max(sorted(each.hash for each in group), key=links)
-        assert links(hub) > 1
-        client.trash(hub)
-        assert home.update()["pairs"]["posted"] >= 1
-        left = {pair for pair in client.potentials if hub not in pair}
-        assert groups(left) == {frozenset(each.hash for each in group) - {hub}}
-        assert_sent_once(client)
+        assert result["pairs"]["queued"] == result["held_back"]["over_limit"] == left
+    sent = [scores[pair] for pair in rows(client)]
+    assert len(sent) == len(set(rows(client))) == total
+    assert sent == sorted(sent, reverse=True)
+    assert home.update()["held_back"] == NOTHING
 
 
-class TestMaxPerRun:
-    """`post.max_per_run` posts the highest scores first and leaves the rest queued."""
+def test_refused_pairs_do_not_block_others(home: Home, serve: Serve, group: Library) -> None:
+    serve(group, hydrus_version=682)
+    home.configure(post={"max_per_run": 3})
+    assert home.update()["pairs"]["refused"] >= 3
+    client = serve(group, hydrus_version=683)
+    home.configure(post={"max_per_run": 10})
+    assert home.update()["pairs"]["posted"] == len(client.potentials) == 10
 
-    def test_posts_the_highest_scores_first_and_each_pair_once(
-        self, home: Home, client: StandIn
-    ) -> None:
-        home.update("--dry-run")
-        scores = score_by_pair(home)
-        total = len(scores)
-        home.configure(post={"max_per_run": 6, "batch_size": 4})
-        for left in [*range(total - 6, 0, -6), 0]:
-            result = home.update()
-            assert result["pairs"]["queued"] == result["held_back"]["over_limit"] == left
-        sent = [scores[pair] for pair in rows(client)]
-        assert len(sent) == len(set(rows(client))) == total
-        assert sent == sorted(sent, reverse=True)
-        assert home.update()["held_back"] == NOTHING
 
-    def test_refused_pairs_do_not_keep_others_from_being_posted(
-        self, home: Home, serve: Serve, group: Library
-    ) -> None:
-        serve(group, hydrus_version=682)
-        home.configure(post={"max_per_run": 3})
-        assert home.update()["pairs"]["refused"] >= 3
-        client = serve(group, hydrus_version=683)
-        home.configure(post={"max_per_run": 10})
-        assert home.update()["pairs"]["posted"] == len(client.potentials) == 10
+def test_known_pairs_do_not_count(home: Home, serve: Serve, group: Library) -> None:
+    client = serve(group)
+    home.configure(post={"max_per_run": 3, "batch_size": 1})
+    dry = home.run("update", "--dry-run", "-v")
+    assert "would post 3 pairs" in dry.out
+    assert "post.max_per_run" in dry.out
+    assert sum("would post" in line for line in dry.err.splitlines()) == 3
 
-    def test_pairs_that_hydrus_knows_do_not_count(
-        self, home: Home, serve: Serve, group: Library
-    ) -> None:
-        client = serve(group)
-        home.configure(post={"max_per_run": 3, "batch_size": 1})
-        dry = home.run("update", "--dry-run", "-v")
-        assert "would post 3 pairs" in dry.out
-        assert "post.max_per_run" in dry.out
-        assert sum("would post" in line for line in dry.err.splitlines()) == 3
-
-        client.decide(group[0].hash, group[1].hash, ALTERNATE)
-        client.clear_log()
-        pairs = home.update()["pairs"]
-        assert (pairs["known"], pairs["posted"]) == (1, 3)
-        assert count(client, "/set_file_relationships") == 3
-        # Nothing is asked about pairs beyond the limit: decisions, before and after each post.
-        assert count(client, "/get_file_relationships") <= 1 + 4 + 3
+    client.decide(group[0].hash, group[1].hash, ALTERNATE)
+    client.clear_log()
+    pairs = home.update()["pairs"]
+    assert (pairs["known"], pairs["posted"]) == (1, 3)
+    assert count(client, "/set_file_relationships") == 3
+    # Nothing is asked about pairs beyond the limit: decisions, before and after each post.
+    assert count(client, "/get_file_relationships") <= 1 + 4 + 3
 
 
 def test_improbable_pairs_stay_queued_until_they_may_be_posted(home: Home, client: StandIn) -> None:

@@ -58,7 +58,7 @@ def test_other_keys_need_no_rebuild(home: Home) -> None:
     assert home.update()["pairs"]["scored"] == 0
 
 
-def test_rebuild_needs_no_client_and_posts_no_pair_again(
+def test_rebuild_works_offline_and_posts_nothing(
     home: Home, serve: Serve, library: Library
 ) -> None:
     home.configure(decision={"min_probability": 0.999})
@@ -104,9 +104,7 @@ def test_a_rebuilt_index_holds_the_pairs_of_a_new_one(
     assert rebuilt == home.scores() != {}
 
 
-def test_pairs_that_no_longer_match_leave_the_queue_but_not_the_record_of_posts(
-    home: Home, client: StandIn
-) -> None:
+def test_pairs_that_no_longer_match_leave_only_the_queue(home: Home, client: StandIn) -> None:
     home.update("--dry-run")
     queued = home.pairs("queued")
     home.configure(decision={"min_probability": 0.999})
@@ -200,7 +198,7 @@ def test_a_damaged_picture_is_repaired_by_the_remedy_that_the_error_names(
 
 
 @pytest.mark.usefixtures("client")
-def test_refetch_keeps_pictures_that_hydrus_no_longer_has(
+def test_refetch_keeps_pictures_that_hydrus_lost(
     home: Home, serve: Serve, library: Library
 ) -> None:
     """For example because its folder of thumbnails is not mounted."""
@@ -224,7 +222,7 @@ def test_refetch_without_permission_changes_nothing(home: Home) -> None:
     assert (home.sql("SELECT * FROM pair"), home.sql("SELECT * FROM file")) == before
 
 
-def test_the_plan_counts_what_an_interrupted_rebuild_left(
+def test_the_plan_covers_an_interrupted_rebuild(
     home: Home, client: StandIn, library: Library
 ) -> None:
     """In the middle of a rebuild some files are compared, some only fetched."""

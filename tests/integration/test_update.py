@@ -67,9 +67,7 @@ def test_json_has_exactly_the_documented_keys_and_is_recorded_without_the_api_ke
     assert client.SEARCH_AND_RELATIONSHIPS_KEY.encode() not in home.index.read_bytes()
 
 
-def test_a_growing_library_is_fetched_once_and_gets_the_pairs_of_a_whole_one(
-    home: Home, serve: Serve, library: Library
-) -> None:
+def test_growing_in_parts_gives_the_same_pairs(home: Home, serve: Serve, library: Library) -> None:
     client = serve([])
     for start in range(0, 40, 11):
         client.add(library[start : start + 11])
@@ -85,9 +83,7 @@ def test_a_growing_library_is_fetched_once_and_gets_the_pairs_of_a_whole_one(
     assert client.potentials == whole.potentials
 
 
-def test_a_dry_run_changes_nothing_in_hydrus_and_leaves_the_pairs_queued(
-    home: Home, client: StandIn
-) -> None:
+def test_a_dry_run_leaves_hydrus_alone_and_the_pairs_queued(home: Home, client: StandIn) -> None:
     dry = home.update("--dry-run")
     assert dry["dry_run"] is True
     assert dry["pairs"]["queued"] == dry["pairs"]["matched"] > 0
@@ -99,9 +95,7 @@ def test_a_dry_run_changes_nothing_in_hydrus_and_leaves_the_pairs_queued(
     assert count(client, "/thumbnail") == 0
 
 
-def test_a_file_that_returns_is_compared_with_those_that_came_meanwhile(
-    home: Home, serve: Serve, library: Library
-) -> None:
+def test_a_returning_file_meets_the_new_ones(home: Home, serve: Serve, library: Library) -> None:
     everything = serve(library)
     home.update()
     pair = min(everything.potentials, key=sorted)
@@ -136,7 +130,7 @@ def test_a_queued_pair_waits_while_one_of_its_files_is_gone(home: Home, client: 
     assert pair in client.potentials
 
 
-def test_unusable_files_are_fetched_again_after_a_week(
+def test_unusable_files_are_retried_after_a_week(
     home: Home, serve: Serve, library: Library
 ) -> None:
     """Hydrus serves a placeholder for a missing thumbnail; hydindex learns it from the client."""
@@ -185,9 +179,7 @@ def test_a_thumbnail_that_fails_is_fetched_by_the_next_run(home: Home, client: S
     assert fetched(client) == {"1"}
 
 
-def test_still_images_are_compared_with_each_other(
-    home: Home, serve: Serve, library: Library
-) -> None:
+def test_still_images_are_compared(home: Home, serve: Serve, library: Library) -> None:
     home.configure(tags=["system:filetype is image"])
     stills = [
         replace(file, mime="image/jpeg", ext=".jpg", duration_ms=None, num_frames=None)
@@ -208,7 +200,7 @@ def test_a_file_without_dimensions_has_no_aspect_ratio(
     assert home.rebuild()["pairs"]["matched"] == 1
 
 
-def test_or_groups_reach_hydrus_and_a_search_without_results_names_its_tags(
+def test_or_groups_reach_hydrus_and_an_empty_search_is_reported(
     home: Home, client: StandIn
 ) -> None:
     tags = [["system:filetype is webm", "scene:nothing"], "meta:demo"]
@@ -229,11 +221,3 @@ def test_verbose_logs_every_score(home: Home) -> None:
     outcome = home.run("update", "--json")
     scores = [line for line in outcome.err.splitlines() if "score " in line]
     assert len(scores) == outcome.json["pairs"]["scored"] > 0
-
-
-def test_a_client_on_this_machine_is_reached_without_the_proxy(
-    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve(library[:3])
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert home.update()["files"]["indexed"] == 3
