@@ -48,6 +48,10 @@ THRESHOLD = {
     "decision": {"method": "threshold"},
     "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
 }
+MS_SSIM = {
+    "decision": {"method": "threshold"},
+    "preprocessing": {"fixedResize": [184, 184], "useMSSSIM": True},
+}
 
 
 Library = list[HydrusFile]

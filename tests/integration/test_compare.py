@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched, rows
+from conftest import MS_SSIM, THRESHOLD, Home, Library, Serve, assert_sent_once, fetched, rows
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,10 +15,6 @@ from hydindex.pipeline import compare
 from hydindex.standin.faults import DROP_BEFORE_WORK
 
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
-MS_SSIM = {
-    "decision": {"method": "threshold"},
-    "preprocessing": {"fixedResize": [184, 184], "useMSSSIM": True},
-}
 
 
 def same_length(files: Library) -> Library:

@@ -16,7 +16,7 @@ from typing import Any
 
 import dask
 import pytest
-from conftest import THRESHOLD, Home, Library, Serve
+from conftest import MS_SSIM, THRESHOLD, Home, Library, Serve
 from distributed import LocalCluster, WorkerPlugin
 
 from hydindex import __version__
@@ -26,10 +26,6 @@ from hydindex.matching import dask_cluster
 Scores = dict[tuple[str, str], float]
 # How far float arithmetic in blocks of other sizes may move a score; as in test_compare.py.
 ROUNDING = 1e-5
-MS_SSIM = {
-    "decision": {"method": "threshold"},
-    "preprocessing": {"fixedResize": [184, 184], "useMSSSIM": True},
-}
 NO_SCHEDULER = "tcp://127.0.0.1:9"
 
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGSTOP, SIGKILL")

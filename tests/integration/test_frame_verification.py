@@ -140,8 +140,8 @@ def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_pairs_wait_for_videos_that_are_not_fetched(
-    home: Home, client: StandIn, fault: str
+def test_pairs_wait_for_videos_and_for_files_that_are_gone(
+    home: Home, client: StandIn, videos: Videos, fault: str
 ) -> None:
     client.faults = at(FILE, FAULTS[fault])
     result = home.update()
@@ -150,6 +150,10 @@ def test_pairs_wait_for_videos_that_are_not_fetched(
     assert result["pairs"]["posted"] == 0
     assert home.run("stats", "--json").json["pairs"]["doubtful"] == 4
     client.faults = lambda *_: None
+    client.trash(videos["a1"].hash)
+    assert home.update()["frame_verification"]["waiting"] == 1
+    assert named(client.potentials) == {C}
+    client.restore(videos["a1"].hash)
     assert home.update()["frame_verification"]["waiting"] == 0
     assert named(client.potentials) == BY_FRAMES
 
@@ -184,18 +188,6 @@ def test_the_most_probable_pairs_are_verified_first(
     client = serve(list(videos.values()))
     assert home.update()["frame_verification"]["waiting"] == 2
     assert named(client.potentials) == {A}
-    home.update()
-    assert named(client.potentials) == BY_FRAMES
-
-
-def test_pairs_wait_while_a_file_is_gone(home: Home, client: StandIn, videos: Videos) -> None:
-    client.faults = at(FILE, FAULTS["refused"])
-    home.update()
-    client.faults = lambda *_: None
-    client.trash(videos["a1"].hash)
-    assert home.update()["frame_verification"]["waiting"] == 1
-    assert named(client.potentials) == {C}
-    client.restore(videos["a1"].hash)
     home.update()
     assert named(client.potentials) == BY_FRAMES
 
