@@ -31,7 +31,8 @@ def init(
 ) -> None:
     """Find the client and write a config.
 
-    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults, and lists what is left to do.
+    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults,
+    and lists what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import USUAL_PORTS, Home, Outcome
 
-from hydindex.config import settings
+from hydindex.config import config_file, settings
 from hydindex.demo.generated_library import generate_library
 from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
@@ -269,7 +269,7 @@ def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> 
         terminal.answer("to finish", "nobody:knows this")
         terminal.answer("to finish")
         terminal.wait_for("finds 0 files")
-        terminal.answer("all the same", "y")
+        terminal.answer("anyway", "y")
         assert terminal.end().exit_code == 0
     assert config_of(new)["tags"] == ["system:filetype is video", "nobody:knows this"]
     assert config_of(new)["api_port"] == client.port
