@@ -1,31 +1,27 @@
-"""The time as the index writes it: UTC, to the second, in ISO 8601, so that text sorts by time."""
+"""Timestamps as the index stores them: UTC, ISO 8601, to the second. Text order is time order."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 NEVER: Final = ""
-"""Earlier than any time."""
+"""Sorts before every timestamp."""
 
 
 def now() -> str:
-    """For example 2026-11-22T02:00:00+00:00."""
-    return _iso(datetime.now(UTC))
+    """Return the current time, for example 2026-11-22T02:00:00+00:00."""
+    return ago(timedelta())
 
 
 def ago(span: timedelta) -> str:
-    """The time a while ago, written like `now`."""
-    return _iso(datetime.now(UTC) - span)
+    """Return the time `span` before now, in the format of `now`."""
+    return (datetime.now(UTC) - span).isoformat(timespec="seconds")
 
 
 def days_since(time: str) -> float:
-    """How many days have passed since a time that is written like `now`."""
+    """Return the days that have passed since a timestamp."""
     return (datetime.now(UTC) - datetime.fromisoformat(time)) / timedelta(days=1)
 
 
 def file_timestamp() -> str:
-    """The time as part of a file's name, for example 20261122T020000Z."""
+    """Return the current time for use in a file name, for example 20261122T020000Z."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")

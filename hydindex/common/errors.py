@@ -1,4 +1,4 @@
-"""What can end a run: each error says what happened, what to do, and how the command exits."""
+"""Errors that end a command. Each has a message, a remedy and an exit code."""
 
 import re
 from enum import IntEnum
@@ -8,57 +8,56 @@ MAY_BE_A_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command, and what each `means`."""
+    """The exit codes of every command; `means` explains each to users."""
 
     means: str
 
     def __new__(cls, code: int, means: str) -> Self:
-        """Keep the meaning beside the number."""
+        """Keep the meaning with the number."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.means = means
         return member
 
-    DONE = 0, "done, also when there was nothing to do"
+    DONE = 0, "done; the next run retries anything left over"
     PARTLY_DONE = (
         1,
-        "done in part: something is left that the next run tries again (a file not fetched, a pair "
-        "refused or still queued, other than kept back); or a repair could not read the whole "
-        "record of posted pairs; or there are too few decisions to calibrate, or --write found "
-        "nothing better to write; or the scheduler did not take the update; or a bug of hydindex",
+        "done in part: repair could not read the whole record of posted pairs, calibrate had too "
+        "few decisions or found no better model, or the scheduler refused the job",
     )
     BAD_CONFIG = 2, "the command line or the config is wrong"
-    HYDRUS = (
-        3,
-        "Hydrus cannot be reached, or refuses the key, or the key lacks a permission; or the Dask "
-        "cluster was lost in mid-work",
-    )
+    HYDRUS = 3, "Hydrus did not answer or refused the access key, or the Dask cluster was lost"
     INDEX = (
         4,
-        "the index needs a person: the config changed (run rebuild), another run holds it, it is "
-        "damaged (run repair) or cannot be read or written, there is none yet, or another version "
-        "of hydindex wrote it",
+        "the index needs a person: it is missing, in use, damaged (run repair), unreadable or from "
+        "another version, its disk is full, or the config changed (run rebuild)",
     )
-    # What shells give for a program ended by Ctrl-C.
-    INTERRUPTED = 130, "stopped with Ctrl-C, or by the system (SIGTERM); what was done is kept"
+    BUG = 70, "a bug in hydindex"  # EX_SOFTWARE of sysexits.h
+    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; completed work is saved"
 
 
 class HydindexError(Exception):
-    """Trouble with a whole run; trouble with one file is a value instead (`UnusableFile`)."""
+    """Ends the whole command. An error with one file is a value instead: `UnusableFile`.
+
+    `remedy` tells the user what to do.
+    """
 
     kind: ClassVar[str]
     exit_code: ClassVar[ExitCode]
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy)  # both, so that the error survives pickling
         self.message = message
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ConfigError(HydindexError):
     """The command line or hydrus_config.json is wrong.
 
-    What may be an access key, pasted in the wrong place, is not repeated.
+    The message masks anything that may be an access key.
     """
 
     kind = "config"
@@ -69,48 +68,48 @@ class ConfigError(HydindexError):
 
 
 class HydrusUnreachable(HydindexError):
-    """No answer came; a request that writes may or may not have been carried out."""
+    """No answer, or a server error (5xx). Hydrus may or may not have carried out a write."""
 
     kind = "hydrus_unreachable"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusAccessDenied(HydindexError):
-    """Hydrus refuses the access key, or the key lacks a permission."""
+    """Hydrus refused the access key, or the key lacks a permission."""
 
     kind = "hydrus_access"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusBadReply(HydindexError):
-    """An answer came that no Hydrus client gives: wrong address, a proxy's page, half a JSON."""
+    """The reply is not one a Hydrus client sends: wrong address, proxy page, truncated JSON."""
 
     kind = "hydrus_bad_reply"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusRejected(HydindexError):
-    """Hydrus calls the request wrong (400) or does not know a thing that it names (404)."""
+    """Hydrus rejected the request as malformed (400) or as naming something unknown (404)."""
 
     kind = "hydrus_rejected"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusDialogClosed(HydrusRejected):
-    """Hydrus takes requests for an access key only while the user has a dialog open for that."""
+    """Hydrus grants access keys only while its dialog for new keys is open."""
 
     kind = "hydrus_dialog"
 
 
 class ConfigChanged(HydindexError):
-    """The index was made with other settings than the config has now."""
+    """The index was built with other settings than the config now has."""
 
     kind = "config_changed"
     exit_code = ExitCode.INDEX
 
 
 class IndexLocked(HydindexError):
-    """Another run holds the index."""
+    """Another run is using the index."""
 
     kind = "index_locked"
     exit_code = ExitCode.INDEX
@@ -124,7 +123,7 @@ class IndexMissing(HydindexError):
 
 
 class IndexOutdated(HydindexError):
-    """An older hydindex wrote the index, and this command may not change it."""
+    """An older hydindex wrote the index, and this command may not upgrade it."""
 
     kind = "index_outdated"
     exit_code = ExitCode.INDEX
@@ -138,72 +137,70 @@ class IndexTooNew(HydindexError):
 
 
 class IndexUnusable(HydindexError):
-    """SQLite cannot read or write the index: read-only, no room on the disk, no index at all."""
+    """SQLite cannot read or write the index: read-only, disk full, not an index."""
 
     kind = "index_unusable"
     exit_code = ExitCode.INDEX
 
 
 class IndexDamaged(IndexUnusable):
-    """The index holds what SQLite cannot have written."""
+    """The index is corrupt."""
 
     kind = "index_damaged"
 
     def __init__(self, path: object, cause: str) -> None:
         super().__init__(
             f"The index {path} is damaged: {cause}",
-            "Run hydindex repair: it saves what can be saved, the record of posted pairs first. "
-            "Do not delete the index: pairs that Hydrus already knows might be posted again.",
+            "Run hydindex repair; it rescues the record of posted pairs first. Do not delete the "
+            "index: without that record, pairs may be posted again.",
         )
 
 
 class ClusterLost(HydindexError):
-    """The Dask cluster went away, or one of its workers after the other died, in mid-work."""
+    """The Dask cluster became unreachable, or its workers kept dying."""
 
     kind = "cluster"
     exit_code = ExitCode.HYDRUS
 
 
 class TooFewDecisions(HydindexError):
-    """The user has not decided about enough pairs to learn from."""
+    """The user has decided too few pairs to calibrate from."""
 
     kind = "too_few_decisions"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class CannotSchedule(HydindexError):
-    """The system's scheduler does not take the update."""
+    """The system's scheduler refused the job."""
 
     kind = "schedule"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class Interrupted(HydindexError):
-    """The user pressed Ctrl-C, or the system asked the process to end."""
+    """The user pressed Ctrl-C, or the system asked the process to stop."""
 
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
     def __init__(
-        self,
-        done: str = "",
-        remedy: str = "What was done is kept; the next run goes on from there.",
+        self, done: str = "", remedy: str = "Completed work is saved; the next run continues."
     ) -> None:
         super().__init__(f"Stopped: {done}" if done else "Stopped", remedy)
 
 
 class UnexpectedError(HydindexError):
-    """A bug of hydindex, or trouble that it has no better words for."""
+    """A bug in hydindex."""
 
     kind = "unexpected"
-    exit_code = ExitCode.PARTLY_DONE
+    exit_code = ExitCode.BUG
 
     @classmethod
-    def of(cls, error: Exception) -> "UnexpectedError":
-        """Wrap any other exception, which stays visible as the cause."""
+    def of(cls, error: Exception) -> Self:
+        """Wrap any other exception, with that exception as the cause."""
         wrapped = cls(
-            f"An unexpected error: {type(error).__name__}: {error}",
-            "What was done is kept. Run the command again with -v, and report what it shows.",
+            f"Unexpected error: {type(error).__name__}: {error}",
+            "Completed work is saved. Run the command again with -v and report its output.",
         )
         wrapped.__cause__ = error
         return wrapped
