@@ -22,7 +22,8 @@ from mkdocs.structure.files import File, Files
 from hydindex.commands import output, output_setup
 from hydindex.commands.app import app
 from hydindex.common.errors import ExitCode, HydindexError
-from hydindex.config.settings import Config, Decision, json_schema
+from hydindex.config.sections import Decision
+from hydindex.config.settings import Config, json_schema
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.recipe import recipe_of
 from hydindex.pipeline.run_report import Report
@@ -60,7 +61,9 @@ so. All others may change at any time. `hydindex init` writes some keys with ano
 their default: *new* tells it.
 """
     schema = json_schema()
-    starter = json.loads((package_files("hydindex.config") / "starter_config.json").read_text("utf-8"))
+    starter = json.loads(
+        (package_files("hydindex.config") / "starter_config.json").read_text("utf-8")
+    )
     sections = {key: each["$ref"] for key, each in schema["properties"].items() if "$ref" in each}
     alone = {key: each for key, each in schema["properties"].items() if key not in sections}
     yield from _key_table("", alone, starter)

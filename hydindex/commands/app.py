@@ -629,7 +629,7 @@ def _console(
 ) -> "Console":
     from hydindex.commands.console import Console
 
-    chattiness = 0 if quiet else 2 if verbose else config.chattiness
+    chattiness = 0 if quiet else 2 if verbose else config.log_level
     try:
         console = Console(
             chattiness=chattiness,
@@ -642,7 +642,7 @@ def _console(
         raise ConfigError(
             f"log.path cannot be written: {error}", "Name a file in a folder that is there."
         ) from None
-    for key in config.superseded_keys:
+    for key in config.ignored_keys:
         console.note(f"The config key {key} is no longer needed and has no effect.")
     return console
 

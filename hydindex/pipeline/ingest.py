@@ -138,7 +138,7 @@ def _fetched(
         files[start : start + FILES_PER_REQUEST]
         for start in range(0, len(files), FILES_PER_REQUEST)
     )
-    fetching = ThreadPoolExecutor(config.thumbnails_in_flight, thread_name_prefix="fetch")
+    fetching = ThreadPoolExecutor(config.max_connections, thread_name_prefix="fetch")
     preparing = ThreadPoolExecutor(cores, thread_name_prefix="prepare")
     try:
         described = map_ahead(source.describe, batches, fetching, ahead=2)

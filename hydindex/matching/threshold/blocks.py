@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Device
+from hydindex.config.sections import Device
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.packing import unpack_picture
 from hydindex.matching.threshold.score_bounds import ScoreBounds
