@@ -8,7 +8,7 @@ from pathlib import Path
 from hydindex.commands.console import Console
 from hydindex.common.errors import ExitCode
 from hydindex.config.settings import API_KEY_VARIABLE
-from hydindex.hydrus.transport import OPEN_DIALOG
+from hydindex.hydrus.permissions import OPEN_DIALOG
 from hydindex.pipeline.check import SUBJECTS, Finding, Verdict
 from hydindex.pipeline.connect import USUAL_PORTS
 from hydindex.pipeline.first_minutes import Start

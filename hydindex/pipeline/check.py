@@ -14,11 +14,12 @@ from hydindex.common.errors import ConfigError, ExitCode, HydindexError, IndexOu
 from hydindex.config import config_file
 from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import Config
-from hydindex.hydrus.client import MANAGE_POPUPS, PERMISSIONS, SEARCH_FILES, HydrusClient
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.permissions import MANAGE_POPUPS, REQUIRED, SEARCH_FILES
 from hydindex.hydrus.thumbnails import ThumbnailSource
 from hydindex.matching.preparation import Preparation, prepare
 from hydindex.matching.recipe import Recipe, recipe_of
-from hydindex.pipeline.connect import connect, find_port, no_retries
+from hydindex.pipeline.connect import connect, find_port
 from hydindex.pipeline.frame_verification import require_decoder
 from hydindex.pipeline.popup import HOW_TO_PERMIT
 from hydindex.pipeline.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
@@ -106,7 +107,7 @@ def _look_at_config(
         config = config_file.load(config_path)
     except ConfigError as error:
         yield _trouble("config", error)
-        sound_part = config_file.load_sound_part(config_path)
+        sound_part = config_file.load_valid_part(config_path)
         return (None, frozenset(), None) if sound_part is None else (*sound_part, None)
     try:
         recipe = recipe_of(config)
@@ -131,7 +132,7 @@ def _look_at_client(
         yield _warning("key", exposure)
     if not answers:
         return None
-    with connect(config, config_path, key=key, patience=no_retries()) as client:
+    with connect(config, config_path, key=key, retry=False) as client:
         try:
             may_search = client.permits(SEARCH_FILES)
             may_pop_up = not config.popup.enabled or client.permits(MANAGE_POPUPS)
@@ -144,7 +145,7 @@ def _look_at_client(
         except HydindexError as error:
             yield _trouble("permissions", error)
         else:
-            yield _ok("permissions", " and ".join(PERMISSIONS.values()))
+            yield _ok("permissions", " and ".join(REQUIRED.values()))
         if not may_pop_up:
             yield _warning(
                 "permissions",
@@ -160,7 +161,7 @@ def _look_at_client(
 def _look_at_address(config: Config, config_path: Path) -> Generator[Finding, None, bool]:
     """Give whether a Hydrus client answers."""
     try:
-        with connect(config, config_path, key=None, patience=no_retries()) as client:
+        with connect(config, config_path, key=None, retry=False) as client:
             version = client.version()
     except HydindexError as error:
         port = find_port(config, config_path)

@@ -9,7 +9,7 @@ from hydindex.common.errors import HydindexError, HydrusUnreachable
 from hydindex.config import config_file
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
-from hydindex.hydrus.retry_budget import RetryBudget
+from hydindex.hydrus.retry import Retries
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def connect(
     config_path: Path,
     *,
     key: str | None,
-    patience: RetryBudget | None = None,
+    retry: bool = True,
     api_timeout_s: float | None = None,
 ) -> HydrusClient:
     """Open the client that a config names, with an access key or without.
@@ -38,17 +38,11 @@ def connect(
         api_timeout_s=api_timeout_s or config.timeouts.api,
         thumbnail_timeout_s=config.timeouts.thumb,
         post_timeout_s=config.timeouts.post,
-        connections=config.network.max_connections,
-        backoff_s=config.network.backoff_factor,
+        connections=config.max_connections,
         verify=config_file.trusted_certificates(config, config_path),
         server_name=config.tls.server_name,
-        patience=patience,
+        retries=Retries(config.network.backoff_factor) if retry else None,
     )
-
-
-def no_retries() -> RetryBudget:
-    """For somebody who waits at a terminal: what fails is not tried again."""
-    return RetryBudget(retry_s=0.0)
 
 
 def version_of(config: Config, config_path: Path) -> int:
@@ -57,9 +51,7 @@ def version_of(config: Config, config_path: Path) -> int:
     Raises:
         ConfigError, HydrusUnreachable, HydrusBadReply: none does.
     """
-    with connect(
-        config, config_path, key=None, patience=no_retries(), api_timeout_s=_LOOK_S
-    ) as client:
+    with connect(config, config_path, key=None, retry=False, api_timeout_s=_LOOK_S) as client:
         return client.version()
 
 

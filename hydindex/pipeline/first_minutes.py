@@ -20,15 +20,15 @@ from hydindex.common.errors import (
     HydrusAccessDenied,
     HydrusDialogClosed,
 )
+from hydindex.config.config_file import describe_errors
 from hydindex.config.settings import (
     API_KEY_VARIABLE,
     PLACEHOLDER_KEY,
     Config,
     json_schema,
-    mistakes,
 )
-from hydindex.hydrus.client import PERMISSIONS, SEARCH_FILES, HydrusClient
-from hydindex.hydrus.transport import OPEN_DIALOG
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.permissions import OPEN_DIALOG, REQUIRED, SEARCH_FILES
 from hydindex.pipeline.connect import USUAL_PORTS, connect, find_port, version_of
 from hydindex.pipeline.posting import VERSION_THAT_KEEPS_NO_VIDEO_PAIRS
 from hydindex.pipeline.search import find
@@ -204,7 +204,7 @@ def _config_at(address: str, port: str | None = None) -> tuple[Config, bool]:
         chosen_port = int(port) if port is not None else Config().api_port
         return Config(api_url=full, api_port=chosen_port), parts.port is not None
     except ValidationError as error:
-        problem = "; ".join(mistakes(error))
+        problem = "; ".join(describe_errors(error))
     except ValueError as error:  # a port that is no number
         problem = str(error)
     raise ConfigError(f"That is no address: {problem}", "Such as http://127.0.0.1, and 45869.")
@@ -228,7 +228,7 @@ def _obtain_key(person: Person, config: Config, config_path: Path, wait_s: float
         wait_s=wait_s,
         in_vain="The dialog for access keys was not opened in Hydrus",
     )
-    wanted = " and ".join(f"'{name}'" for name in PERMISSIONS.values())
+    wanted = " and ".join(f"'{name}'" for name in REQUIRED.values())
     person.tell(f"Hydrus shows what hydindex asks for: {wanted}. Click OK there, then apply.")
     with connect(config, config_path, key=key) as client:
         _waited_for(

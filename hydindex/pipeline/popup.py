@@ -14,8 +14,8 @@ from hydindex.common.errors import (
     Interrupted,
 )
 from hydindex.config.settings import Config
-from hydindex.hydrus.client import MANAGE_POPUPS
-from hydindex.pipeline.connect import connect, no_retries
+from hydindex.hydrus.permissions import MANAGE_POPUPS
+from hydindex.pipeline.connect import connect
 from hydindex.pipeline.run_report import Report
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _show(config: Config, config_path: Path, *texts: str) -> None:
     """Send a popup, by a connection of its own: those of the run may hang."""
     key = config.require_key()
     try:
-        with connect(config, config_path, key=key, patience=no_retries()) as client:
+        with connect(config, config_path, key=key, retry=False) as client:
             client.add_popup("hydindex", *texts)
     except HydrusAccessDenied as error:
         log.warning("No popup was shown. %s. %s", error.message, HOW_TO_PERMIT)
