@@ -127,8 +127,8 @@ class Decision(Section):
     """Matching method.
 
     "calibrated" turns features of the thumbnails and durations into a probability.
-    "threshold" compares the MS-SSIM or SSIM of the thumbnails with similarity_threshold. The
-    sections preprocessing and compare, and similarity_threshold, apply only to "threshold".
+    "threshold" compares the MS-SSIM or SSIM of the thumbnails with similarity_threshold.
+    preprocessing, compare.device and similarity_threshold apply only to "threshold".
     """
     min_probability: Fraction = 0.6
     """Minimum probability of a match (method "calibrated")."""
@@ -215,10 +215,13 @@ class Tls(Section):
 
 
 class Compare(Section):
-    """Hardware that scores pairs (method "threshold")."""
+    """Hardware that scores pairs."""
 
     device: Device = "auto"
-    """Processor. "auto" uses a GPU if torch finds one. All devices give the same matches."""
+    """Processor (method "threshold"); "auto" uses a GPU if torch finds one.
+
+    All devices give the same matches.
+    """
     scheduler: str | None = None
     """Address of a Dask scheduler, such as tcp://host:8786, to score pairs on its cluster.
 

@@ -125,7 +125,9 @@ class HydrusClient:
         try:
             return result.files()
         except ValueError:
-            raise self._transport.bad_reply("numbers of ids and hashes differ") from None
+            raise self._transport.bad_reply(
+                "its lists of ids and hashes differ in length"
+            ) from None
 
     def metadata(self, files: Iterable[FileRef]) -> dict[str, FileMetadata]:
         """Return the metadata of up to 256 files, by SHA-256.
@@ -189,7 +191,7 @@ class HydrusClient:
             path = "/manage_file_relationships/get_file_relationships"
             found |= self._read(replies.Relationships, path, query).file_relationships
         if not found.keys() >= set(ordered):
-            raise self._transport.bad_reply("the relationships of some files are missing")
+            raise self._transport.bad_reply("it leaves out the relationships of some files")
         return replies.Relationships(file_relationships=found)
 
     def post_potentials(self, pairs: Iterable[tuple[str, str]], *, merge: bool) -> None:

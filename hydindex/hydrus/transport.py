@@ -120,7 +120,7 @@ class Transport:
     def bad_reply(self, what: str) -> HydrusBadReply:
         """Return the error for a reply that no Hydrus client sends."""
         return HydrusBadReply(
-            f"The reply from {self._base_url} is not what Hydrus sends: {self._clean(what)}",
+            f"The server at {self._base_url} is not a Hydrus client: {self._clean(what)}",
             "Check that api_url (http or https) and api_port name the Client API itself.",
         )
 
@@ -152,7 +152,7 @@ class Transport:
         for chunk in response.iter_content(_CHUNK_BYTES):
             content += chunk
             if len(content) > max_bytes:
-                raise self.bad_reply(f"an answer of more than {max_bytes >> 20} MB")
+                raise self.bad_reply(f"an answer of more than {max_bytes / 2**20:g} MB")
         return bytes(content)
 
     def _failure(self, path: str, response: requests.Response, content: bytes) -> HydindexError:
