@@ -9,7 +9,8 @@ from indexed import compare_all, indexed, with_method
 from labelled import LabelledFile, LabelledPairs, kind_of
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config, Frames
+from hydindex.config.sections import Frames
+from hydindex.config.settings import Config
 from hydindex.pipeline.calibrate import Quality
 
 Floats = NDArray[np.float64]

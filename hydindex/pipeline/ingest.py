@@ -127,7 +127,7 @@ def _fetched(
         return _Ingested(PreparedFile(thumbnail, prepared), elapsed_s)
 
     with (
-        thread_pool(run.config.thumbnails_in_flight, "fetch") as fetching,
+        thread_pool(run.config.max_connections, "fetch") as fetching,
         thread_pool(_cores(), "prepare") as preparing,
     ):
         requests = batched(files, FILES_PER_REQUEST)

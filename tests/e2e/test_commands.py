@@ -283,7 +283,7 @@ def test_superseded_keys_are_accepted_and_said_to_be_so(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
     client = serve(library[:2])
-    home.configure(ahash={"prefixBits": 12}, ssim_parallel={"workers": 4}, verbosity=1)
+    home.configure(ahash={"prefixBits": 12}, ssim_parallel={"workers": 4})
     outcome = home.run("update")
     assert outcome.exit_code == 0
     assert "ahash.prefixBits is no longer needed" in outcome.err

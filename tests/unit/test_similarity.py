@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
-from hydindex.config.settings import Config, Device
+from hydindex.config.sections import Device
+from hydindex.config.settings import Config
 from hydindex.matching.preparation import Preparation, prepare
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.blocks import (
