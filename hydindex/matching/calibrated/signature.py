@@ -1,4 +1,4 @@
-"""The signature: all that the calibrated decision sees of a picture."""
+"""The signature of a thumbnail: all that the method `calibrated` sees of it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,11 @@ from hydindex.records.pictures import VIEW_PX, Signature
 
 
 def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signature:
-    """Look at an RGB picture as a whole, and at what is left of it without its bars.
+    """Compute the signature of an RGB picture: of the whole, and of its content without bars.
 
-    Both are turned grey (ITU-R 601) and averaged by area to 32x32. Where there are no bars, the
-    second view is the first one. Nothing but the average hash depends on the config, so that the
-    decision stays calibrated whatever the config says.
+    Both are converted to grey (ITU-R 601) and averaged by area to 32x32. A picture without bars has
+    one view. Only the average hashes depend on the config, so that the model stays calibrated under
+    any config.
     """
     grey = picture.convert("L")
     box = content_box(np.asarray(grey))
@@ -36,6 +36,6 @@ def view(grey: Image.Image) -> NDArray[np.uint8]:
 
 
 def content_shape(box: Box, size_px: tuple[int, int]) -> float:
-    """Tell the aspect ratio of a box in units of that of the whole, of this width and height."""
+    """Return the aspect ratio of a box divided by that of the whole picture (width, height)."""
     (left, top, right, bottom), (width, height) = box, size_px
     return ((right - left) / width) / ((bottom - top) / height)
