@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Home, Serve
+from hydindex.matching.calibrated.probability import probabilities
 
 from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.average_hash import average_hash
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.calibrated.probability import probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
