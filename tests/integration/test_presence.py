@@ -32,7 +32,7 @@ def test_a_library_that_loses_more_than_half_causes_a_warning_and_keeps_everythi
         client.trash(file.hash)
     outcome = home.run("update", "--quiet")
     assert outcome.exit_code == 0
-    assert f"finds {left} files, where 40" in outcome.err
+    assert f"finds {left} files; the last run found 40" in outcome.err
     assert stored(home) == {40}
     assert home.pairs("posted") == posted
 

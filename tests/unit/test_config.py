@@ -14,7 +14,7 @@ from hydindex.common.errors import ConfigError
 from hydindex.config.config_file import index_path, load
 from hydindex.config.settings import API_KEY_VARIABLE, Config
 from hydindex.matching.calibrated.model import SHIPPED as SHIPPED_MODEL
-from hydindex.matching.recipe import RecipeChange, changes, needs_preparation, recipe_of
+from hydindex.matching.recipe import RecipeChange, compare_recipes, needs_preparation, recipe_of
 
 SHIPPED_FILE = Path(__file__).parents[2] / "hydrus_config.json"
 SHIPPED: dict[str, Any] = json.loads(SHIPPED_FILE.read_text(encoding="utf-8"))
@@ -401,7 +401,7 @@ def test_a_changed_key_redoes_what_depends_on_it(
     section, _, name = key.partition(".")
     after = {**before, section: {**before.get(section, {}), name: value} if name else value}
     old = loaded(tmp_path, before)
-    found = changes(recipe_of(old), recipe_of(loaded(tmp_path, after)))
+    found = compare_recipes(recipe_of(old), recipe_of(loaded(tmp_path, after)))
     if redone == NOTHING:
         assert found == []
     else:
@@ -421,15 +421,15 @@ def test_a_model_counts_by_its_content_not_its_path(tmp_path: Path) -> None:
     def recipe(**decision: Any) -> dict[str, Any]:
         return recipe_of(loaded(tmp_path, {"decision": {"method": "calibrated", **decision}}))
 
-    assert changes(recipe(), recipe(model="same.json")) == []
-    (change,) = changes(recipe(), recipe(model="other.json"))
+    assert compare_recipes(recipe(), recipe(model="same.json")) == []
+    (change,) = compare_recipes(recipe(), recipe(model="other.json"))
     assert change.key == "decision.model"
     assert not needs_preparation([change])
 
 
 def test_one_changed_key_of_the_preparation_is_enough(tmp_path: Path) -> None:
     both = {"preprocessing": {"histEq": True, "useMSSSIM": False}}
-    found = changes(recipe_of(Config()), recipe_of(loaded(tmp_path, both)))
+    found = compare_recipes(recipe_of(Config()), recipe_of(loaded(tmp_path, both)))
     assert {change.key for change in found} == {"preprocessing.histEq", "preprocessing.useMSSSIM"}
     assert needs_preparation(found)
 
@@ -437,5 +437,5 @@ def test_one_changed_key_of_the_preparation_is_enough(tmp_path: Path) -> None:
 def test_equal_values_are_no_change(tmp_path: Path) -> None:
     text = '{"candidate_generation": {"tolSeconds": 1}, "similarity_threshold": 6e-1}'
     recipe = recipe_of(Config())
-    assert changes(recipe, recipe_of(loaded(tmp_path, text))) == []
-    assert changes(json.loads(json.dumps(recipe)), recipe) == []
+    assert compare_recipes(recipe, recipe_of(loaded(tmp_path, text))) == []
+    assert compare_recipes(json.loads(json.dumps(recipe)), recipe) == []

@@ -16,7 +16,7 @@ from hydindex.common.errors import HydindexError, HydrusBadReply
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.replies import Relationships
 from hydindex.records.files import FileMetadata, FileRef, SearchResult, hex_hashes
-from hydindex.records.pairs import Decision
+from hydindex.records.pair_states import Decision
 from hydindex.standin.faults import Fault
 from hydindex.standin.replies import Reply
 from hydindex.standin.server import StandIn
@@ -75,9 +75,9 @@ def check_value(method: str, value: Any) -> None:
     elif method == "relationships":
         assert isinstance(value, Relationships)
         assert type(value.related(A, B)) is bool
-        assert value.outcome(A, B) in (None, *Decision)
-        assert value.outcome(A, B) == value.outcome(B, A)
-        assert value.outcome(A, B) is None or value.related(A, B)
+        assert value.decision(A, B) in (None, *Decision)
+        assert value.decision(A, B) == value.outcome(B, A)
+        assert value.decision(A, B) is None or value.related(A, B)
     elif method in ("thumbnail", "placeholder"):
         assert type(value) is bytes
     else:
