@@ -28,7 +28,8 @@ from hydindex.commands.repair import show_repair
 from hydindex.commands.stats import show_stats
 from hydindex.commands.update import show_report
 from hydindex.common.errors import ExitCode, HydindexError
-from hydindex.config.settings import Config, Decision, json_schema
+from hydindex.config.sections import Decision
+from hydindex.config.settings import Config, json_schema
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.recipe import recipe_of
 from hydindex.pipeline.run_report import RunReport

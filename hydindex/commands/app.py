@@ -66,7 +66,7 @@ def hydindex(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Show the help if no command is given."""
-    context.obj.command = context.invoked_subcommand
+    context.ensure_object(Invocation).command = context.invoked_subcommand
     if version:
         print(f"hydindex {__version__}")
     elif context.invoked_subcommand is None:

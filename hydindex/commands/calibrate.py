@@ -24,8 +24,8 @@ def calibrate(
 ) -> None:
     """Fit the model to your decisions in Hydrus.
 
-    Shows whether the fitted model does better. Needs at least 100 decisions, 10 of each kind. The model is written to decision.model, or to
-    calibrated_model.json beside the config.
+    Shows whether the fitted model does better. Needs at least 100 decisions, 10 of each kind. The
+    model is written to decision.model, or to calibrated_model.json beside the config.
 
     Example: hydindex calibrate --write
     """

@@ -16,7 +16,7 @@ def import_posted(
     ],
     config_path: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Import the record of posted pairs from another index.
+    """Import the record of another index.
 
     None of these pairs is posted again from here.
 

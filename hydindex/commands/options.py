@@ -33,12 +33,12 @@ class Invocation:
 
 
 def _note_json(context: typer.Context, value: bool) -> bool:
-    context.obj.as_json = value
+    context.ensure_object(Invocation).as_json = value
     return value
 
 
 def _note_verbose(context: typer.Context, value: bool) -> bool:
-    context.obj.verbose = value
+    context.ensure_object(Invocation).verbose = value
     return value
 
 

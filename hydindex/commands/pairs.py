@@ -28,9 +28,9 @@ def pairs(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List pairs with their state and your decision.
+    """List pairs and their states.
 
-    The highest scores come first.
+    The highest scores come first. Your decisions in Hydrus are shown, too.
 
     Example: hydindex pairs --state posted --min-score 0.9
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Recover a damaged index.
 
-    Recovers the record of posted pairs, and thumbnails. The next update does the rest. An undamaged index stays as it is.
+    Recovers the record of posted pairs, and thumbnails. The next update does the rest. An undamaged
+    index stays as it is.
 
     Example: hydindex repair
     """

@@ -43,7 +43,9 @@ def schedule(
         bool, typer.Option("--install", help="Install the schedule instead of showing it.")
     ] = False,
 ) -> None:
-    """Run the update every night: show how, or install it.
+    """Run the update every night.
+
+    Shows how to schedule it; with --install, does so.
 
     Example: hydindex schedule --at 04:30 --install
     """

@@ -25,9 +25,10 @@ _BAR_CHARACTERS: Final = 40
 
 
 def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Show what the index holds and what needs attention.
+    """Show what the index holds.
 
-    Also shows your decisions on posted pairs by score. It can run during an update.
+    What needs attention comes first. Your decisions on posted pairs are shown by score. It can run
+    during an update.
 
     Example: hydindex stats --json
     """

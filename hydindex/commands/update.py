@@ -31,7 +31,7 @@ def update(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Index new files, and post pairs that look alike.
+    """Index new files, and post matching pairs.
 
     Run it every night (see hydindex schedule). After a dry run the pairs stay queued.
 

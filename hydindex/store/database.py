@@ -87,7 +87,7 @@ def enable_ctrl_c(connection: DBAPIConnection | sqlite3.Connection) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether an error means that the file is damaged, not that it is busy or the disk full.
+    """Return whether an error means damage, as opposed to a busy file or a full disk.
 
     Missing tables and values of the wrong type count as damage.
     """
@@ -124,8 +124,8 @@ def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInte
         )
     elif "lock" in cause:
         remedy = (
-            "Close other programs that have the file open, and run the command again. If it is in a "
-            "network folder, set index.path to a file on a local disk."
+            "Close other programs that have the file open, and run the command again. If it is in "
+            "a network folder, set index.path to a file on a local disk."
         )
     else:
         remedy = "Run the command again with -v to see where it happened."

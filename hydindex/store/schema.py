@@ -135,7 +135,7 @@ sampled_frames = Table(
     ),
 )
 
-# Earlier membership intervals of a file in the compared set, from `first_step` to before `end_step`.
+# Earlier membership intervals of a file in the compared set: `first_step` to before `end_step`.
 # Two files have been compared if and only if any of their intervals overlap.
 membership = Table(
     "membership",
@@ -147,9 +147,9 @@ membership = Table(
     CheckConstraint("first_step < end_step", "order"),
 )
 
-# Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and no longer
-# matches: the row must stay, or the pair could be posted again. `score` and `features` are those of
-# the last match. `decision`: the user's, null while undecided.
+# Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and does not
+# match now: the row must stay, or the pair could be posted again. `score` and `features` are those
+# of the last match. `decision`: the user's, null while undecided.
 pair = Table(
     "pair",
     metadata,
@@ -179,7 +179,7 @@ Index("ix_pair_state", pair.c.state)
 _is_told = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
 _is_undecided = pair.c.decision.is_(None)
 Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_told & _is_undecided)
-# Without `likely`, SQLite assumes that the state is rare, and sorts instead of using the SQL index.
+# Without `likely`, SQLite assumes that the state is rare, and sorts instead of using its index.
 IS_OPEN = func.likely(_is_told) & _is_undecided
 
 # Pairs that wait for frame verification. A match becomes a `pair`; the row here is deleted.

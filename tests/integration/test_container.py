@@ -113,8 +113,8 @@ def test_updates_every_day_until_it_is_stopped(
     wait_for(lambda: len(container.nights_s) == 3)
     said = stop(running)
     assert [line for line in said.splitlines() if line.startswith("Hydrus:")] == [
-        f"Hydrus: {len(client.potentials)} posted, 0 known already, 0 refused, 0 still queued",
-        "Hydrus: 0 posted, 0 known already, 0 refused, 0 still queued",
+        f"Hydrus: {len(client.potentials)} posted, 0 already known, 0 refused, 0 queued",
+        "Hydrus: 0 posted, 0 already known, 0 refused, 0 queued",
     ]
     assert all(0 < seconds <= DAY_S + 3600 for seconds in container.nights_s)
 

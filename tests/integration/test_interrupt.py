@@ -110,7 +110,7 @@ def test_a_second_look_ends_at_once_and_the_next_run_goes_on(home: Home, serve: 
     stopped = stopped_in_mid_request(home, client, "/get_files/file", 3, signal.SIGINT)
     assert stopped[0] == 130
     assert client.potentials == frozenset()
-    assert home.update()["second_look"]["waiting"] == 0
+    assert home.update()["frame_verification"]["waiting"] == 0
     assert len(client.potentials) == 2
 
 
@@ -141,7 +141,7 @@ def test_a_run_ends_at_once_and_the_next_one_goes_on(
     assert "Traceback" not in err
     assert "exit 130" in home.run("stats").out
     kept = saved_files(home)
-    assert f"{kept} files taken in" in err
+    assert f"{kept} files fetched" in err
 
     earlier = len(client.requests)
     home.update()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from conftest import Home
 
-from hydindex.pipeline import connect
+from hydindex.commands import connection as connect
 from hydindex.standin.faults import refuse
 from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
@@ -63,7 +63,7 @@ def test_a_log_file_that_cannot_be_written_is_said_before_anything_is_done(
 def test_waits_for_a_client_that_starts_late(
     home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "_BETWEEN_LOOKS_S", 0.05)
+    monkeypatch.setattr(connect, "_PROBE_INTERVAL_S", 0.05)
     client = serve(library)
     client.__exit__(None, None, None)  # its port stays its own
     starting = threading.Timer(0.3, client.__enter__)
@@ -78,7 +78,7 @@ def test_waits_for_a_client_that_starts_late(
 def test_waits_no_longer_than_told(
     home: Home, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "_BETWEEN_LOOKS_S", 0.05)
+    monkeypatch.setattr(connect, "_PROBE_INTERVAL_S", 0.05)
     client = serve([])
     client.__exit__(None, None, None)
     assert home.run("update", "--wait-for-client", "0.005").exit_code == 3

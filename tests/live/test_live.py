@@ -276,13 +276,13 @@ def test_doubtful_pairs_are_decided_by_frames(client: Client, hydindex: Hydindex
         "decision": {"method": "calibrated"},
         "frames": {"enabled": True},
     }
-    looks = hydindex.run("update")["second_look"]
+    looks = hydindex.run("update")["frame_verification"]
     assert (looks["looked_at"], looks["matched"], looks["sampled"]) == (3, 1, 3)
     assert (looks["unseen"], looks["waiting"], looks["not_fetched"]) == (0, 0, 0)
     reads_from_disk = key == KEY and client.path_of(copies[0]).is_file()
     assert (looks["bytes"] == 0) == reads_from_disk
     assert client.related(POTENTIAL) == pairs_of(copies)
-    assert hydindex.run("update")["second_look"] == dict.fromkeys(looks, 0)
+    assert hydindex.run("update")["frame_verification"] == dict.fromkeys(looks, 0)
 
 
 def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
