@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs `hydindex update` every day at HYDINDEX_AT (HH:MM by the clock of TZ, 03:00 unless set), until
-# it is told to stop. Each waits for Hydrus for HYDINDEX_WAIT_MINUTES (60 unless set) at the most.
-# With arguments, runs hydindex with them, once.
+# Runs `hydindex update` daily at HYDINDEX_AT (HH:MM in the time zone TZ; default 03:00), until stopped.
+# Each update waits up to HYDINDEX_WAIT_MINUTES (default 60) for Hydrus to answer.
+# With arguments, runs hydindex once with these arguments.
 set -eu
 
 if [ $# -gt 0 ]; then
@@ -17,8 +17,8 @@ case $at in
         ;;
 esac
 
-# Where the clocks go forward, a day lacks an hour, and date refuses the times within it. Counted from
-# the day before, such a time is an hour later. Days are counted at noon, from which none is left out.
+# When the clocks go forward, an hour is missing, and date refuses the times in it. Adding a day to the
+# same time of the day before gives a time one hour later. Noon exists on every day.
 then_on() {
     date --date "$(date --date "12:00 $1" +%F) $at" +%s 2>/dev/null ||
         date --date "$(date --date "12:00 $1 -1 day" +%F) $at 1 day" +%s
@@ -33,8 +33,7 @@ seconds_until_then() {
     echo $((then - now))
 }
 
-# A shell hears a signal while it waits for a child in the background, and not before the end of one
-# in the foreground.
+# A shell handles signals at once only while it waits for a background child.
 child=
 stop() {
     trap '' TERM INT
@@ -46,7 +45,7 @@ stop() {
 trap stop TERM INT
 
 [ -e "${HYDINDEX_CONFIG:-hydrus_config.json}" ] ||
-    echo "There is no config yet: run hydindex init in this volume" >&2
+    echo "There is no config yet. Run hydindex init in this volume." >&2
 while true; do
     seconds=$(seconds_until_then)
     echo "The next update is at $at, in $seconds seconds"
@@ -55,6 +54,6 @@ while true; do
     wait "$child"
     hydindex update --wait-for-client "${HYDINDEX_WAIT_MINUTES:-60}" &
     child=$!
-    # What went wrong it has said itself; the next night tries again.
+    # It prints its own errors; the next night tries again.
     wait "$child" || true
 done
