@@ -5,12 +5,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Self
 
 import numpy as np
+from hydindex.pipeline.calibrate import Quality
 from indexed import compare_all, indexed, with_method
 from labelled import LabelledFile, LabelledPairs, kind_of
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config, Frames
-from hydindex.pipeline.calibrate import Quality
+from hydindex.config.sections import Frames
+from hydindex.config.settings import Config
 
 Floats = NDArray[np.float64]
 

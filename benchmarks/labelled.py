@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from hydindex.matching.calibrated.probability import terms
+from hydindex.matching.preparation import Preparation, prepare
 from numpy.typing import NDArray
 
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import Features, compute_features
-from hydindex.matching.calibrated.probability import terms
 from hydindex.matching.candidates import CandidateRules, find_candidates
-from hydindex.matching.preparation import Preparation, prepare
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import VIEW_PX, Signature, SignatureBatch
 from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
+from hydindex.matching.preparation import Preparation
 from numpy.typing import NDArray
 
 from hydindex.config.settings import Config
 from hydindex.demo.generated_library import generate_library
-from hydindex.matching.preparation import Preparation
 from hydindex.pipeline.ingest import prepare_and_pack
 from hydindex.records.pictures import Packed, Signature
 from hydindex.standin.library_files import HydrusFile

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Runs `hydindex update` daily at HYDINDEX_AT (HH:MM in the time zone TZ; default 03:00), until stopped.
-# Each update waits up to HYDINDEX_WAIT_MINUTES (default 60) for Hydrus to answer.
-# With arguments, runs hydindex once with these arguments.
+# Runs `hydindex update` every day at HYDINDEX_AT (HH:MM in the time zone TZ; default 03:00), waiting
+# up to HYDINDEX_WAIT_MINUTES (default 60) for Hydrus. With arguments, runs hydindex once with them.
 set -eu
 
 if [ $# -gt 0 ]; then
@@ -17,8 +16,8 @@ case $at in
         ;;
 esac
 
-# When the clocks go forward, an hour is missing, and date refuses the times in it. Adding a day to the
-# same time of the day before gives a time one hour later. Noon exists on every day.
+# When clocks go forward, a day lacks an hour, and date rejects the times within it. Counted from the
+# day before, such a time is an hour later. Days are counted at noon, which always exists.
 then_on() {
     date --date "$(date --date "12:00 $1" +%F) $at" +%s 2>/dev/null ||
         date --date "$(date --date "12:00 $1 -1 day" +%F) $at 1 day" +%s
@@ -33,7 +32,7 @@ seconds_until_then() {
     echo $((then - now))
 }
 
-# A shell handles signals at once only while it waits for a background child.
+# A shell handles signals while it waits for a background child, but not during a foreground one.
 child=
 stop() {
     trap '' TERM INT
@@ -54,6 +53,6 @@ while true; do
     wait "$child"
     hydindex update --wait-for-client "${HYDINDEX_WAIT_MINUTES:-60}" &
     child=$!
-    # It prints its own errors; the next night tries again.
+    # An error has been printed; the next night tries again.
     wait "$child" || true
 done

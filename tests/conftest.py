@@ -48,6 +48,14 @@ THRESHOLD = {
     "decision": {"method": "threshold"},
     "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
 }
+MS_SSIM = {
+    "decision": {"method": "threshold"},
+    "preprocessing": {"fixedResize": [184, 184], "useMSSSIM": True},
+}
+
+
+Library = list[HydrusFile]
+Serve = Callable[..., StandIn]
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,12 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
 
 
 @pytest.fixture
+def client(serve: Serve, library: Library) -> StandIn:
+    """A client with the library."""
+    return serve(library)
+
+
+@pytest.fixture
 def usual_ports() -> Iterator[tuple[int, ...]]:
     """The ports on which hydindex looks for a client by itself, for one test at a time."""
     with FileLock(Path(tempfile.gettempdir()) / "hydindex-tests-of-the-usual-ports.lock"):
@@ -219,3 +233,8 @@ def fetched(client: StandIn, *, since: int = 0) -> set[str]:
         for request in client.requests[since:]
         if request.path.endswith("/thumbnail") and "file_id" in request.query
     }
+
+
+def assert_sent_once(client: StandIn) -> None:
+    """No pair was ever sent twice."""
+    assert len(rows(client)) == len(set(rows(client)))

@@ -147,9 +147,9 @@ membership = Table(
     CheckConstraint("first_step < end_step", "order"),
 )
 
-# Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and no longer
-# matches: the row must stay, or the pair could be posted again. `score` and `features` are those of
-# the last match. `decision`: the user's, null while undecided.
+# Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and does not
+# match now: the row must stay, or the pair could be posted again. `score` and `features` are those
+# of the last match. `decision`: the user's, null while undecided.
 pair = Table(
     "pair",
     metadata,

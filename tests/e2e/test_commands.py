@@ -159,7 +159,7 @@ def test_a_command_loads_only_what_it_works_with(
     home.update()
     script = (
         "import sys\nfrom hydindex.commands import app\n"
-        f"try: cli.main({words!r})\n"
+        f"try: app.main({words!r})\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
         f"sys.exit(' '.join({unneeded!r} & sys.modules.keys()))"
     )
@@ -223,9 +223,9 @@ def test_stats_show_what_the_index_holds(
     assert shown["files"] == {"comparable": 39, "waiting": 0, "unusable": {}, "gone": 1}
     assert shown["pairs"]["states"] == {"posted": posted}
     assert [run["exit_code"] for run in shown["runs"]] == [0, 0]
-    home.configure(similarity_threshold=0.9)
+    home.configure(decision={"min_probability": 0.9})
     text = home.run("stats").out
-    assert "similarity_threshold" in text
+    assert "decision.min_probability" in text
     assert "rebuild" in text
 
 
@@ -283,7 +283,7 @@ def test_superseded_keys_are_accepted_and_said_to_be_so(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
     client = serve(library[:2])
-    home.configure(ahash={"prefixBits": 12}, ssim_parallel={"workers": 4}, verbosity=1)
+    home.configure(ahash={"prefixBits": 12}, ssim_parallel={"workers": 4})
     outcome = home.run("update")
     assert outcome.exit_code == 0
     assert "ahash.prefixBits is no longer needed" in outcome.err

@@ -122,7 +122,7 @@ def test_no_client_hides_neither_key_nor_index(
 def test_a_host_without_an_address_is_told(home: Home) -> None:
     home.configure(api_url="http://no-such-host.invalid", api_key="d" * 64)
     checked = Checked(home, expect=3)
-    assert "no address is known for that name" in checked.text("address")
+    assert "unknown host name" in checked.text("address")
 
 
 def test_what_answers_but_is_no_hydrus_is_told(home: Home, serve: Serve) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SHIPPED, THRESHOLD, Home, rows
+from hydindex.matching.calibrated.probability import probabilities
+from hydindex.matching.preparation import Preparation, prepare
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,8 +36,6 @@ from hydindex.config.settings import Config
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.calibrated.probability import probabilities
-from hydindex.matching.preparation import Preparation, prepare
 from hydindex.matching.threshold import reference
 from hydindex.records.pictures import Prepared, Signature, SignatureBatch
 from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import USUAL_PORTS, Home, Outcome
 
-from hydindex.config import config_file
+from hydindex.config import config_file, settings
 from hydindex.demo.generated_library import generate_library
 from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
@@ -223,7 +223,7 @@ def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
         terminal.wait_for("then apply")
         client.approve()
         terminal.answer("Search [system:filetype is video]")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         outcome = terminal.end()
         assert outcome.exit_code == 0, outcome.out
         assert f"finds {len(files)} files" in outcome.out
@@ -240,7 +240,7 @@ def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
         assert is_private(new.config)
         checked = new.run("check", "--json")
         assert checked.exit_code == 0
-        assert {each["verdict"] for each in checked.json["findings"]} == {"ok"}
+        assert {each["severity"] for each in checked.json["findings"]} == {"ok"}
         assert new.run("update").exit_code == 0
 
 
@@ -249,13 +249,13 @@ def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> 
         client.open_permission_dialog()
         terminal = Terminal(new)
         terminal.answer("Address", "ftp://127.0.0.1:1")
-        terminal.answer("That is no address", "")
+        terminal.answer("This is not an address", "")
         terminal.answer("Port", "many")
-        terminal.answer("That is no address", "127.0.0.1:9")
+        terminal.answer("This is not an address", "127.0.0.1:9")
         terminal.wait_for("did not answer")
         terminal.answer("Address", f"127.0.0.1:{client.port}")
         terminal.wait_for("Hydrus v682 answers")
-        terminal.wait_for("update Hydrus to v683")
+        terminal.wait_for("Update Hydrus to v683")
         terminal.wait_for("then apply")
         client.approve(permissions={3})
         terminal.wait_for("lacks the permission 'edit file relationships'")
@@ -263,13 +263,13 @@ def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> 
         assert key["basic_permissions"] == "[3, 8]"
         client.approve(permissions={3, 8})
         terminal.answer("Search", "system:filetype is vidio")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         terminal.wait_for("Could not parse system predicate")
         terminal.answer("Search")
-        terminal.answer("no more", "nobody:knows this")
-        terminal.answer("no more")
+        terminal.answer("to finish", "nobody:knows this")
+        terminal.answer("to finish")
         terminal.wait_for("finds 0 files")
-        terminal.answer("all the same", "y")
+        terminal.answer("anyway", "y")
         assert terminal.end().exit_code == 0
     assert config_of(new)["tags"] == ["system:filetype is video", "nobody:knows this"]
     assert config_of(new)["api_port"] == client.port
@@ -336,8 +336,8 @@ def test_a_key_of_the_environment_is_proved_and_not_written(
         terminal = Terminal(new, HYDINDEX_API_KEY=StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
         terminal.answer("Address", address)
         terminal.answer("Search")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         outcome = terminal.end()
     assert outcome.exit_code == 0
-    assert config_of(new)["api_key"] == config_file.PLACEHOLDER_KEY
+    assert config_of(new)["api_key"] == settings.PLACEHOLDER_KEY
     assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in outcome.out

@@ -141,7 +141,7 @@ def test_a_run_ends_at_once_and_the_next_one_goes_on(
     assert "Traceback" not in err
     assert "exit 130" in home.run("stats").out
     kept = saved_files(home)
-    assert f"{kept} files taken in" in err
+    assert f"{kept} files fetched" in err
 
     earlier = len(client.requests)
     home.update()

@@ -14,15 +14,7 @@ import pytest
 import pytorch_msssim
 import torch
 from conftest import CORPUS
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, gaussian_filter
-from skimage.metrics import structural_similarity
-
-from hydindex.config.settings import Config, Device
 from hydindex.matching.preparation import Preparation, prepare
-from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.blocks import (
     BlockScores,
     DamagedPictureError,
@@ -31,6 +23,15 @@ from hydindex.matching.threshold.blocks import (
     block_rows,
     score_block,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d, gaussian_filter
+from skimage.metrics import structural_similarity
+
+from hydindex.config.sections import Device
+from hydindex.config.settings import Config
+from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.ms_ssim import coarse_levels
 from hydindex.matching.threshold.packing import pack, unpack_coarse, unpack_picture
 from hydindex.matching.threshold.pyramid import channels_first, coarse_picture, coarse_shape, halve
