@@ -26,12 +26,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The site, for site/index.html. What is switched off is an advertisement of the theme's makers.
+# The variable switches off an advertisement of the theme's makers.
 docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# How many files the generated libraries have; one of a million takes 37 GB of disk.
+# Sizes of the generated libraries; a million files take 37 GB of disk.
 FILES ?= 10000 100000
 # A labelled library of real thumbnails: a folder with files.json and thumbs/.
 CORPUS ?=
@@ -45,7 +45,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/scale.py --files $(FILES) --method calibrated threshold \
 		--plot docs/images/scale.png
 
-# A run that was cut short leaves no .installed behind, so that the next one begins anew.
+# An interrupted installation leaves no .installed, so the next make starts it again.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
