@@ -67,7 +67,7 @@ def test_frames_decide_doubtful_pairs_once(home: Home, client: StandIn) -> None:
     assert result["pairs"]["matched"] == result["pairs"]["posted"] == 2
     assert count(client, PATH) == 0  # the key may not read paths
     assert {each.status for each in client.requests if each.path == FILE} == {206}
-    stored = [json.loads(features) for (features,) in home.sql("SELECT evidence FROM pair")]
+    stored = [json.loads(features) for (features,) in home.sql("SELECT features FROM pair")]
     assert all({"thumbnails", "frames"} <= features.keys() for features in stored)
 
     client.clear_log()

@@ -21,7 +21,8 @@ from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
 from hydindex.common.errors import ConfigError, IndexUnusable
-from hydindex.config.settings import Config, Device
+from hydindex.config.sections import Device
+from hydindex.config.settings import Config
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.matcher import MatcherCounts
 from hydindex.matching.threshold import reference
