@@ -201,9 +201,7 @@ def _alteration(one: LabelledFile, other: LabelledFile) -> str:
 def _signatures(
     files: Sequence[LabelledFile], config: Config
 ) -> tuple[SignatureBatch, ComparableFiles]:
-    made = [
-        signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files
-    ]
+    made = [signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files]
     nan = float("nan")
     ratios = np.array([(each.file.width or nan) / (each.file.height or nan) for each in files])
     columns = {
