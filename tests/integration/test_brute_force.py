@@ -22,7 +22,7 @@ from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Signature, SignatureBatch
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.state import HydrusFile
 
 FILES = generate_library(seed=11, pictures=36)
 PICTURES = {file: decode_thumbnail(file.thumbnail) for file in FILES}

@@ -11,10 +11,9 @@ import pytest
 from conftest import Home, Library, Serve, assert_sent_once, count, rows
 from made_videos import doubtful_library, jpeg
 
-from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, StandIn, refuse
+from hydindex.standin.state import HydrusFile
 
 Videos = dict[str, HydrusFile]
 FILE, PATH = "/get_files/file", "/get_files/file_path"
