@@ -145,15 +145,15 @@ class FileStore:
         with self._engine.connect() as connection:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
-    def save_prepared(self, outcomes: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
+    def save_prepared(self, results: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
         """Save prepared thumbnails, or the reasons why they are unusable."""
         with self._engine.begin() as connection:
             prepared = []
-            for file_id, outcome in outcomes:
-                if isinstance(outcome, str):
-                    _mark_unusable(connection, file_id, outcome, checked_at=clock.now())
+            for file_id, result in results:
+                if isinstance(result, str):
+                    _mark_unusable(connection, file_id, result, checked_at=clock.now())
                 else:
-                    prepared.append((file_id, outcome))
+                    prepared.append((file_id, result))
             _save_prepared(connection, prepared)
 
     def comparable(self, ids: NDArray[np.int64]) -> ComparableFiles:
