@@ -39,9 +39,8 @@ from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Picture, Signature, SignatureBatch
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 

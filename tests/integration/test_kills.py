@@ -32,9 +32,8 @@ from sqlalchemy import Engine, event
 
 from hydindex.commands import app
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 
