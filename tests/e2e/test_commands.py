@@ -13,8 +13,8 @@ import pytest
 from conftest import Home, count, fetched, rows
 
 from hydindex import __version__
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 

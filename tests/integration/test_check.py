@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from conftest import Home
 
-from hydindex.standin.faults import Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
+from hydindex.standin.state import HydrusFile
 from hydindex.store.lock import exclusive
 
 Serve = Callable[..., StandIn]

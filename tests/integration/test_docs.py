@@ -29,8 +29,8 @@ from made_certificate import make_certificate
 
 from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"

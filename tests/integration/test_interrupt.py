@@ -12,8 +12,8 @@ import pytest
 from conftest import Home, fetched, rows
 from made_videos import doubtful_library
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 

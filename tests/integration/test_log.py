@@ -8,9 +8,8 @@ import pytest
 from conftest import Home
 
 from hydindex.commands import connection as connect
-from hydindex.standin.faults import refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import StandIn, refuse
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 

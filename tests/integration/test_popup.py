@@ -6,10 +6,16 @@ import pytest
 from conftest import Home, count
 
 from hydindex.hydrus import client as hydrus_client
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import NO_SUCH_PAGE, Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import NO_SUCH_PAGE, Reply
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    GARBAGE,
+    Fault,
+    StandIn,
+    refuse,
+)
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 ADD_POPUP = "/manage_popups/add_popup"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Home, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 

@@ -6,12 +6,11 @@ from io import BytesIO
 
 import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, count, fetched
+from hydindex.standin.placeholders import unknown_file
 from PIL import Image
 
-from hydindex.standin.faults import refuse
-from hydindex.standin.library_files import true_pairs
-from hydindex.standin.placeholders import unknown_file
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import StandIn, refuse
+from hydindex.standin.state import true_pairs
 
 THUMBNAIL = "/get_files/thumbnail"
 

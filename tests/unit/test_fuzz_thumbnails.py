@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydindex.matching.preparation import Preparation, prepare
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from hydindex.config.settings import Config
-from hydindex.matching.preparation import Preparation, prepare
 from hydindex.matching.threshold.pyramid import coarse_shape
 from hydindex.records.pictures import VIEW_PX, Prepared, Signature
 
