@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -192,6 +193,14 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
 def client(serve: Serve, library: Library) -> StandIn:
     """A client with the library."""
     return serve(library)
+
+
+@pytest.fixture
+def ctrl_c_works() -> Iterator[None]:
+    """Deliver SIGINT to child processes: background jobs inherit that it is ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.fixture
