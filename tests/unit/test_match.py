@@ -237,31 +237,31 @@ def test_files_without_a_duration_share_a_neighbourhood_without_bounds() -> None
     assert (known.has_duration, unknown.has_duration) == (True, False)
 
 
-# Membership
+# Who has met whom
 
 FILE_IDS = range(1, 7)
 
 
 @given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
-@settings(max_examples=150)
-def test_files_have_met_if_they_were_members_at_the_same_time(
+@settings(max_examples=400)
+def test_two_files_have_met_if_they_were_in_the_set_together(
     moves: list[tuple[bool, set[int]]],
 ) -> None:
     since: dict[int, int] = {}
-    intervals: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    stays: dict[int, list[tuple[int, int]]] = defaultdict(list)
     together: set[frozenset[int]] = set()
     next_step = 1
     for joins, moved in moves:
         if not joins:
             for file_id in moved & since.keys():
-                intervals[file_id].append((since.pop(file_id), next_step))
+                stays[file_id].append((since.pop(file_id), next_step))
             continue
         joining = moved - since.keys()
         for file_id in joining:
             others = sorted((since.keys() | joining) - {file_id})
             others_since = [since.get(other, NOT_COMPARED) for other in others]
             met = met_before(
-                file_id, np.array(others, np.int64), np.array(others_since, np.int64), intervals
+                file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
             )
             assert met.tolist() == [frozenset((file_id, other)) in together for other in others]
         since.update(dict.fromkeys(joining, next_step))
