@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hydindex.config.settings import Config
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.membership import met_before
+from hydindex.matching.membership import compared_before
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
@@ -260,7 +260,7 @@ def test_two_files_have_met_if_they_were_in_the_set_together(
         for file_id in joining:
             others = sorted((since.keys() | joining) - {file_id})
             others_since = [since.get(other, NOT_COMPARED) for other in others]
-            met = met_before(
+            met = compared_before(
                 file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
             )
             assert met.tolist() == [frozenset((file_id, other)) in together for other in others]
