@@ -27,7 +27,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Writes the site to site/index.html. The variable turns off an advertisement of the theme's authors.
+# Writes the site to site/index.html. The variable turns off a notice of the theme's authors.
 docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

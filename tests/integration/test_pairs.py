@@ -136,7 +136,7 @@ def test_stats_begin_with_what_needs_attention(home: Home) -> None:
     told = "\n".join(line for line in lines if line.startswith("  ! "))
     assert "decision.min_probability: 0.6 -> 0.7" in told
     assert "hydindex rebuild" in told
-    assert "the last good update was" in told
+    assert "the last successful update was" in told
     assert "refused pairs (1): it would not" in told
     assert "unusable files (1): it is a picture of nothing" in told
     stats = home.run("stats", "--json").json
