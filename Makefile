@@ -44,7 +44,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/scoring.py $(CORPUS)
 	$(BIN)/python benchmarks/accuracy.py $(CORPUS) --plot docs/images/accuracy.png
 	$(BIN)/python benchmarks/scale.py --files $(FILES) --method calibrated threshold \
-		--plot docs/images/scale.png
+		--hamming 12 --plot docs/images/scale.png
 
 # An interrupted installation leaves no .installed, so the next run starts again.
 $(INSTALLED): pyproject.toml constraints.txt
