@@ -119,7 +119,10 @@ def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInte
     elif "full" in cause:
         remedy = "Free some disk space and run the command again. No partial data was written."
     elif "disk I/O" in cause:
-        remedy = "The disk failed to read or write; it may be full or failing. No partial data was written."
+        remedy = (
+            "The disk failed to read or write; it may be full or failing. "
+            "No partial data was written."
+        )
     elif "lock" in cause:
         remedy = (
             "Close other programs that have the file open, and run the command again. If it is in "
