@@ -16,8 +16,8 @@ from typing import Final
 from measure import print_table, run_hydindex, write_config
 
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile, load_folder, true_pairs
 
 NEW_FILES: Final = 20
 STAGES: Final = ("search", "fetch", "prepare", "compare", "post")

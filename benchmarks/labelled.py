@@ -21,8 +21,8 @@ from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import SignatureBatch
-from hydindex.standin.library_files import HydrusFile, load_folder
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile, load_folder
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -30,10 +30,9 @@ from numpy.typing import NDArray
 from hydindex.common import clock
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.calibrated.features import FEATURES, Features
-from hydindex.standin.faults import Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 SEED: Final = 20_001
 NEW_FILES: Final = 200

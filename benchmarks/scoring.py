@@ -34,8 +34,8 @@ from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Picture
-from hydindex.standin.library_files import load_folder
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import load_folder
 
 THRESHOLDS: Final = (0.6, 0.0)
 WARM_UP_PAIRS: Final = 100

@@ -25,7 +25,7 @@ from skimage.util import img_as_ubyte
 from hydindex.demo.alterations import Alteration, Clip, Rng
 from hydindex.demo.generated_library import thumbnail
 from hydindex.demo.scenes import SCENES, Scene
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.state import HydrusFile
 
 # Pictures that come with scikit-image, except those in the library of the shipped model.
 PHOTOGRAPHS: Final = (

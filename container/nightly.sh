@@ -1,7 +1,6 @@
 #!/bin/sh
-# Runs `hydindex update` every day at HYDINDEX_AT (HH:MM by the clock of TZ, 03:00 unless set), until
-# it is told to stop. Each waits for Hydrus for HYDINDEX_WAIT_MINUTES (60 unless set) at the most.
-# With arguments, runs hydindex with them, once.
+# Runs `hydindex update` every day at HYDINDEX_AT (HH:MM in the time zone TZ; default 03:00), waiting
+# up to HYDINDEX_WAIT_MINUTES (default 60) for Hydrus. With arguments, runs hydindex once with them.
 set -eu
 
 if [ $# -gt 0 ]; then
@@ -17,8 +16,8 @@ case $at in
         ;;
 esac
 
-# Where the clocks go forward, a day lacks an hour, and date refuses the times within it. Counted from
-# the day before, such a time is an hour later. Days are counted at noon, from which none is left out.
+# When clocks go forward, a day lacks an hour, and date rejects the times within it. Counted from the
+# day before, such a time is an hour later. Days are counted at noon, which always exists.
 then_on() {
     date --date "$(date --date "12:00 $1" +%F) $at" +%s 2>/dev/null ||
         date --date "$(date --date "12:00 $1 -1 day" +%F) $at 1 day" +%s
@@ -33,8 +32,7 @@ seconds_until_then() {
     echo $((then - now))
 }
 
-# A shell hears a signal while it waits for a child in the background, and not before the end of one
-# in the foreground.
+# A shell handles signals while it waits for a background child, but not during a foreground one.
 child=
 stop() {
     trap '' TERM INT
@@ -46,7 +44,7 @@ stop() {
 trap stop TERM INT
 
 [ -e "${HYDINDEX_CONFIG:-hydrus_config.json}" ] ||
-    echo "There is no config yet: run hydindex init in this volume" >&2
+    echo "There is no config yet. Run hydindex init in this volume." >&2
 while true; do
     seconds=$(seconds_until_then)
     echo "The next update is at $at, in $seconds seconds"
@@ -55,6 +53,6 @@ while true; do
     wait "$child"
     hydindex update --wait-for-client "${HYDINDEX_WAIT_MINUTES:-60}" &
     child=$!
-    # What went wrong it has said itself; the next night tries again.
+    # An error has been printed; the next night tries again.
     wait "$child" || true
 done

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -20,8 +21,8 @@ from hypothesis import settings
 
 from hydindex.commands import app as cli
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 # Other programs may keep the machine busy: no test fails for its time.
 settings.register_profile("untimed", deadline=None)
@@ -48,6 +49,14 @@ THRESHOLD = {
     "decision": {"method": "threshold"},
     "preprocessing": {"fixedResize": [32, 32], "useMSSSIM": False},
 }
+MS_SSIM = {
+    "decision": {"method": "threshold"},
+    "preprocessing": {"fixedResize": [184, 184], "useMSSSIM": True},
+}
+
+
+Library = list[HydrusFile]
+Serve = Callable[..., StandIn]
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,20 @@ def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
 
 
 @pytest.fixture
+def client(serve: Serve, library: Library) -> StandIn:
+    """A client with the library."""
+    return serve(library)
+
+
+@pytest.fixture
+def ctrl_c_works() -> Iterator[None]:
+    """Deliver SIGINT to child processes: background jobs inherit that it is ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.fixture
 def usual_ports() -> Iterator[tuple[int, ...]]:
     """The ports on which hydindex looks for a client by itself, for one test at a time."""
     with FileLock(Path(tempfile.gettempdir()) / "hydindex-tests-of-the-usual-ports.lock"):
@@ -219,3 +242,8 @@ def fetched(client: StandIn, *, since: int = 0) -> set[str]:
         for request in client.requests[since:]
         if request.path.endswith("/thumbnail") and "file_id" in request.query
     }
+
+
+def assert_sent_once(client: StandIn) -> None:
+    """No pair was ever sent twice."""
+    assert len(rows(client)) == len(set(rows(client)))

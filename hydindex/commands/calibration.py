@@ -16,7 +16,12 @@ from hydindex.common.errors import ConfigError, TooFewDecisions
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import FEATURES_VERSION, VERSION_KEY, Features
 from hydindex.matching.calibrated.fitting import cross_validate, random_folds, refit_model
-from hydindex.matching.calibrated.model import CalibratedModel, load_model, probabilities
+from hydindex.matching.calibrated.model import (
+    CalibratedModel,
+    OutdatedModel,
+    load_model,
+    probabilities,
+)
 from hydindex.matching.method import method_for
 from hydindex.records.pairs import DecidedPair
 from hydindex.store.store import Store
@@ -152,9 +157,12 @@ def fit_to(
 
 
 def model_in_use(config: Config) -> CalibratedModel:
-    """Return the model that the config names; while that doesn't exist, the shipped one."""
+    """Return the model that the config names; if it is missing or outdated, the shipped one."""
     path = config.decision.model
-    return load_model(path if path is not None and path.exists() else None)
+    try:
+        return load_model(path if path is not None and path.exists() else None)
+    except OutdatedModel:
+        return load_model()
 
 
 def model_path(config: Config, config_path: Path) -> Path:

@@ -9,7 +9,7 @@ from hydindex.common.errors import HydindexError, HydrusUnreachable
 from hydindex.config import config_file
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
-from hydindex.hydrus.retry_budget import RetryBudget
+from hydindex.hydrus.retry import Retries
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,12 @@ def connect(
     config_path: Path,
     *,
     key: str | None,
-    patience: RetryBudget | None = None,
+    retry: bool = True,
     api_timeout_s: float | None = None,
 ) -> HydrusClient:
     """Open the client that a config names, with or without an access key.
+
+    Without `retry`, failed reads aren't retried: for a user who waits at a terminal.
 
     Raises:
         ConfigError: `tls.ca_bundle` is not a file of certificates.
@@ -38,17 +40,11 @@ def connect(
         api_timeout_s=api_timeout_s or config.timeouts.api,
         thumbnail_timeout_s=config.timeouts.thumb,
         post_timeout_s=config.timeouts.post,
-        connections=config.network.max_connections,
-        backoff_s=config.network.backoff_factor,
+        connections=config.max_connections,
         verify=config_file.trusted_certificates(config, config_path),
         server_name=config.tls.server_name,
-        patience=patience,
+        retries=Retries(config.network.backoff_factor) if retry else None,
     )
-
-
-def no_retries() -> RetryBudget:
-    """Return a budget without retries, for a user who waits at a terminal."""
-    return RetryBudget(retry_s=0.0)
 
 
 def version_of(config: Config, config_path: Path) -> int:
@@ -58,7 +54,7 @@ def version_of(config: Config, config_path: Path) -> int:
         ConfigError, HydrusUnreachable, HydrusBadReply: none does.
     """
     with connect(
-        config, config_path, key=None, patience=no_retries(), api_timeout_s=_PROBE_TIMEOUT_S
+        config, config_path, key=None, retry=False, api_timeout_s=_PROBE_TIMEOUT_S
     ) as client:
         return client.version()
 

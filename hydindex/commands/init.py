@@ -31,7 +31,8 @@ def init(
 ) -> None:
     """Find the client and write a config.
 
-    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults, and lists what is left to do.
+    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults,
+    and lists what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """
@@ -71,7 +72,7 @@ def _open_steps(new: "NewConfig", option: str) -> Iterator[str]:
     """Yield what the user must do before the config works."""
     from hydindex.commands.connection import USUAL_PORTS
     from hydindex.config.settings import API_KEY_VARIABLE
-    from hydindex.hydrus.transport import OPEN_DIALOG
+    from hydindex.hydrus.permissions import OPEN_DIALOG
 
     if not new.client_answers:
         ports = " or ".join(str(port) for port in USUAL_PORTS)

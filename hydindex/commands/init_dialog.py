@@ -21,15 +21,15 @@ from hydindex.common.errors import (
     HydrusAccessDenied,
     HydrusDialogClosed,
 )
+from hydindex.config.config_file import describe_errors
 from hydindex.config.settings import (
     API_KEY_VARIABLE,
     PLACEHOLDER_KEY,
     Config,
     json_schema,
-    mistakes,
 )
-from hydindex.hydrus.client import PERMISSIONS, SEARCH_FILES, HydrusClient
-from hydindex.hydrus.transport import OPEN_DIALOG
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.permissions import OPEN_DIALOG, REQUIRED, SEARCH_FILES
 from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
 from hydindex.pipeline.search import search
 
@@ -204,7 +204,7 @@ def _config_at(address: str, port: str | None = None) -> tuple[Config, bool]:
         chosen_port = int(port) if port is not None else Config().api_port
         return Config(api_url=full, api_port=chosen_port), parts.port is not None
     except ValidationError as error:
-        problem = "; ".join(mistakes(error))
+        problem = "; ".join(describe_errors(error))
     except ValueError as error:  # the port is not a number
         problem = str(error)
     raise ConfigError(
@@ -230,7 +230,7 @@ def _obtain_key(user: User, config: Config, config_path: Path, wait_s: float) ->
         wait_s=wait_s,
         failure="The dialog for access keys was not opened in Hydrus",
     )
-    wanted = " and ".join(f"'{name}'" for name in PERMISSIONS.values())
+    wanted = " and ".join(f"'{name}'" for name in REQUIRED.values())
     user.tell(f"Hydrus now shows the requested permissions: {wanted}. Click OK there, then apply.")
     with connect(config, config_path, key=key) as client:
         _retry_until(

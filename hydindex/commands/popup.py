@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydindex.commands.connection import connect, no_retries
+from hydindex.commands.connection import connect
 from hydindex.commands.options import Session
 from hydindex.common.errors import (
     ConfigError,
@@ -14,7 +14,7 @@ from hydindex.common.errors import (
     HydrusUnreachable,
     Interrupted,
 )
-from hydindex.hydrus.client import MANAGE_POPUPS
+from hydindex.hydrus.permissions import MANAGE_POPUPS
 from hydindex.pipeline.run_report import RunReport
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _show(session: Session, *texts: str) -> None:
     """Show a popup through a connection of its own; failing to costs only a warning."""
     key = session.config.require_key()
     try:
-        with connect(session.config, session.config_path, key=key, patience=no_retries()) as client:
+        with connect(session.config, session.config_path, key=key, retry=False) as client:
             client.add_popup("hydindex", *texts)
     except HydrusAccessDenied as error:
         log.warning("No popup was shown. %s. %s", error.message, HOW_TO_PERMIT)

@@ -10,13 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from hydindex.commands.connection import connect, find_port, no_retries
+from hydindex.commands.connection import connect, find_port
 from hydindex.commands.popup import HOW_TO_PERMIT
 from hydindex.common.errors import ConfigError, ExitCode, HydindexError, IndexOutdated
 from hydindex.config import config_file
 from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import Config
-from hydindex.hydrus.client import MANAGE_POPUPS, PERMISSIONS, SEARCH_FILES, HydrusClient
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.permissions import MANAGE_POPUPS, REQUIRED, SEARCH_FILES
 from hydindex.hydrus.thumbnails import ThumbnailSource
 from hydindex.matching.method import method_for
 from hydindex.matching.recipe import Recipe, recipe_of, require_same_recipe
@@ -101,8 +102,8 @@ def _check_config(
         config = config_file.load(config_path)
     except ConfigError as error:
         yield _error("config", error)
-        sound_part = config_file.load_sound_part(config_path)
-        return (None, frozenset(), None) if sound_part is None else (*sound_part, None)
+        valid_part = config_file.load_valid_part(config_path)
+        return (None, frozenset(), None) if valid_part is None else (*valid_part, None)
     try:
         recipe = recipe_of(config)
     except ConfigError as error:  # the model of the decision
@@ -126,7 +127,7 @@ def _check_client(
         yield _warning("key", exposure)
     if not answers:
         return None
-    with connect(config, config_path, key=key, patience=no_retries()) as client:
+    with connect(config, config_path, key=key, retry=False) as client:
         try:
             may_search = client.permits(SEARCH_FILES)
             may_pop_up = not config.popup.enabled or client.permits(MANAGE_POPUPS)
@@ -139,7 +140,7 @@ def _check_client(
         except HydindexError as error:
             yield _error("permissions", error)
         else:
-            yield _ok("permissions", " and ".join(PERMISSIONS.values()))
+            yield _ok("permissions", " and ".join(REQUIRED.values()))
         if not may_pop_up:
             yield _warning(
                 "permissions",
@@ -155,7 +156,7 @@ def _check_client(
 def _check_address(config: Config, config_path: Path) -> Generator[Finding, None, bool]:
     """Return whether a Hydrus client answers."""
     try:
-        with connect(config, config_path, key=None, patience=no_retries()) as client:
+        with connect(config, config_path, key=None, retry=False) as client:
             version = client.version()
     except HydindexError as error:
         port = find_port(config, config_path)

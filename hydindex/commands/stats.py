@@ -27,7 +27,8 @@ _BAR_CHARACTERS: Final = 40
 def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show what the index holds.
 
-    What needs attention comes first. It also shows your decisions on posted pairs by score. It can run during an update.
+    What needs attention comes first. Your decisions on posted pairs are shown by score. It can run
+    during an update.
 
     Example: hydindex stats --json
     """

@@ -1,1 +1,1 @@
-"""What every part may use: errors, the clock, threads, stop signals."""
+"""Shared by every package: errors, the clock, threads, stop signals."""

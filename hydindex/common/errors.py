@@ -1,4 +1,4 @@
-"""Errors that end a run: what happened, what to do, and the exit code."""
+"""Errors that end a command. Each has a message, a remedy and an exit code."""
 
 import re
 from enum import IntEnum
@@ -8,7 +8,7 @@ MAY_BE_A_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command, and what each `means`."""
+    """The exit codes of every command; `means` explains each to users."""
 
     means: str
 
@@ -23,26 +23,24 @@ class ExitCode(IntEnum):
     PARTLY_DONE = (
         1,
         "done in part: repair could not read the whole record of posted pairs, calibrate had too "
-        "few decisions or nothing better to write, or the scheduler did not accept the update",
+        "few decisions or found no better model, or the scheduler refused the job",
     )
     BAD_CONFIG = 2, "the command line or the config is wrong"
-    HYDRUS = (
-        3,
-        "Hydrus cannot be reached or refuses the key, or the Dask cluster was lost",
-    )
+    HYDRUS = 3, "Hydrus did not answer or refused the access key, or the Dask cluster was lost"
     INDEX = (
         4,
-        "the index needs attention: the config changed (run rebuild), another run holds it, it is "
-        "damaged (run repair), missing, unreadable, or written by another version",
+        "the index needs a person: it is missing, in use, damaged (run repair), unreadable or from "
+        "another version, its disk is full, or the config changed (run rebuild)",
     )
-    # EX_SOFTWARE of sysexits.h.
-    BUG = 70, "a bug in hydindex"
-    # What shells return for a program ended by Ctrl-C.
-    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; everything done so far is saved"
+    BUG = 70, "a bug in hydindex"  # EX_SOFTWARE of sysexits.h
+    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; completed work is saved"
 
 
 class HydindexError(Exception):
-    """An error that ends the run. A problem with one file is a value (`UnusableFile`)."""
+    """Ends the whole command. An error with one file is a value instead: `UnusableFile`.
+
+    `remedy` tells the user what to do.
+    """
 
     kind: ClassVar[str]
     exit_code: ClassVar[ExitCode]
@@ -59,7 +57,7 @@ class HydindexError(Exception):
 class ConfigError(HydindexError):
     """The command line or hydrus_config.json is wrong.
 
-    The message never repeats what may be an access key.
+    The message masks anything that may be an access key.
     """
 
     kind = "config"
@@ -70,48 +68,48 @@ class ConfigError(HydindexError):
 
 
 class HydrusUnreachable(HydindexError):
-    """No answer came. Hydrus may or may not have carried out the request."""
+    """No answer, or a server error (5xx). Hydrus may or may not have carried out a write."""
 
     kind = "hydrus_unreachable"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusAccessDenied(HydindexError):
-    """Hydrus refuses the access key, or the key lacks a permission."""
+    """Hydrus refused the access key, or the key lacks a permission."""
 
     kind = "hydrus_access"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusBadReply(HydindexError):
-    """The answer is not from a Hydrus client: wrong address, a proxy's page, truncated JSON."""
+    """The reply is not one a Hydrus client sends: wrong address, proxy page, truncated JSON."""
 
     kind = "hydrus_bad_reply"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusRejected(HydindexError):
-    """Hydrus rejects the request (400), or something it names does not exist (404)."""
+    """Hydrus rejected the request as malformed (400) or as naming something unknown (404)."""
 
     kind = "hydrus_rejected"
     exit_code = ExitCode.HYDRUS
 
 
 class HydrusDialogClosed(HydrusRejected):
-    """Hydrus accepts requests for an access key only while a dialog is open."""
+    """Hydrus grants access keys only while its dialog for new keys is open."""
 
     kind = "hydrus_dialog"
 
 
 class ConfigChanged(HydindexError):
-    """The config differs from the one the index was built with."""
+    """The index was built with other settings than the config now has."""
 
     kind = "config_changed"
     exit_code = ExitCode.INDEX
 
 
 class IndexLocked(HydindexError):
-    """Another run holds the index."""
+    """Another run is using the index."""
 
     kind = "index_locked"
     exit_code = ExitCode.INDEX
@@ -125,7 +123,7 @@ class IndexMissing(HydindexError):
 
 
 class IndexOutdated(HydindexError):
-    """An older hydindex wrote the index, and this command only reads."""
+    """An older hydindex wrote the index, and this command may not upgrade it."""
 
     kind = "index_outdated"
     exit_code = ExitCode.INDEX
@@ -139,56 +137,54 @@ class IndexTooNew(HydindexError):
 
 
 class IndexUnusable(HydindexError):
-    """SQLite can't read or write the index: read-only, disk full, or not an index."""
+    """SQLite cannot read or write the index: read-only, disk full, not an index."""
 
     kind = "index_unusable"
     exit_code = ExitCode.INDEX
 
 
 class IndexDamaged(IndexUnusable):
-    """The index file is damaged."""
+    """The index is corrupt."""
 
     kind = "index_damaged"
 
     def __init__(self, path: object, cause: str) -> None:
         super().__init__(
             f"The index {path} is damaged: {cause}",
-            "Run hydindex repair, which recovers the record of posted pairs first. Do not delete "
-            "the index: pairs that you removed in Hydrus could be posted again.",
+            "Run hydindex repair; it rescues the record of posted pairs first. Do not delete the "
+            "index: without that record, pairs may be posted again.",
         )
 
 
 class ClusterLost(HydindexError):
-    """The Dask cluster became unusable during a run."""
+    """The Dask cluster became unreachable, or its workers kept dying."""
 
     kind = "cluster"
     exit_code = ExitCode.HYDRUS
 
 
 class TooFewDecisions(HydindexError):
-    """The user has decided too few pairs to fit a model."""
+    """The user has decided too few pairs to calibrate from."""
 
     kind = "too_few_decisions"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class CannotSchedule(HydindexError):
-    """The system's scheduler did not accept the update."""
+    """The system's scheduler refused the job."""
 
     kind = "schedule"
     exit_code = ExitCode.PARTLY_DONE
 
 
 class Interrupted(HydindexError):
-    """The user pressed Ctrl-C, or the system sent SIGTERM."""
+    """The user pressed Ctrl-C, or the system asked the process to stop."""
 
     kind = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
     def __init__(
-        self,
-        done: str = "",
-        remedy: str = "Everything done so far is saved; the next run continues from there.",
+        self, done: str = "", remedy: str = "Completed work is saved; the next run continues."
     ) -> None:
         super().__init__(f"Stopped: {done}" if done else "Stopped", remedy)
 
@@ -200,11 +196,11 @@ class UnexpectedError(HydindexError):
     exit_code = ExitCode.BUG
 
     @classmethod
-    def of(cls, error: Exception) -> "UnexpectedError":
-        """Wrap any other exception as the cause."""
+    def of(cls, error: Exception) -> Self:
+        """Wrap any other exception, with that exception as the cause."""
         wrapped = cls(
             f"Unexpected error: {type(error).__name__}: {error}",
-            "Everything done so far is saved. Run it again with -v, and report the output.",
+            "Completed work is saved. Run the command again with -v and report its output.",
         )
         wrapped.__cause__ = error
         return wrapped

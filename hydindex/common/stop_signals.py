@@ -1,4 +1,4 @@
-"""End the process on Ctrl-C or SIGTERM."""
+"""Stop the process on Ctrl-C (SIGINT) or SIGTERM."""
 
 import os
 import signal
@@ -8,51 +8,47 @@ import time
 from types import FrameType
 from typing import Final
 
-# Enough for a run to save and report what it has done: usually some tenths of a second.
+from hydindex.common.errors import ExitCode, Interrupted
+
+_NUDGE_AFTER_S: Final = 0.3
+# A run needs some tenths of a second to save and report what it has done.
 _GRACE_S: Final = 3.0
-_SECOND_SIGNAL_AFTER_S: Final = 0.3
-_MESSAGE: Final = (
-    b"hydindex: Stopped\nEverything done so far is saved; the next run continues from there.\n"
-)
-_INTERRUPTED: Final = 130
 
 
 def listen_for_stop() -> None:
     """Make the first SIGINT or SIGTERM raise KeyboardInterrupt in the main thread.
 
-    If that doesn't end the process soon, because the main thread is blocked (in a name lookup, on
-    a lock, or on Windows) or something swallowed the exception, a thread ends it. Nothing is lost:
-    everything that counts is saved in transactions.
+    The main thread may not react: it may be resolving a host name or waiting for a lock, run on
+    Windows, or swallow the exception. A watchdog thread then ends the process. Nothing is lost,
+    because the index is written in transactions.
     """
     ours, system = socket.socketpair()
     system.setblocking(False)
-    # The system writes a byte here when a signal arrives, whatever Python is doing.
+    # Whatever Python is doing, a signal writes a byte to this socket at once.
     signal.set_wakeup_fd(system.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_end_soon_after, args=(ours, system), daemon=True).start()
+    threading.Thread(target=_watchdog, args=(ours, system), daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A shell starts background jobs with SIGINT ignored.
+        # Shells start background jobs with SIGINT ignored; leave it ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+            signal.signal(number, _raise_once)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _raise_once(_number: int, _frame: FrameType | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stops_already)
+        # Not SIG_IGN: child processes would inherit it.
+        signal.signal(number, lambda _number, _frame: None)
     raise KeyboardInterrupt
 
 
-def _stops_already(_number: int, _frame: FrameType | None) -> None:
-    """Ignore further signals, so that saving and reporting can finish."""
-
-
-def _end_soon_after(ours: socket.socket, _kept_open: socket.socket) -> None:
+def _watchdog(ours: socket.socket, _kept_open: socket.socket) -> None:
     ours.recv(1)
-    time.sleep(_SECOND_SIGNAL_AFTER_S)
+    time.sleep(_NUDGE_AFTER_S)
     main = threading.main_thread().ident
     if main is not None and hasattr(signal, "pthread_kill"):
-        # A signal just before the main thread started to wait for input didn't wake it; a second
-        # one does. If the first was handled, this one is ignored.
+        # A signal that arrives just before the main thread waits for input doesn't wake it. A
+        # second one does, and is ignored if the first was handled.
         signal.pthread_kill(main, signal.SIGINT)
     time.sleep(_GRACE_S)
-    os.write(2, _MESSAGE)
-    os._exit(_INTERRUPTED)
+    stopped = Interrupted()
+    os.write(2, f"hydindex: {stopped.message}\n{stopped.remedy}\n".encode())
+    os._exit(ExitCode.INTERRUPTED)

@@ -1,150 +1,181 @@
-"""Read hydrus_config.json, and resolve the paths that it names."""
+"""Read hydrus_config.json, describe its errors, and resolve the paths in it."""
 
+import difflib
 import json
 import os
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from hydindex.common.errors import MAY_BE_A_KEY, ConfigError
-from hydindex.config.settings import API_KEY_VARIABLE, Config, mistakes
+from hydindex.config.settings import API_KEY_VARIABLE, Config
 
-_KEYS_TO_REACH_THINGS_BY = {"api_key", "api_url", "api_port", "tags", "tls", "index"}
+_KEYS_FOR_CONNECTING: Final = {"api_key", "api_url", "api_port", "tags", "tls", "index"}
 
 
 def load(path: Path) -> Config:
     """Read and check a config file (JSON, UTF-8).
 
-    The environment variable HYDINDEX_API_KEY, where set, takes the place of `api_key`.
+    The environment variable HYDINDEX_API_KEY overrides `api_key`.
 
     Raises:
-        ConfigError: the file cannot be read, is not JSON, or holds a wrong, unknown or
-            repeated key.
+        ConfigError: the file is unreadable or not JSON, or a key is wrong, unknown or repeated.
     """
-    values = _values(path)
+    values = _read(path)
     try:
-        config = Config.model_validate_json(json.dumps(values))
+        config = _parse(values)
     except ValidationError as error:
-        problems = "\n".join(f"  {mistake}" for mistake in mistakes(error))
+        problems = "\n".join(f"  {problem}" for problem in describe_errors(error))
         raise ConfigError(
             f"The config {path} is wrong:\n{problems}",
-            "Mend these keys; the docs list every key with its range and default.",
+            "Correct these keys. The config reference lists every key with its range and default.",
         ) from None
     if config.decision.model is None:
         return config
-    model = _beside(path, str(config.decision.model), "decision.model")
+    model = _resolve(path, str(config.decision.model), "decision.model")
     decision = config.decision.model_copy(update={"model": model})
     return config.model_copy(update={"decision": decision})
 
 
-def load_sound_part(path: Path) -> tuple[Config, frozenset[str]] | None:
-    """Read what can be used of a config that `load` refuses, and which top-level keys cannot.
+def load_valid_part(path: Path) -> tuple[Config, frozenset[str]] | None:
+    """Load a config that `load` refuses, with defaults for the invalid top-level keys.
 
-    These have their defaults. None where nothing can be used: the file is missing, or no JSON.
+    Return the config and those keys, or None if nothing is usable.
     """
     try:
-        values = _values(path)
+        values = _read(path)
     except ConfigError:
         return None
-    left_out: set[str] = set()
+    removed: set[str] = set()
     while True:
         try:
-            return Config.model_validate_json(json.dumps(values)), frozenset(left_out)
+            return _parse(values), frozenset(removed)
         except ValidationError as error:
-            wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-        if not wrong:  # keys that are sound by themselves contradict each other
-            wrong = values.keys() - _KEYS_TO_REACH_THINGS_BY
-        if wrong.isdisjoint(values):
+            invalid = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        if not invalid:  # keys that are valid on their own contradict each other
+            invalid = values.keys() - _KEYS_FOR_CONNECTING
+        if invalid.isdisjoint(values):
             return None
-        left_out |= wrong
-        values = {key: value for key, value in values.items() if key not in wrong}
+        removed |= invalid
+        values = {key: value for key, value in values.items() if key not in invalid}
+
+
+def describe_errors(error: ValidationError) -> list[str]:
+    """Return one line per wrong key."""
+    return [_describe(problem) for problem in error.errors()]
 
 
 def index_path(config: Config, config_path: Path) -> Path:
-    """Where the index lies: `index.path`, or hydindex.db beside the config."""
-    # By its own name, because the lock is beside it.
-    return _beside(config_path, config.index.path or "hydindex.db", "index.path").resolve()
+    """Return the path of the index: `index.path`, or hydindex.db beside the config."""
+    # Resolve links: the lock file must be the same by whatever path the index is opened.
+    return _resolve(config_path, config.index.path or "hydindex.db", "index.path").resolve()
 
 
 def log_path(config: Config, config_path: Path) -> Path | None:
-    """Where the log file lies, if there is to be one."""
-    return _beside(config_path, config.log.path, "log.path") if config.log.path else None
+    """Return the path of the log file, if there is one."""
+    return _resolve(config_path, config.log.path, "log.path") if config.log.path else None
 
 
 def trusted_certificates(config: Config, config_path: Path) -> bool | str:
-    """Which certificates an https address may have: those of a file, any sound one, or any at all.
+    """Return what may prove an https client's identity.
+
+    A path: the certificates in that PEM file. True: any certificate authority that ships with
+    requests. False: nothing is verified.
 
     Raises:
-        ConfigError: the file cannot be read, or holds none.
+        ConfigError: the file is unreadable or contains no certificate.
     """
     if config.tls.ca_bundle is None:
         return config.tls.verify
-    import ssl
-
-    path = _beside(config_path, config.tls.ca_bundle, "tls.ca_bundle")
+    path = _resolve(config_path, config.tls.ca_bundle, "tls.ca_bundle")
     try:
         ssl.create_default_context(cafile=path)
-    except (OSError, ValueError) as error:  # among them ssl.SSLError
+    except (OSError, ValueError) as error:  # SSLError is an OSError
         raise ConfigError(
-            f"tls.ca_bundle names no file of certificates: {path}: {error}",
-            "Name one (PEM), such as client.crt in Hydrus's database folder.",
+            f"tls.ca_bundle is not a certificate file: {path}: {error}",
+            "Name a PEM file, such as client.crt in Hydrus's database folder.",
         ) from None
     return str(path)
 
 
-def _beside(config_path: Path, name: str, key: str) -> Path:
-    """Find a file that the config names; a relative path counts from the config's folder."""
-    if MAY_BE_A_KEY.search(name):  # a file by that name would keep it
-        raise ConfigError(f"{key} names a file after what may be an access key", "Name another.")
+def _resolve(config_path: Path, name: str, key: str) -> Path:
+    """Resolve a path from the config, relative to the config's folder."""
+    if MAY_BE_A_KEY.search(name):  # creating that file would store the key
+        raise ConfigError(f"{key} contains what may be an access key", "Choose another path.")
     try:
         return config_path.absolute().parent / Path(name).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{key}: {error}", "Name a folder that exists.") from None
 
 
-def _values(path: Path) -> dict[str, Any]:
-    """Read the file as it stands, with the key out of the environment where there is one."""
+def _parse(values: dict[str, Any]) -> Config:
+    # Strict mode takes a list for a tuple only from JSON.
+    return Config.model_validate_json(json.dumps(values))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the unchecked values, with `api_key` from the environment if it is set there."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors like to put a BOM first
+        # Windows editors may write a byte order mark.
+        values = json.loads(
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_refuse_repeated_keys
+        )
     except FileNotFoundError:
         raise ConfigError(
             f"There is no config at {path}",
-            "Run hydindex init, which makes one, or name yours with --config.",
+            "Run hydindex init to create one, or name yours with --config.",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except json.JSONDecodeError as error:
         raise ConfigError(
-            f"The config {path} cannot be read: {error}", "Mend the file or its permissions."
+            f"The config {path} is not valid JSON: {error.msg} "
+            f"at line {error.lineno}, column {error.colno}",
+            "Correct the file there; often, a comma or a quote is missing.",
         ) from None
-    values = _parse_json(text, path)
+    except (OSError, RecursionError, ValueError) as error:  # not UTF-8, or a number is too long
+        raise ConfigError(
+            f"The config {path} cannot be read: {error}", "Correct the file or its permissions."
+        ) from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"The config {path} is not a JSON object", "Begin the file with { and end it with }."
+        )
     if key := os.environ.get(API_KEY_VARIABLE):
         values["api_key"] = key
     return values
 
 
-def _parse_json(text: str, path: Path) -> dict[str, Any]:
-    def refuse_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(items)
-        if len(seen) < len(items):
-            names = [name for name, _ in items]
-            repeated = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f'The config {path} sets "{repeated}" twice', "Keep one of the two.")
-        return seen
+def _refuse_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for name, value in items:
+        if name in seen:
+            raise ConfigError(f'The config sets "{name}" twice', "Remove one of the two.")
+        seen[name] = value
+    return seen
 
-    try:
-        values = json.loads(text, object_pairs_hook=refuse_repeated_keys)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"The config {path} is not valid JSON: {error.msg} "
-            f"at line {error.lineno}, column {error.colno}",
-            "Mend that place: a missing comma or quote is the usual cause.",
-        ) from None
-    except (RecursionError, ValueError) as error:  # nested too deep, or a number too long
-        raise ConfigError(f"The config {path} cannot be read: {error}", "Mend it.") from None
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"The config {path} holds no JSON object", "It must begin with { and end with }."
-        )
-    return values
+
+def _describe(problem: ErrorDetails) -> str:
+    place = problem["loc"]
+    if problem["type"] == "extra_forbidden":
+        unknown = ".".join(str(part) for part in place)
+        (nearest,) = difflib.get_close_matches(unknown, _ALL_KEYS, n=1, cutoff=0.0)
+        return f'unknown key "{unknown}"; did you mean "{nearest}"?'
+    # pydantic adds the branch of a union ("str", "list[...]"), which users don't know.
+    name = ".".join(str(part) for part in place if isinstance(part, int) or part in _KEY_PARTS)
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        yield key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{key}.")
+
+
+_ALL_KEYS: Final = tuple(_keys(Config))
+_KEY_PARTS: Final = frozenset(part for key in _ALL_KEYS for part in key.split("."))

@@ -1,1 +1,1 @@
-"""The edge to Hydrus: its Client API, spoken over HTTP."""
+"""Hydrus's Client API over HTTP."""

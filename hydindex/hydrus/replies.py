@@ -1,6 +1,7 @@
-"""What Hydrus answers, as types; facts observed with client v681, API 94."""
+"""Types of Hydrus's replies, as observed with client v681, API 94."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +15,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Reply(BaseModel):
-    """Exact types; keys that hydindex does not use are passed over."""
+    """Base of all replies: exact types; keys that hydindex does not use are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -33,21 +34,25 @@ class AccessKey(Reply):
     permits_everything: bool
     basic_permissions: list[int]
 
+    def permits(self, permission: int) -> bool:
+        """Return whether the key has a permission, by number."""
+        return self.permits_everything or permission in self.basic_permissions
+
 
 class NewKey(Reply):
-    """/request_new_permissions: opens nothing until the user has approved it."""
+    """/request_new_permissions."""
 
-    access_key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    access_key: Sha256
 
 
 class SearchReply(Reply):
-    """/get_files/search_files; a search without tags is answered without `hashes`."""
+    """/get_files/search_files. Without tags, `hashes` is missing."""
 
     file_ids: list[FileId]
     hashes: list[Sha256] = []
 
     def files(self) -> SearchResult:
-        """Pair up ids and hashes, which Hydrus lists in the same order; each file once.
+        """Pair ids with hashes, which Hydrus lists in the same order; drop repeated files.
 
         Raises:
             ValueError: the lists differ in length.
@@ -56,17 +61,21 @@ class SearchReply(Reply):
 
 
 class Metadata(Reply):
-    """/get_files/file_metadata: the rows are checked one by one, so that a bad one costs itself."""
+    """/get_files/file_metadata. Rows are checked one by one, so that a bad row affects no other."""
 
     metadata: list[Any]
 
     def files(self) -> list[FileMetadata]:
-        """Give every row that describes a file; a row that makes no sense is left out."""
-        return [row.file() for row in _valid_rows(self.metadata)]
+        """Return the files of all valid rows."""
+        files = []
+        for row in self.metadata:
+            with suppress(ValidationError):
+                files.append(MetadataRow.model_validate(row).file())
+        return files
 
 
 class MetadataRow(Reply):
-    """What Hydrus says of one file. `duration` is in milliseconds, an int, a float or null."""
+    """One file of /get_files/file_metadata. `duration` is in milliseconds."""
 
     file_id: int
     hash: Sha256
@@ -78,7 +87,7 @@ class MetadataRow(Reply):
     num_frames: Count | None = None
 
     def file(self) -> FileMetadata:
-        """Give the row the project's names and units."""
+        """Convert to hydindex's names and units."""
         return FileMetadata(
             hydrus_id=self.file_id,
             sha256=self.hash,
@@ -98,10 +107,10 @@ class FilePath(Reply):
 
 
 class FileRelationships(Reply):
-    """One file's relationships: its group's king, and its partners by kind.
+    """The king of a file's duplicate group, and related files by kind.
 
-    Partners are listed by the king of their own duplicate group, so a pair posted with a member
-    of a group reads back under that group's king.
+    Hydrus lists a related file by the king of its group, so a pair posted with a group member
+    reads back with that group's king.
     """
 
     king: Sha256
@@ -112,13 +121,8 @@ class FileRelationships(Reply):
 
     @property
     def partners(self) -> set[str]:
-        """Every file that this one is related to, in whatever way."""
-        return {
-            *self.potentials,
-            *self.false_positives,
-            *self.alternates,
-            *self.duplicates,
-        }
+        """All related files."""
+        return {*self.potentials, *self.false_positives, *self.alternates, *self.duplicates}
 
 
 class Relationships(Reply):
@@ -127,15 +131,15 @@ class Relationships(Reply):
     file_relationships: dict[str, FileRelationships]
 
     def related(self, a: str, b: str) -> bool:
-        """Whether Hydrus relates two files in any way, directly or through their groups."""
+        """Return whether two files, or their groups, are related in any way."""
         one, two = self.file_relationships[a], self.file_relationships[b]
         return one.king == two.king or self._listed(a, b, lambda each: each.partners)
 
     def decision(self, a: str, b: str) -> Decision | None:
-        """What the user has decided about two files, or their groups; None: nothing so far.
+        """Return the user's decision about two files or their groups, if there is one.
 
-        Two alternates of a third file are listed as alternates, even while they are potential
-        duplicates: what is still potential is open.
+        Hydrus lists two alternates of a third file as alternates, even while the user has not
+        decided the pair: a pair that is still a potential duplicate is undecided.
         """
         one, two = self.file_relationships[a], self.file_relationships[b]
         if self._listed(a, b, lambda each: each.potentials):
@@ -155,11 +159,3 @@ class Relationships(Reply):
         return not {b, two.king}.isdisjoint(partners(one)) or not {a, one.king}.isdisjoint(
             partners(two)
         )
-
-
-def _valid_rows(rows: Iterable[Any]) -> Iterable[MetadataRow]:
-    for row in rows:
-        try:
-            yield MetadataRow.model_validate(row)
-        except ValidationError:
-            continue

@@ -1,4 +1,4 @@
-"""What Hydrus knows of files, and their thumbnails: trouble with one file never costs another."""
+"""Metadata and thumbnails of files, such that an error with one file affects no other."""
 
 import hashlib
 import logging
@@ -16,8 +16,8 @@ from hydindex.records.files import FetchFailure, FileMetadata, FileRef, Thumbnai
 
 log = logging.getLogger(__name__)
 
-# What a client with Hydrus's own icons serves (seen with v681) for an unknown file, and for a
-# video whose file was physically deleted while the client still knows it.
+# SHA-256 of Hydrus's default placeholders (v681): for an unknown file, and for a known video whose
+# file was deleted from disk.
 KNOWN_PLACEHOLDERS: Final = frozenset(
     {
         "ad6d3599a6c489a575eb19c026face97a9cd6579e74728b0ce94a601d232f3c3",
@@ -27,10 +27,10 @@ KNOWN_PLACEHOLDERS: Final = frozenset(
 
 
 class ThumbnailSource:
-    """Gives metadata and thumbnails of files. Safe to use from several threads.
+    """Fetches metadata and thumbnails. Thread-safe.
 
-    Every method may raise HydrusUnreachable and HydrusAccessDenied: then the client is gone, and
-    not just one file.
+    Every method may raise HydrusUnreachable and HydrusAccessDenied: the client itself fails, not
+    just one file.
     """
 
     def __init__(self, client: HydrusClient) -> None:
@@ -38,15 +38,15 @@ class ThumbnailSource:
         self._placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
 
     def describe(self, files: Sequence[FileRef]) -> list[FileMetadata | FetchFailure]:
-        """Ask for the metadata of up to 256 files; each is answered for.
+        """Return the metadata of up to 256 files, or why it is missing.
 
-        One unknown id fails a whole request, so a rejected batch is halved until the file to blame
-        stands alone.
+        One unknown id fails the whole request, so a rejected batch is halved until only the
+        unknown file is left.
         """
         try:
             found = self._client.metadata(files)
         except (HydrusRejected, HydrusUnreachable) as error:
-            self._client.version()  # raises where the whole client is gone
+            self._client.version()  # raises if the client itself fails
             if len(files) == 1:
                 return [FetchFailure(files[0], error.message)]
             middle = len(files) // 2
@@ -54,33 +54,33 @@ class ThumbnailSource:
         return [_described(file, found.get(file.sha256)) for file in files]
 
     def thumbnail(self, file: FileMetadata) -> Thumbnail | UnusableFile | FetchFailure:
-        """Fetch the thumbnail of a file, and tell it from a placeholder."""
+        """Fetch the thumbnail of a file, unless Hydrus serves a placeholder."""
         try:
             picture = self._client.thumbnail(file.hydrus_id)
         except (HydrusRejected, HydrusUnreachable, HydrusBadReply) as error:
-            self._client.version()  # raises where the whole client is gone: no file is to blame
+            self._client.version()  # raises if the client itself fails
             return FetchFailure(file.ref(), error.message)
         if _digest(picture) in self._placeholders:
-            return UnusableFile(file, "Hydrus has no thumbnail for it and served a placeholder")
+            return UnusableFile(file, "Hydrus has no thumbnail and served a placeholder")
         return Thumbnail(file, picture)
 
 
 def _described(file: FileRef, row: FileMetadata | None) -> FileMetadata | FetchFailure:
-    # By another id, another file's thumbnail would be fetched for this one.
+    # With another id, we would fetch the thumbnail of another file.
     if row is None or row.hydrus_id != file.hydrus_id:
-        return FetchFailure(file, "Hydrus gave no usable metadata for it")
+        return FetchFailure(file, "Hydrus returned no usable metadata")
     return row
 
 
 def _placeholder_of(client: HydrusClient) -> set[str]:
-    """Learn what this client serves for a file that it does not know.
+    """Return the SHA-256 of this client's own placeholder.
 
-    A key that is restricted by tags may not ask for such a file; then the known ones must do.
+    A key that is restricted by tags may not fetch it; then only the default ones are recognized.
     """
     try:
         return {_digest(client.placeholder())}
     except (HydrusAccessDenied, HydrusRejected) as error:
-        log.info("the client does not show its placeholder: %s", error.message)
+        log.info("Hydrus does not serve its placeholder: %s", error.message)
         return set()
 
 

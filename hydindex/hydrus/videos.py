@@ -1,4 +1,4 @@
-"""Opens the videos of a client for reading, without downloading them whole."""
+"""Open videos for reading without downloading them whole."""
 
 import io
 import threading
@@ -8,26 +8,26 @@ from functools import lru_cache
 from typing import BinaryIO, Final
 
 from hydindex.common.errors import HydindexError
-from hydindex.hydrus.client import SEE_LOCAL_PATHS, HydrusClient
+from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.permissions import SEE_LOCAL_PATHS
 from hydindex.records.files import FileRef
 
-# What is fetched at a time: a decoder asks for far smaller pieces, mostly one after the other. Some
-# are kept, because it also goes back and forth, as between a table of contents at the end and the
-# pictures that it names.
+# Decoders read far smaller pieces, mostly in sequence. Some parts are cached, because decoders also
+# jump, for example between an index at the end of the file and the frames it refers to.
 _PART_BYTES: Final = 128 << 10
-_PARTS_KEPT: Final = 8
+_CACHED_PARTS: Final = 8
 
 
 class VideoSource:
-    """Opens videos: from the disk where that is possible and allowed, else through the client.
+    """Opens videos from disk if the key allows it and they are there, else through the client.
 
-    `fetched_bytes` is what has come through the client so far. Safe to use from several threads.
+    `fetched_bytes` counts what came through the client. Thread-safe.
     """
 
     def __init__(self, client: HydrusClient) -> None:
         self._client = client
         self._sees_paths = client.permits(SEE_LOCAL_PATHS)
-        self._adding = threading.Lock()
+        self._lock = threading.Lock()
         self.fetched_bytes = 0
 
     @contextmanager
@@ -36,9 +36,9 @@ class VideoSource:
 
         Raises:
             HydrusRejected: the client does not have the file.
-            HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: only when the block is left.
+            HydrusUnreachable, HydrusAccessDenied, HydrusBadReply: at the end of the block.
         """
-        local = self._opened_here(file, size_bytes)
+        local = self._open_local(file, size_bytes)
         if local is not None:
             with local:
                 yield local
@@ -48,28 +48,28 @@ class VideoSource:
             with io.BufferedReader(remote) as video:
                 yield video
         finally:
-            with self._adding:
+            with self._lock:
                 self.fetched_bytes += remote.fetched_bytes
-        if remote.trouble is not None:
-            raise remote.trouble
+        if remote.error is not None:
+            raise remote.error
 
-    def _opened_here(self, file: FileRef, size_bytes: int) -> BinaryIO | None:
-        """Open the video on this machine's disk, where Hydrus runs on the same one."""
+    def _open_local(self, file: FileRef, size_bytes: int) -> BinaryIO | None:
+        """Open the video on disk, if Hydrus runs on this machine."""
         if not self._sees_paths:
             return None
         path = self._client.file_path(file.hydrus_id)
         try:
-            is_it = path.is_file() and path.stat().st_size == size_bytes
-            return path.open("rb") if is_it else None
-        except (OSError, ValueError):  # another machine's path, or another user's file
+            is_here = path.is_file() and path.stat().st_size == size_bytes
+            return path.open("rb") if is_here else None
+        except (OSError, ValueError):  # a path of another machine, or a file of another user
             return None
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of the client, of which only what is read is fetched.
+    """A file in Hydrus, fetched in parts as it is read.
 
-    An error inside a decoder's read would be printed and lost. So reading ends there, as at the end
-    of a file, and whoever reads asks for the `trouble`.
+    Decoders swallow exceptions of `read`. So after an error, the file appears to end, and `error`
+    holds it.
     """
 
     def __init__(self, client: HydrusClient, hydrus_id: int, size_bytes: int) -> None:
@@ -77,9 +77,9 @@ class _RemoteFile(io.RawIOBase):
         self._hydrus_id = hydrus_id
         self._size_bytes = size_bytes
         self._position = 0
-        self._part = lru_cache(_PARTS_KEPT)(self._fetch)
+        self._part = lru_cache(_CACHED_PARTS)(self._fetch)
         self.fetched_bytes = 0
-        self.trouble: HydindexError | None = None
+        self.error: HydindexError | None = None
 
     def readable(self) -> bool:
         return True
@@ -96,17 +96,17 @@ class _RemoteFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        if self.trouble is not None or self._position >= self._size_bytes:
+        if self.error is not None or self._position >= self._size_bytes:
             return 0
         number, offset = divmod(self._position, _PART_BYTES)
         try:
-            found = self._part(number)[offset : offset + len(buffer)]
+            content = self._part(number)[offset : offset + len(buffer)]
         except HydindexError as error:
-            self.trouble = error
+            self.error = error
             return 0
-        buffer[: len(found)] = found
-        self._position += len(found)
-        return len(found)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
 
     def _fetch(self, number: int) -> bytes:
         start = number * _PART_BYTES

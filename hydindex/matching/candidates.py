@@ -1,4 +1,4 @@
-"""The cheap tests that a pair must pass before it is scored, on many files at once."""
+"""Find candidates: the pairs that pass the cheap tests and are worth scoring."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hydindex.records.files import ComparableFiles
 
 @dataclass(frozen=True, slots=True)
 class CandidateRules:
-    """Which pairs are worth scoring; None switches a rule off."""
+    """Which pairs are candidates; None switches a rule off."""
 
     duration_tolerance_ms: float
     aspect_ratio_tolerance: float | None
@@ -36,10 +36,10 @@ class CandidateRules:
 def find_candidates(
     joining: ComparableFiles, members: ComparableFiles, rules: CandidateRules
 ) -> Iterator[tuple[int, ComparableFiles]]:
-    """Find the candidate pairs of joining files with members and with each other.
+    """Find the candidates among joining files, and between them and members.
 
-    Gives every joining file's id, the shortest file first, with the files that it must be scored
-    against; each unordered pair once.
+    Yield the id of each joining file, the shortest first, with the files to score it against. Each
+    unordered pair is found once.
     """
     files = joining + members
     joins = np.arange(len(files)) < len(joining)
@@ -49,7 +49,7 @@ def find_candidates(
     reached = windows(files.duration_ms[joins], files.duration_ms, rules.duration_tolerance_ms)
     for position, window in zip(positions.tolist(), reached, strict=True):
         near = files[window]
-        # A joining file meets every member, and of its fellows those that stand before it.
+        # Every member, but only the joining files that precede this one.
         passed = ~joins[window]
         passed[: position - window.start] = True
         passed &= _agree(files[position : position + 1], near, rules)
@@ -81,7 +81,7 @@ def _any_of_both(
     one: tuple[NDArray[Any], NDArray[Any]],
     others: tuple[NDArray[Any], NDArray[Any]],
 ) -> NDArray[np.bool_]:
-    """Compare files as wholes, by their content without bars, and crosswise: one will do."""
+    """Compare wholes, contents without bars, and crosswise: one agreement is enough."""
     (whole, content), (other_whole, other_content) = one, others
     result = agree(whole, other_whole)
     if (content != whole).any():
@@ -94,7 +94,7 @@ def _any_of_both(
 def _durations_agree(
     a_ms: NDArray[np.float64], b_ms: NDArray[np.float64], tolerance_ms: float
 ) -> NDArray[np.bool_]:
-    """Compare durations; files without one (NaN) agree among themselves and with no others."""
+    """Compare durations; files without one (NaN) agree only with each other."""
     both_without = np.isnan(a_ms) & np.isnan(b_ms)
     return (np.abs(a_ms - b_ms) <= tolerance_ms) | both_without
 
@@ -102,5 +102,5 @@ def _durations_agree(
 def aspect_ratios_agree(
     a: NDArray[np.float64], b: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.bool_]:
-    """Compare width / height; a file without dimensions (NaN) agrees with none."""
+    """Compare width / height; a file without dimensions (NaN) agrees with no other."""
     return np.abs(a - b) <= tolerance * np.maximum(a, b)

@@ -1,4 +1,4 @@
-"""Finds the files that lie near enough in duration: nobody is compared with the whole library."""
+"""Find files of similar duration, so that no file is compared with the whole library."""
 
 import math
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from hydindex.records.files import ComparableFiles
 
-# Far more than float arithmetic can be wrong by; the rules themselves decide later, exactly.
+# Far above the error of float arithmetic; the candidate rules are exact.
 _MARGIN_MS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Files that join, and how far the partners of any of them can lie.
+    """Joining files, and the durations of all their possible partners.
 
-    `from_ms` and `to_ms` are NaN for files without a duration, which only have each other.
+    `from_ms` and `to_ms` are NaN for files without a duration: they match only each other.
     """
 
     joining: ComparableFiles
@@ -27,12 +27,12 @@ class Neighbourhood:
 
     @property
     def has_duration(self) -> bool:
-        """Whether these are files with a duration."""
+        """Whether these files have a duration."""
         return not math.isnan(self.from_ms)
 
 
 def neighbourhoods(joining: ComparableFiles, tolerance_ms: float) -> Iterator[Neighbourhood]:
-    """Divide files into such that share no partner."""
+    """Divide files so that files of different neighbourhoods share no possible partner."""
     joining = joining[np.argsort(joining.duration_ms, kind="stable")]  # NaN comes last
     known = int(np.count_nonzero(~np.isnan(joining.duration_ms)))
     durations_ms = joining.duration_ms[:known]
@@ -52,7 +52,7 @@ def neighbourhoods(joining: ComparableFiles, tolerance_ms: float) -> Iterator[Ne
 def windows(
     joining_ms: NDArray[np.float64], durations_ms: NDArray[np.float64], tolerance_ms: float
 ) -> list[slice]:
-    """Give for each joining file where in the sorted durations (NaN last) its partners can be."""
+    """Return where each joining file's partners can be in the sorted durations (NaN last)."""
     reach_ms = tolerance_ms + _MARGIN_MS
     starts = np.searchsorted(durations_ms, joining_ms - reach_ms, side="left")
     ends = np.searchsorted(durations_ms, joining_ms + reach_ms, side="right")

@@ -1,4 +1,4 @@
-"""Pairs by the positions of their files, instead of by numbers of any kind."""
+"""Convert pairs of ids to pairs of positions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,6 @@ Numbers = NDArray[np.int64]
 def files_of_pairs(
     first: Numbers, second: Numbers
 ) -> tuple[Numbers, NDArray[np.intp], NDArray[np.intp]]:
-    """Give the files of some pairs, each once and in order, and each pair by their positions."""
+    """Return the sorted files of pairs, each once, and each pair by positions in them."""
     files, positions = np.unique(np.concatenate((first, second)), return_inverse=True)
     return files, positions[: len(first)], positions[len(first) :]

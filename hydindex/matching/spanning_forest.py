@@ -1,4 +1,4 @@
-"""Finds the pairs that join groups of copies, without those that follow from them."""
+"""Find the pairs that connect groups of copies, without redundant ones."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,13 +6,13 @@ from hydindex.records.pairs import FilePair
 
 
 def spanning(pairs: Sequence[FilePair], joined: Iterable[FilePair]) -> list[bool]:
-    """Tell which of some pairs are needed, the strongest being named first.
+    """Tell which pairs are needed to connect the same files; the strongest pair comes first.
 
-    Those that are make, with the `joined` ones, a spanning forest of the strongest links: whichever
-    files any of the pairs join, these join as well. Source: J. B. Kruskal, "On the shortest
-    spanning subtree of a graph", 1956.
+    With the pairs already `joined`, the needed ones are a spanning forest of the strongest links.
+
+    Source: J. B. Kruskal, "On the shortest spanning subtree of a graph", 1956.
     """
-    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and seldom needed
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and rarely needed
 
     joined = list(joined)
     files = {file_id for each in (*pairs, *joined) for file_id in each.ids}

@@ -96,8 +96,12 @@ def _save_batches(
             if len(batch) == SAVE_BATCH:
                 yield save()
         yield save()
-    finally:
-        run.store.files.save(batch)  # what a stopped run has fetched so far
+    except GeneratorExit:  # the run was stopped while it did something else
+        run.store.files.save(batch)
+        raise
+    except BaseException:  # the run is stopped, or Hydrus fails: keep what came so far
+        yield save()
+        raise
 
 
 @contextmanager
@@ -123,7 +127,7 @@ def _fetched(
         return _Ingested(PreparedFile(thumbnail, prepared), elapsed_s)
 
     with (
-        thread_pool(run.config.thumbnails_in_flight, "fetch") as fetching,
+        thread_pool(run.config.max_connections, "fetch") as fetching,
         thread_pool(_cores(), "prepare") as preparing,
     ):
         requests = batched(files, FILES_PER_REQUEST)

@@ -11,7 +11,7 @@ from typing import Final
 
 from hydindex.common.batches import batched
 from hydindex.common.errors import HydrusRejected, HydrusUnreachable
-from hydindex.config.settings import Post
+from hydindex.config.sections import Post
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.posting_plan import PostingPlan
 from hydindex.pipeline.run_report import HeldBackCounts, PairCounts, RunReport

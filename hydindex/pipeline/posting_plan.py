@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from hydindex.config.settings import Post
+from hydindex.config.sections import Post
 from hydindex.matching.spanning_forest import spanning
 from hydindex.pipeline.run_report import HeldBackCounts
 from hydindex.records.pairs import FilePair, OutboxPair

@@ -68,7 +68,7 @@ class ComparedSet:
         """Load the members without a duration, such as still images."""
         return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
 
-    def earlier_memberships(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
+    def earlier_intervals(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier membership intervals of files: id -> [(first step, end step)]."""
         asked = listed(ids)
         query = select(
@@ -131,7 +131,8 @@ class ComparedSet:
 def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
     """Queue pairs. A pair that is in the index keeps its state.
 
-    A decided pair also keeps its score and features: those that the user saw.
+    A decided pair also keeps its score and features: those that the user saw. Features of another
+    version are replaced, so that `hydindex calibrate` can use them.
     """
     rows = _pair_rows(matches)
     if not rows:
@@ -141,12 +142,20 @@ def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
     is_open = pair.c.decision.is_(None)
     changed = {
         "score": case((is_open, new.score), else_=pair.c.score),
-        "features": case((is_open, new.features), else_=pair.c.features),
+        "features": case(
+            (or_(is_open, _version(new.features) != _version(pair.c.features)), new.features),
+            else_=pair.c.features,
+        ),
         "matches": True,
     }
     connection.execute(
         statement.on_conflict_do_update(index_elements=["low_id", "high_id"], set_=changed), rows
     )
+
+
+def _version(features: ColumnElement[Any]) -> ColumnElement[int]:
+    version: ColumnElement[int] = features["version"].as_integer()
+    return version
 
 
 def _queue_doubtful(connection: Connection, doubtful: Sequence[ScoredPair]) -> None:

@@ -124,8 +124,8 @@ def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInte
         )
     elif "lock" in cause:
         remedy = (
-            "Close other programs that have the file open, and run the command again. If it is in a "
-            "network folder, set index.path to a file on a local disk."
+            "Close other programs that have the file open, and run the command again. If it is in "
+            "a network folder, set index.path to a file on a local disk."
         )
     else:
         remedy = "Run the command again with -v to see where it happened."

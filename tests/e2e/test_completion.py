@@ -1,4 +1,4 @@
-"""Completion of what is typed, in real shells: what `--show-completion` prints makes it work."""
+"""Completion in real shells, with the scripts that `--show-completion` prints."""
 
 import os
 import shutil
@@ -8,35 +8,35 @@ from pathlib import Path
 
 import pytest
 
-# As a shell that completes does it: the words so far, of which the last is to be completed.
+# What bash does when it completes the last of some words.
 BASH = """
 complete_words() {
     COMP_WORDS=("$@")
     COMP_CWORD=$(($# - 1))
+    COMPREPLY=()
     _hydindex_completion hydindex
-    printf '%s\\n' "${COMPREPLY[@]}"
+    echo "${COMPREPLY[@]}"
 }
 """
 CASES = [
-    (["upd"], ["update"]),
-    (["export"], ["export-posted"]),
-    (["update", "--wait"], ["--wait-for-client"]),
-    (["pairs", "--state", ""], ["known", "posted", "queued", "refused", "sending"]),
-    (["report", "--state", "po"], ["posted"]),
-    (["schedule", "--scheduler", "sys"], ["systemd"]),
+    ("upd", ["update"]),
+    ("export", ["export-posted"]),
+    ("update --wait", ["--wait-for-client"]),
+    ("pairs --state ''", ["known", "posted", "queued", "refused", "sending"]),
+    ("report --state po", ["posted"]),
+    ("schedule --scheduler sys", ["systemd"]),
 ]
 
 
 def run(shell: str, script: str, home: Path) -> list[str]:
-    """Run a script in a shell that finds hydindex; give the lines that it prints."""
+    """Run a script in a shell that finds hydindex; return the lines that it prints."""
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"there is no {shell}")
-    own = Path(sys.executable).parent
     environment = {
         **os.environ,
-        "PATH": f"{own}:{os.environ['PATH']}",
-        # Nothing that somebody has told their own shell.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        # The shell must not read its user's settings.
         **dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "ZDOTDIR"), str(home)),
     }
     ended = subprocess.run(
@@ -46,23 +46,23 @@ def run(shell: str, script: str, home: Path) -> list[str]:
     return ended.stdout.splitlines()
 
 
-@pytest.mark.parametrize(("words", "expected"), CASES)
-def test_bash_completes(words: list[str], expected: list[str], tmp_path: Path) -> None:
-    typed = " ".join(f"'{word}'" for word in words)
-    script = f'{BASH}\neval "$(hydindex --show-completion)"\ncomplete_words hydindex {typed}'
-    assert sorted(run("bash", script, tmp_path)) == expected
+def test_bash_completes(tmp_path: Path) -> None:
+    asked = "\n".join(f"complete_words hydindex {typed}" for typed, _ in CASES)
+    script = f'{BASH}\neval "$(hydindex --show-completion)"\n{asked}'
+    completed = [sorted(line.split()) for line in run("bash", script, tmp_path)]
+    assert completed == [expected for _, expected in CASES]
 
 
-@pytest.mark.parametrize(("words", "expected"), CASES)
-def test_fish_completes(words: list[str], expected: list[str], tmp_path: Path) -> None:
-    typed = " ".join(["hydindex", *words])
-    script = f"source (hydindex --show-completion | psub)\ncomplete -C '{typed}'"
+@pytest.mark.parametrize(("typed", "expected"), CASES)
+def test_fish_completes(typed: str, expected: list[str], tmp_path: Path) -> None:
+    line = f"hydindex {typed}".removesuffix("''")
+    script = f"source (hydindex --show-completion | psub)\ncomplete -C '{line}'"
     completed = [line.partition("\t")[0] for line in run("fish", script, tmp_path)]
     assert sorted(completed) == expected
 
 
 def test_zsh_completes(tmp_path: Path) -> None:
-    # Outside of the line editor there is nothing to complete in: the function says what it found.
+    # Outside its line editor zsh completes nothing: print what would be offered.
     script = """
     compdef() {}
     _arguments() { print -r -- $@ }
@@ -74,7 +74,7 @@ def test_zsh_completes(tmp_path: Path) -> None:
     assert run("zsh", script, tmp_path) == ['*: :(("posted"))']
 
 
-def test_what_bash_installs_is_what_it_shows(tmp_path: Path) -> None:
+def test_install_completion_works_in_bash(tmp_path: Path) -> None:
     run("bash", "hydindex --install-completion; true", tmp_path)
     script = f"{BASH}\nsource ~/.bashrc\ncomplete_words hydindex upd"
     assert run("bash", script, tmp_path) == ["update"]

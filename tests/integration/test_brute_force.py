@@ -1,150 +1,151 @@
-"""The pairs that a run finds are those of the plain definition, computed pair by pair here.
+"""The pairs that a run finds are those of the plain definition: each pair on its own.
 
-Nothing of hydindex's own preparing and matching is used: the definition is written out once more,
-as plainly as it can be.
+No batches, no early exit, no bounds, no SQL: SSIM and MS-SSIM as the libraries compute them, and
+the probability from all features.
 """
 
-import io
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Iterable
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_msssim
-import torch
-from conftest import Home
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from scipy.ndimage import gaussian_filter
-from skimage.metrics import structural_similarity
+from conftest import Home, Serve
 
+from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.matching.average_hash import average_hash
+from hydindex.matching.calibrated.features import compute_features
+from hydindex.matching.calibrated.model import load_model, probabilities
+from hydindex.matching.calibrated.signature import signature
+from hydindex.matching.decoding import decode_thumbnail
+from hydindex.matching.threshold import reference
+from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.records.pictures import Signature, SignatureBatch
+from hydindex.standin.state import HydrusFile
 
+FILES = generate_library(seed=11, pictures=36)
+PICTURES = {file: decode_thumbnail(file.thumbnail) for file in FILES}
 TOLERANCE_S, AR_TOLERANCE, HAMMING_MAX, THRESHOLD = 1.0, 0.05, 20, 0.6
-TRIM_STRENGTH, MIN_KEEP, SIGMA, CENTER = 0.15, 0.7, 0.6, 0.9
 
 
-@pytest.mark.parametrize("equalize", [False, True], ids=["", "equalized"])
-@pytest.mark.parametrize("grey", [True, False], ids=["grey", "colour"])
-@pytest.mark.parametrize("filters_on", [True, False], ids=["filters on", "filters off"])
-@pytest.mark.parametrize("metric", ["MS-SSIM", "SSIM"])
-def test_a_run_finds_what_brute_force_finds(
-    home: Home,
-    serve: Callable[..., StandIn],
-    metric: str,
-    filters_on: bool,
-    grey: bool,
-    equalize: bool,
-) -> None:
-    files = generate_library(seed=11, pictures=36)
-    side_px = 184 if metric == "MS-SSIM" else 64
-    serve(files[:20])
+def found_in_two_runs(home: Home, serve: Serve) -> set[frozenset[str]]:
+    """Return the pairs that are posted for a library whose last part comes later."""
+    serve(FILES[:20])
+    home.update()
+    client = serve(FILES)
+    home.update()
+    assert client.potentials <= home.pairs("posted")
+    return home.pairs("posted")
+
+
+def neighbours() -> Iterable[tuple[HydrusFile, HydrusFile]]:
+    for a, b in combinations(FILES, 2):
+        if abs((a.duration_ms or 0) - (b.duration_ms or 0)) <= TOLERANCE_S * 1000:
+            yield a, b
+
+
+def aspect_ratio(file: HydrusFile) -> float:
+    return (file.width or 0) / (file.height or 0)
+
+
+def ratios_agree(one: float, other: float) -> bool:
+    return abs(one - other) <= AR_TOLERANCE * max(one, other)
+
+
+def combination(metric: str, *options: str) -> Any:
+    """Mark all but the combinations that use the most code as slow."""
+    chosen = metric == "MS-SSIM" and options == ("filters",)
+    chosen |= metric == "SSIM" and options == ("colour", "equalized")
+    marks = () if chosen else pytest.mark.slow
+    return pytest.param(metric, options, id="-".join((metric, *options)), marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [
+        combination(metric, *filter(None, options))
+        for metric in ("MS-SSIM", "SSIM")
+        for options in product(("", "filters"), ("", "colour"), ("", "equalized"))
+    ],
+)
+def test_threshold_method(home: Home, serve: Serve, metric: str, options: tuple[str, ...]) -> None:
+    filters, side_px = "filters" in options, 184 if metric == "MS-SSIM" else 64
     home.configure(
-        filters={"use_ar_filter": filters_on, "use_ahash_prefilter": filters_on},
+        decision={"method": "threshold"},
+        filters={"use_ar_filter": filters, "use_ahash_prefilter": filters},
         ahash={"hammingMax": HAMMING_MAX},
         similarity_threshold=THRESHOLD,
         preprocessing={
             "fixedResize": [side_px, side_px],
             "useMSSSIM": metric == "MS-SSIM",
-            "toGray": grey,
-            "histEq": equalize,
+            "toGray": "colour" not in options,
+            "histEq": "equalized" in options,
         },
     )
-    home.update()
-    client = serve(files)  # the rest comes on another night
-    home.update()
-    expected = brute_force(files, metric, side_px, filters_on, grey, equalize)
-    assert home.pairs("posted") == expected
-    assert client.potentials <= expected
+    found = found_in_two_runs(home, serve)
+    settings = Preprocessing.of(config_file.load(home.config))
+    prepared = {file: preprocess(picture, settings) for file, picture in PICTURES.items()}
+    hashes = {file: average_hash(picture, (64, 64)) for file, picture in PICTURES.items()}
+    score = reference.ms_ssim if metric == "MS-SSIM" else reference.ssim
+    expected = {
+        frozenset((a.hash, b.hash))
+        for a, b in neighbours()
+        if not filters or ratios_agree(aspect_ratio(a), aspect_ratio(b))
+        if not filters or (hashes[a] ^ hashes[b]).bit_count() <= HAMMING_MAX
+        if score(prepared[a], prepared[b]) >= THRESHOLD
+    }
+    assert found == expected
     assert len(expected) > 5
 
 
-def brute_force(
-    files: list[HydrusFile],
-    metric: str,
-    side_px: int,
-    filters_on: bool,
-    grey: bool,
-    equalize: bool,
-) -> set[frozenset[str]]:
-    pictures = {file.hash: Image.open(io.BytesIO(file.thumbnail)).convert("RGB") for file in files}
-    arrays = {
-        name: prepared(picture, side_px, grey, equalize) for name, picture in pictures.items()
-    }
-    score = ms_ssim if metric == "MS-SSIM" else ssim
-    return {
-        frozenset((a.hash, b.hash))
-        for a, b in combinations(files, 2)
-        if durations_agree(a, b)
-        and (not filters_on or ratios_agree(a, b))
-        and (not filters_on or hash_distance(pictures[a.hash], pictures[b.hash]) <= HAMMING_MAX)
-        and score(arrays[a.hash], arrays[b.hash]) >= THRESHOLD
-    }
+@pytest.mark.parametrize("filters", [True, False], ids=["filters", "no filters"])
+def test_calibrated_method(home: Home, serve: Serve, filters: bool) -> None:
+    home.configure(filters={"use_ar_filter": filters, "use_ahash_prefilter": filters})
+    signatures = {file: signature(picture, (64, 64)) for file, picture in PICTURES.items()}
+    expected = {}
+    for a, b in neighbours():
+        one, other = signatures[a], signatures[b]
+        if not filters or (
+            any(ratios_agree(x, y) for x, y in product(ratios(a, one), ratios(b, other)))
+            and any((x ^ y).bit_count() <= 32 for x, y in product(hashes(one), hashes(other)))
+        ):
+            probability = calibrated_probability((a, one), (b, other), filters=filters)
+            if probability >= 0.6:
+                expected[frozenset((a.hash, b.hash))] = probability
+    assert found_in_two_runs(home, serve) == expected.keys()
+    scores = {frozenset((a.lower(), b.lower())): score for (a, b), score in home.scores().items()}
+    assert scores == pytest.approx(expected)
+    assert len(expected) > 5
 
 
-def durations_agree(a: HydrusFile, b: HydrusFile) -> bool:
-    assert a.duration_ms is not None
-    assert b.duration_ms is not None
-    return abs(a.duration_ms - b.duration_ms) <= TOLERANCE_S * 1000
+def ratios(file: HydrusFile, made: Signature) -> tuple[float, float]:
+    return aspect_ratio(file), aspect_ratio(file) * made.content_shape
 
 
-def ratios_agree(a: HydrusFile, b: HydrusFile) -> bool:
-    assert None not in (a.width, a.height, b.width, b.height)
-    one, two = a.width / a.height, b.width / b.height
-    return abs(one - two) <= AR_TOLERANCE * max(one, two)
+def hashes(made: Signature) -> tuple[int, int]:
+    return made.average_hash, made.content_hash
 
 
-def hash_distance(a: Image.Image, b: Image.Image) -> int:
-    return sum(one != two for one, two in zip(hash_bits(a), hash_bits(b), strict=True))
-
-
-def hash_bits(picture: Image.Image) -> list[bool]:
-    grey = picture.resize((64, 64), Image.Resampling.BILINEAR).convert("L")
-    values = [int(value) for value in np.asarray(grey.reduce(8)).ravel()]
-    return [value > sum(values) / 64 for value in values]
-
-
-def prepared(picture: Image.Image, side_px: int, grey: bool, equalize: bool) -> NDArray[np.uint8]:
-    luma = np.asarray(picture.convert("L"), float)
-    top, bottom = kept([float(row.std()) for row in luma])
-    left, right = kept([float(column.std()) for column in luma.T])
-    picture = picture.crop((left, top, right, bottom))
-    picture = picture.resize((side_px, side_px), Image.Resampling.BILINEAR)
-    if grey:
-        picture = picture.convert("L")
-    channels = np.atleast_3d(np.asarray(picture, np.float32))
-    for number in range(channels.shape[2]):
-        channels[:, :, number] = gaussian_filter(channels[:, :, number].copy(), SIGMA)
-    array = np.squeeze(np.rint(channels).astype(np.uint8))
-    if equalize:
-        array = np.asarray(ImageOps.equalize(Image.fromarray(array)))
-    side = round(side_px * CENTER)
-    start = (side_px - side) // 2
-    return array[start : start + side, start : start + side]
-
-
-def kept(contrasts: list[float]) -> tuple[int, int]:
-    last = len(contrasts) - 1
-    smooth = [
-        sum(contrasts[min(max(near, 0), last)] for near in range(at - 2, at + 3)) / 5
-        for at in range(len(contrasts))
-    ]
-    rows = [at for at, value in enumerate(smooth) if value > TRIM_STRENGTH * max(smooth)]
-    if not rows or rows[-1] + 1 - rows[0] < MIN_KEEP * len(contrasts):
-        return 0, len(contrasts)
-    return rows[0], rows[-1] + 1
-
-
-def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    def tensor(array: NDArray[np.uint8]) -> Any:
-        return torch.from_numpy(np.atleast_3d(array).transpose(2, 0, 1)[None] / np.float32(255))
-
-    return float(pytorch_msssim.ms_ssim(tensor(a), tensor(b), data_range=1.0))
-
-
-def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    channel_axis = -1 if a.ndim == 3 else None
-    return float(structural_similarity(a, b, data_range=255, channel_axis=channel_axis))
+def calibrated_probability(*files: tuple[HydrusFile, Signature], filters: bool) -> float:
+    """Return the probability of a single pair, from all of its features."""
+    model = load_model()
+    pair = SignatureBatch(
+        duration_ms=np.array([file.duration_ms for file, _ in files], np.float64),
+        aspect_ratio=np.array([ratios(*each)[0] for each in files]),
+        average_hash=np.array([hashes(made)[0] for _, made in files], np.uint64),
+        content_aspect_ratio=np.array([ratios(*each)[1] for each in files]),
+        content_hash=np.array([hashes(made)[1] for _, made in files], np.uint64),
+        has_bars=np.array([len(made.views) == 2 for _, made in files]),
+        views=np.stack([made.views[[0, -1]] for _, made in files]),
+    )
+    _, features = compute_features(
+        pair,
+        np.array([0]),
+        np.array([1]),
+        aspect_ratio_tolerance=AR_TOLERANCE if filters else None,
+        min_structure=-1.0,
+    )
+    if len(features) == 0 or features["structure_8px"][0] < model.min_structure:
+        return 0.0
+    return float(probabilities(features, model)[0])

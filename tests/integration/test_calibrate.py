@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import Home
+from conftest import THRESHOLD, Home
 
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.calibrated.model import load_model
@@ -87,16 +87,16 @@ def test_learns_the_same_however_files_are_numbered(home: Home, client: StandIn)
 def test_leaves_a_model_alone_that_serves_its_user_well(home: Home, client: StandIn) -> None:
     decide(home, client, least=0.5)
     outcome = home.run("calibrate", "--write")
-    assert "there is nothing to write" in outcome.out
+    assert "keep it" in outcome.out
     assert outcome.exit_code == 1
     assert not list(home.folder.glob("*model*"))
 
 
-def test_what_was_decided_keeps_the_score_and_the_evidence_that_the_user_saw(
+def test_what_was_decided_keeps_the_score_and_the_features_that_the_user_saw(
     home: Home, client: StandIn
 ) -> None:
     decide(home, client, least=STRICT)
-    decided = "SELECT low_id, high_id, score, evidence, outcome FROM pair WHERE decision IS NOT NULL"
+    decided = "SELECT low_id, high_id, score, features FROM pair WHERE decision IS NOT NULL"
     seen = home.sql(decided)
     home.configure(decision={"method": "threshold"})
     assert home.rebuild()["pairs"]["matched"] > 0
@@ -110,7 +110,7 @@ def test_what_a_second_look_let_through_tells_nothing_of_thumbnails(
     home: Home, client: StandIn
 ) -> None:
     decide(home, client, least=STRICT)
-    home.sql("UPDATE pair SET evidence = json_set(evidence, '$.frames', 0.9) WHERE score < 0.95")
+    home.sql("UPDATE pair SET features = json_set(features, '$.frames', 0.9) WHERE score < 0.95")
     outcome = home.run("calibrate", "--json")
     assert outcome.exit_code == 1
     assert "0 wrong" in outcome.json["error"]["message"]
@@ -118,5 +118,21 @@ def test_what_a_second_look_let_through_tells_nothing_of_thumbnails(
 
 def test_the_threshold_rule_has_nothing_to_calibrate(home: Home, serve: Serve) -> None:
     serve([])
+    home.configure(**THRESHOLD)
     home.update()
     assert home.run("calibrate").exit_code == 2
+
+
+def test_pairs_with_features_of_another_version_are_left_out_and_counted(
+    home: Home, posted: StandIn
+) -> None:
+    for low, high in sorted(sorted(pair) for pair in posted.potentials):
+        posted.decide(low, high, 2)
+    home.update()
+    home.sql("UPDATE pair SET features = json_set(features, '$.version', 0)")
+    outcome = home.run("calibrate", "--json")
+    assert outcome.exit_code == 1
+    message = outcome.json["error"]["message"]
+    assert "0 posted pairs were right" in message
+    assert "more have features of another version" in message
+    assert "hydindex rebuild" in message

@@ -1,22 +1,18 @@
-"""`hydindex check`: every finding is named, none hides another, and nothing is changed."""
+"""`hydindex check` reports every problem of a setup, and changes nothing."""
 
 import os
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Home
+from conftest import THRESHOLD, Home, Library, Serve
 
-from hydindex.standin.faults import Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive
 
-Serve = Callable[..., StandIn]
-
-ALL = (
+SUBJECTS = (
     "config",
     "address",
     "version",
@@ -28,15 +24,23 @@ ALL = (
     "disk",
     "lock",
 )
+UNKNOWN_KEY = "d" * 64
 
 
 @pytest.fixture
-def library(library: list[HydrusFile]) -> list[HydrusFile]:
+def library(library: Library) -> Library:
     return library[:6]
 
 
+@pytest.fixture
+def indexed(home: Home, client: StandIn) -> StandIn:
+    """A client whose library is indexed."""
+    home.update()
+    return client
+
+
 class Checked:
-    """What check says: by subject, the findings in order as (severity, message, remedy)."""
+    """The findings of check, after both ways to print them."""
 
     def __init__(self, home: Home, *, expect: int, privileged: bool = True) -> None:
         run = home.run if privileged else home.run_unprivileged
@@ -44,36 +48,35 @@ class Checked:
         outcome = run("check", "--json")
         assert outcome.exit_code == expect, outcome
         assert outcome.json["exit_code"] == expect
-        assert _contents(home.folder) == before, "it changed something"
-        for_people = run("check")
-        assert for_people.exit_code == expect
-        printed = outcome.out + outcome.err + for_people.out + for_people.err
-        for key in (StandIn.SEARCH_AND_RELATIONSHIPS_KEY, StandIn.SEARCH_ONLY_KEY, "d" * 64):
-            assert key not in printed
+        assert outcome.json["command"] == "check"
+        text = run("check")
+        assert text.exit_code == expect
+        assert _contents(home.folder) == before
+        printed = outcome.out + outcome.err + text.out + text.err
+        for secret in (StandIn.SEARCH_AND_RELATIONSHIPS_KEY, StandIn.SEARCH_ONLY_KEY, UNKNOWN_KEY):
+            assert secret not in printed
         assert "Traceback" not in printed
-        self.json = outcome.json
-        self.for_people = for_people.out
-        self.not_checked = outcome.json["not_checked"]
-        for finding in outcome.json["findings"]:
-            assert finding["severity"] in ("ok", "warning", "error")
-            first_line = finding["message"].splitlines()[0]
-            if finding["subject"] != "disk":  # the free space changes from run to run
-                assert first_line in for_people.out
-            assert finding["severity"] == "ok" or finding["remedy"] or "chmod" in finding["message"]
+        self.findings: list[dict[str, str]] = outcome.json["findings"]
+        self.not_checked: list[str] = outcome.json["not_checked"]
+        self.text = text.out
+        for finding in self.findings:
+            if finding["subject"] != "disk":  # the free space may change meanwhile
+                assert finding["message"].splitlines()[0] in text.out
+            if finding["severity"] != "ok":
+                assert finding["remedy"] or "chmod" in finding["message"]
 
     @property
     def severities(self) -> dict[str, str]:
-        """By subject the last severity, of those that are not ok."""
+        """The severity by subject, without those that are ok."""
         return {
-            each["subject"]: each["severity"]
-            for each in self.json["findings"]
-            if each["severity"] != "ok"
+            each["subject"]: each["severity"] for each in self.findings if each["severity"] != "ok"
         }
 
-    def text(self, subject: str) -> str:
+    def about(self, subject: str) -> str:
+        """Messages and remedies about a subject."""
         return "\n".join(
             f"{each['message']}\n{each['remedy']}"
-            for each in self.json["findings"]
+            for each in self.findings
             if each["subject"] == subject
         )
 
@@ -82,60 +85,108 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
 
 
-def test_a_sound_set_up_is_all_ok_before_and_after_the_first_update(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_a_good_setup_is_ok_before_and_after_the_first_update(home: Home, client: StandIn) -> None:
     checked = Checked(home, expect=0)
     assert checked.severities == {}
-    assert [each["subject"] for each in checked.json["findings"]] == list(ALL)
-    assert "none yet" in checked.text("index")
-    assert "6 files found" in checked.text("search")
-    assert "Everything works." in checked.for_people
+    assert [each["subject"] for each in checked.findings] == list(SUBJECTS)
+    assert "none yet" in checked.about("index")
+    assert "6 files found" in checked.about("search")
+    assert "Everything works." in checked.text
     home.update()
+    client.clear_log()
     checked = Checked(home, expect=0)
     assert checked.severities == {}
-    assert "holds 6 files" in checked.text("index")
-    assert all(request.method == "GET" for request in client.requests[-12:])
+    assert "holds 6 files" in checked.about("index")
+    assert all(request.method == "GET" for request in client.requests)
 
 
-def test_without_a_config_it_says_how_to_make_one(home: Home) -> None:
+# The config
+
+
+def test_a_missing_config_is_an_error(home: Home) -> None:
     home.config.unlink()
     checked = Checked(home, expect=2)
     assert checked.severities == {"config": "error"}
-    assert "hydindex init" in checked.text("config")
-    assert checked.not_checked == list(ALL[1:])
+    assert "hydindex init" in checked.about("config")
+    assert checked.not_checked == list(SUBJECTS[1:])
 
 
-def test_no_client_hides_neither_key_nor_index(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.usefixtures("indexed")
+def test_a_wrong_config_hides_only_what_needs_it(home: Home) -> None:
+    home.configure(similarity_threshold=7, no_such_key=1)
+    checked = Checked(home, expect=2)
+    assert checked.severities == {"config": "error"}
+    assert checked.not_checked == []
+    assert "holds 6 files" in checked.about("index")
+    home.configure(api_port=0)
+    checked = Checked(home, expect=2)
+    assert checked.severities == {"config": "error"}
+    assert checked.not_checked == list(SUBJECTS[1:7])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({**THRESHOLD, "frames": {"enabled": True}}, "frames.enabled"),
+        ({"decision": {"model": "nowhere.json"}}, "nowhere.json"),
+    ],
+)
+@pytest.mark.usefixtures("client")
+def test_contradictory_keys_and_a_missing_model_hide_nothing_else(
+    home: Home, change: dict[str, Any], message: str
 ) -> None:
-    serve(library)
-    home.update()
+    home.configure(**change)
+    checked = Checked(home, expect=2)
+    assert checked.severities == {"config": "error"}
+    assert message in checked.about("config")
+    assert checked.not_checked == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+@pytest.mark.usefixtures("client")
+def test_a_config_that_others_can_read_is_a_warning(home: Home) -> None:
+    home.config.chmod(0o644)
+    checked = Checked(home, expect=0)
+    assert checked.severities == {"key": "warning"}
+    assert "chmod 600" in checked.about("key")
+    assert "with 1 warning." in checked.text
+
+
+@pytest.mark.usefixtures("client")
+def test_the_decoder_is_checked_if_frames_are_enabled(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    home.configure(frames={"enabled": True})
+    assert "PyAV is installed" in Checked(home, expect=0).about("decoder")
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
+    assert Checked(home, expect=2).severities == {"decoder": "error"}
+
+
+# The client
+
+
+@pytest.mark.usefixtures("indexed")
+def test_an_unreachable_client_hides_neither_key_nor_index(home: Home) -> None:
     home.configure(api_port=9, api_key="your-hydrus-api-key-here")
     checked = Checked(home, expect=3)
     assert checked.severities == {"address": "error", "key": "error"}
     assert checked.not_checked == ["version", "permissions", "search", "thumbnail"]
-    assert "holds 6 files" in checked.text("index")
+    assert "holds 6 files" in checked.about("index")
 
 
-def test_a_host_without_an_address_is_told(home: Home) -> None:
-    home.configure(api_url="http://no-such-host.invalid", api_key="d" * 64)
-    checked = Checked(home, expect=3)
-    assert "no address is known for that name" in checked.text("address")
-
-
-def test_what_answers_but_is_no_hydrus_is_told(home: Home, serve: Serve) -> None:
-    client = serve([])
+def test_an_unknown_host_and_a_server_that_is_not_hydrus_are_named(
+    home: Home, client: StandIn
+) -> None:
     page = Reply(200, b"<p>A printer", "text/html")
     client.faults = lambda *_: Fault(carried_out=False, instead=page)
-    checked = Checked(home, expect=3)
-    assert checked.severities == {"address": "error"}
-    assert "not a Hydrus client" in checked.text("address")
+    assert "not a Hydrus client" in Checked(home, expect=3).about("address")
+    home.configure(api_url="http://no-such-host.invalid")
+    assert "unknown host name" in Checked(home, expect=3).about("address")
 
 
-def test_at_a_wrong_port_the_right_one_is_named(
-    home: Home, library: list[HydrusFile], usual_ports: tuple[int, ...]
+def test_with_a_wrong_port_the_right_one_is_named(
+    home: Home, library: Library, usual_ports: tuple[int, ...]
 ) -> None:
     client = StandIn(library)
     client.port = usual_ports[1]
@@ -143,63 +194,43 @@ def test_at_a_wrong_port_the_right_one_is_named(
         home.configure(client)
         home.configure(api_port=9)
         checked = Checked(home, expect=3)
-    assert f"set api_port to {usual_ports[1]}" in checked.text("address")
+    assert f"set api_port to {usual_ports[1]}" in checked.about("address")
 
 
 @pytest.mark.parametrize(
-    ("key", "exit_code", "severities", "not_checked"),
+    ("key", "exit_code", "severities"),
     [
-        ("your-hydrus-api-key-here", 2, {"key": "error"}, ["permissions", "search", "thumbnail"]),
-        ("d" * 64, 3, {"key": "error"}, ["permissions", "search", "thumbnail"]),
-        ("not hexadecimal", 3, {"key": "error"}, ["permissions", "search", "thumbnail"]),
-        (StandIn.SEARCH_ONLY_KEY, 3, {"permissions": "error"}, []),
-        (StandIn.FULL_KEY, 0, {}, []),
+        ("your-hydrus-api-key-here", 2, {"key": "error"}),
+        (UNKNOWN_KEY, 3, {"key": "error"}),
+        ("not hexadecimal", 3, {"key": "error"}),
+        (StandIn.SEARCH_ONLY_KEY, 3, {"permissions": "error"}),
+        (StandIn.FULL_KEY, 0, {}),
     ],
 )
-def test_a_key_that_will_not_do_is_told(
-    home: Home,
-    serve: Serve,
-    library: list[HydrusFile],
-    key: str,
-    exit_code: int,
-    severities: dict[str, str],
-    not_checked: list[str],
+@pytest.mark.usefixtures("client")
+def test_a_key_that_hydrus_refuses_is_an_error(
+    home: Home, key: str, exit_code: int, severities: dict[str, str]
 ) -> None:
-    serve(library)
     home.configure(api_key=key)
     checked = Checked(home, expect=exit_code)
     assert checked.severities == severities
-    assert checked.not_checked == not_checked
+    hidden = ["permissions", "search", "thumbnail"] if "key" in severities else []
+    assert checked.not_checked == hidden
     if key == StandIn.SEARCH_ONLY_KEY:
-        assert "edit file relationships" in checked.text("permissions")
+        assert "edit file relationships" in checked.about("permissions")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs the permissions of POSIX")
-def test_a_config_that_others_can_read_is_a_warning(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.config.chmod(0o644)
-    checked = Checked(home, expect=0)
-    assert checked.severities == {"key": "warning"}
-    assert "chmod 600" in checked.text("key")
-    assert "with 1 warning." in checked.for_people
-
-
-def test_v682_is_told_apart(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
+def test_v682_is_a_warning(home: Home, serve: Serve, library: Library) -> None:
     serve(library, hydrus_version=682)
     checked = Checked(home, expect=0)
     assert checked.severities == {"version": "warning"}
-    assert "v683 or later" in checked.text("version")
+    assert "v683 or later" in checked.about("version")
 
 
-def test_searches_that_find_nothing_or_make_no_sense_are_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_an_empty_search_is_a_warning_and_a_wrong_one_an_error(home: Home) -> None:
     home.configure(tags=["nobody:knows this"])
-    checked = Checked(home, expect=0)
-    assert checked.severities == {"search": "warning"}
+    assert Checked(home, expect=0).severities == {"search": "warning"}
     home.configure(tags=["system:filetype is vidio"])
     checked = Checked(home, expect=2)
     assert checked.severities == {"search": "error"}
@@ -213,151 +244,77 @@ def test_searches_that_find_nothing_or_make_no_sense_are_told(
         (Reply(500, b"{}", "application/json"), "error", 3),
     ],
 )
-def test_thumbnails_that_cannot_be_had_or_decoded_are_told(
-    home: Home,
-    serve: Serve,
-    library: list[HydrusFile],
-    reply: Reply,
-    severity: str,
-    exit_code: int,
+def test_undecodable_thumbnails_are_a_warning_and_unavailable_ones_an_error(
+    home: Home, client: StandIn, reply: Reply, severity: str, exit_code: int
 ) -> None:
-    client = serve(library)
     fault = Fault(carried_out=False, instead=reply)
     client.faults = lambda _method, path, nth: (
         fault if path.endswith("thumbnail") and nth > 1 else None
     )
     outcome = home.run("check", "--json")
-    found = {each["subject"]: each for each in outcome.json["findings"]}
     assert outcome.exit_code == exit_code
-    assert found["thumbnail"]["severity"] == severity
-    assert found["index"]["severity"] == "ok"
+    severities = {each["subject"]: each["severity"] for each in outcome.json["findings"]}
+    assert severities == {**dict.fromkeys(SUBJECTS, "ok"), "thumbnail": severity}
 
 
-def test_a_wrong_config_hides_neither_client_nor_index(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
-    home.configure(similarity_threshold=7, no_such_key=1)
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert checked.not_checked == []
-    assert "holds 6 files" in checked.text("index")
-
-    home.configure(api_port=0)
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert checked.not_checked == list(ALL[1:7])
+# The index
 
 
-def test_keys_that_contradict_each_other_hide_nothing_else(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.configure(decision={"method": "threshold"}, frames={"enabled": True})
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert checked.not_checked == []
-
-
-def test_a_model_that_is_missing_is_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.configure(decision={"method": "calibrated", "model": "nowhere.json"})
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert "nowhere.json" in checked.text("config")
-
-
-def test_the_decoder_is_looked_at_where_it_is_needed(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    pytest.importorskip("av")
-    serve(library)
-    home.configure(decision={"method": "calibrated"}, frames={"enabled": True})
-    checked = Checked(home, expect=0)
-    assert "PyAV is installed" in checked.text("decoder")
-
-
-def test_a_damaged_index_is_told(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    serve(library)
-    home.update()
+@pytest.mark.usefixtures("indexed")
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_damaged_index_is_an_error(home: Home, everything: bool) -> None:
     content = bytearray(home.index.read_bytes())
     content[20_000:60_000] = b"\xff" * 40_000
-    home.index.write_bytes(content)
+    home.index.write_bytes(b"no database at all" * 1000 if everything else content)
     checked = Checked(home, expect=4)
     assert checked.severities == {"index": "error"}
-    assert "hydindex repair" in checked.text("index")
-
-    home.index.write_bytes(b"no database at all" * 1000)
-    checked = Checked(home, expect=4)
-    assert checked.severities == {"index": "error"}
+    assert "hydindex repair" in checked.about("index")
 
 
-def test_an_index_that_is_missing_beside_its_copies_is_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_a_missing_index_or_folder_is_an_error(home: Home) -> None:
     (home.folder / "hydindex.db.20260101T000000Z.before-rebuild.bak").touch()
-    checked = Checked(home, expect=4)
-    assert "backups of it exist" in checked.text("index")
-
-
-def test_an_older_index_is_a_warning_and_a_newer_one_an_error(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
-    home.sql("UPDATE alembic_version SET version_num = '0000'")
-    checked = Checked(home, expect=0)
-    assert checked.severities == {"index": "warning"}
-    assert "including the schema upgrade" in checked.text("disk")
-    home.sql("UPDATE alembic_version SET version_num = '9999'")
-    checked = Checked(home, expect=4)
-    assert "newer hydindex" in checked.text("index")
-
-
-def test_a_config_that_has_changed_since_the_index_was_made_is_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
-    home.configure(decision={"min_probability": 0.9})
-    checked = Checked(home, expect=4)
-    assert checked.severities == {"index": "error"}
-    assert "hydindex rebuild" in checked.text("index")
-
-
-def test_who_holds_the_index_is_named(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    serve(library)
-    home.update()
-    with exclusive(home.index, "rebuild"):
-        checked = Checked(home, expect=0)
-        assert checked.severities == {"lock": "warning"}
-        assert f"rebuild, process {os.getpid()}" in checked.text("lock")
-    home.index.with_name("hydindex.db.holder").write_text("update, process 1", encoding="utf-8")
-    checked = Checked(home, expect=0)
-    assert checked.severities == {"lock": "warning"}
-    assert "interrupted: update, process 1" in checked.text("lock")
-    assert home.update()["exit_code"] == 0
-
-
-def test_a_folder_that_is_not_there_is_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+    assert "backups of it exist" in Checked(home, expect=4).about("index")
     home.configure(index={"path": "nowhere/hydindex.db"})
     checked = Checked(home, expect=4)
     assert checked.severities == {"index": "error"}
     assert checked.not_checked == ["disk", "lock"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the modes of folders count there only")
-def test_a_folder_that_is_read_only_is_told(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("indexed")
+def test_an_older_index_is_a_warning_and_a_newer_one_an_error(home: Home) -> None:
+    home.sql("UPDATE alembic_version SET version_num = '0000'")
+    checked = Checked(home, expect=0)
+    assert checked.severities == {"index": "warning"}
+    assert "including the schema upgrade" in checked.about("disk")
+    home.sql("UPDATE alembic_version SET version_num = '9999'")
+    assert "newer hydindex" in Checked(home, expect=4).about("index")
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_config_that_differs_from_the_index_is_an_error(home: Home) -> None:
+    home.configure(decision={"min_probability": 0.9})
+    checked = Checked(home, expect=4)
+    assert checked.severities == {"index": "error"}
+    assert "hydindex rebuild" in checked.about("index")
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_running_or_interrupted_run_is_a_warning(home: Home) -> None:
+    with exclusive(home.index, "rebuild"):
+        checked = Checked(home, expect=0)
+        assert checked.severities == {"lock": "warning"}
+        assert f"rebuild, process {os.getpid()}" in checked.about("lock")
+    home.index.with_name("hydindex.db.holder").write_text("update, process 1", encoding="utf-8")
+    checked = Checked(home, expect=0)
+    assert checked.severities == {"lock": "warning"}
+    assert "interrupted: update, process 1" in checked.about("lock")
+    home.update()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+@pytest.mark.usefixtures("client")
+def test_a_read_only_folder_is_an_error(home: Home) -> None:
     home.folder.chmod(0o500)
     try:
         checked = Checked(home, expect=4, privileged=False)
@@ -369,11 +326,9 @@ def test_a_folder_that_is_read_only_is_told(
     assert "cannot be written" in refused.err
 
 
-def test_the_first_trouble_gives_the_exit_code(home: Home, serve: Serve) -> None:
-    serve([])
-    values: dict[str, Any] = {"api_key": "d" * 64, "index": {"path": "nowhere/hydindex.db"}}
-    home.configure(**values)
+@pytest.mark.usefixtures("client")
+def test_the_first_of_several_errors_gives_the_exit_code(home: Home) -> None:
+    home.configure(api_key=UNKNOWN_KEY, index={"path": "nowhere/hydindex.db"})
     checked = Checked(home, expect=3)
     assert checked.severities == {"key": "error", "index": "error"}
-    assert "2 errors to fix" in checked.for_people
-    assert checked.json["command"] == "check"
+    assert "2 errors to fix" in checked.text

@@ -16,10 +16,9 @@ import pytest
 from conftest import Home
 
 from hydindex import __version__
-from hydindex.standin.faults import Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 NIGHTLY = Path(__file__).parents[2] / "container" / "nightly.sh"

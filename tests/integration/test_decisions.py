@@ -1,41 +1,38 @@
-"""What became of posted pairs is noted: cheaply, a batch a night, and once for each decision."""
+"""A run records what the user decided about posted pairs: a batch per run, each decision once."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from conftest import Home, count
 
-from hydindex.pipeline import user_decisions as decisions
-from hydindex.standin.library_files import HydrusFile
+from hydindex.pipeline import user_decisions
 from hydindex.standin.server import StandIn
 
-Serve = Callable[..., StandIn]
 READ = "/get_file_relationships"
 FALSE_POSITIVE, SAME_QUALITY, ALTERNATE, A_BETTER = 1, 2, 3, 4
 
 
-def outcomes(home: Home) -> dict[frozenset[str], str | None]:
-    """What the index knows of the posted and known pairs, by the files' hashes."""
-    found = home.sql(
-        "SELECT lower(hex(low.sha256)), lower(hex(high.sha256)), outcome FROM pair "
+def recorded(home: Home) -> dict[frozenset[str], str | None]:
+    """The decision that the index holds for each posted pair."""
+    rows = home.sql(
+        "SELECT lower(hex(low.sha256)), lower(hex(high.sha256)), decision FROM pair "
         "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id "
         "WHERE pair.state IN ('posted', 'known')"
     )
-    return {frozenset((a, b)): outcome for a, b, outcome in found}
+    return {frozenset((a, b)): decision for a, b, decision in rows}
 
 
-def apart(client: StandIn, number: int) -> list[list[str]]:
-    """Potential pairs that have no file in common, so that none is decided with another."""
-    chosen: list[frozenset[str]] = []
-    for pair in sorted(client.potentials, key=sorted):
-        if not any(pair & other for other in chosen):
-            chosen.append(pair)
-    assert len(chosen) >= number
-    return [sorted(pair) for pair in chosen[:number]]
+def disjoint_pairs(client: StandIn, number: int) -> list[list[str]]:
+    """Potential duplicates whose files are in no other pair: deciding one changes no other."""
+    in_pairs = Counter(file for pair in client.potentials for file in pair)
+    disjoint = [pair for pair in client.potentials if all(in_pairs[file] == 1 for file in pair)]
+    assert len(disjoint) >= number
+    return sorted(map(sorted, disjoint))[:number]
 
 
 @pytest.mark.parametrize(
-    ("relationship", "outcome"),
+    ("relationship", "decision"),
     [
         (FALSE_POSITIVE, "false_positive"),
         (SAME_QUALITY, "duplicate"),
@@ -43,95 +40,76 @@ def apart(client: StandIn, number: int) -> list[list[str]]:
         (ALTERNATE, "alternate"),
     ],
 )
-def test_the_next_night_notes_what_the_user_decided(
-    home: Home, serve: Serve, library: list[HydrusFile], relationship: int, outcome: str
+def test_the_next_run_records_a_decision(
+    home: Home, posted: StandIn, relationship: int, decision: str
 ) -> None:
-    client = serve(library)
+    assert set(recorded(home).values()) == {None}
+    (pair,) = disjoint_pairs(posted, 1)
+    posted.decide(*pair, relationship)
     home.update()
-    assert set(outcomes(home).values()) == {None}
-    (pair,) = apart(client, 1)
-    client.decide(*pair, relationship)
-    home.update()
-    noted = outcomes(home)
-    assert noted[frozenset(pair)] == outcome
-    assert {each for each, decided in noted.items() if decided is None} == set(client.potentials)
+    after = recorded(home)
+    assert after[frozenset(pair)] == decision
+    assert {each for each, made in after.items() if made is None} == set(posted.potentials)
 
 
 @pytest.mark.parametrize("delete", [StandIn.trash, StandIn.delete])
-def test_a_decision_is_noted_though_the_worse_file_is_deleted_with_it(
-    home: Home, serve: Serve, library: list[HydrusFile], delete: Callable[[StandIn, str], None]
+def test_a_decision_is_recorded_although_the_worse_file_was_deleted(
+    home: Home, posted: StandIn, delete: Callable[[StandIn, str], None]
 ) -> None:
-    """As users of Hydrus's duplicate filter mostly do."""
-    client = serve(library)
+    """Hydrus's duplicate filter usually deletes it."""
+    ((better, worse),) = disjoint_pairs(posted, 1)
+    posted.decide(better, worse, A_BETTER)
+    delete(posted, worse)
     home.update()
-    ((better, worse),) = apart(client, 1)
-    client.decide(better, worse, A_BETTER)
-    delete(client, worse)
-    home.update()
-    assert outcomes(home)[frozenset((better, worse))] == "duplicate"
+    assert recorded(home)[frozenset((better, worse))] == "duplicate"
 
 
-def test_alternates_of_a_third_file_are_open_while_they_are_potential_duplicates(
-    home: Home, serve: Serve, library: list[HydrusFile]
+def test_alternates_of_a_third_file_stay_undecided_while_hydrus_shows_the_pair(
+    home: Home, posted: StandIn
 ) -> None:
-    client = serve(library)
+    (a, b), (third, _) = disjoint_pairs(posted, 2)
+    posted.decide(a, third, ALTERNATE)
+    posted.decide(b, third, ALTERNATE)
     home.update()
-    ((a, b), (third, _)) = apart(client, 2)
-    client.decide(a, third, ALTERNATE)
-    client.decide(b, third, ALTERNATE)
-    home.update()
-    assert frozenset((a, b)) in client.potentials
-    assert outcomes(home)[frozenset((a, b))] is None
+    assert frozenset((a, b)) in posted.potentials
+    assert recorded(home)[frozenset((a, b))] is None
 
 
-def test_a_pair_that_the_user_removed_stays_open(
-    home: Home, serve: Serve, library: list[HydrusFile]
+def test_a_pair_that_the_user_removed_stays_undecided(home: Home, posted: StandIn) -> None:
+    (pair,) = disjoint_pairs(posted, 1)
+    posted.remove_potentials(*pair)
+    home.update()
+    assert recorded(home)[frozenset(pair)] is None
+
+
+def test_each_run_checks_one_batch_and_all_pairs_get_their_turn(
+    home: Home, posted: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To remove a pair is to put it off, not to decide it."""
-    client = serve(library)
-    home.update()
-    (pair,) = apart(client, 1)
-    client.remove_potentials(*pair)
-    home.update()
-    assert outcomes(home)[frozenset(pair)] is None
-
-
-def test_a_night_asks_about_a_batch_and_in_turn_about_all(
-    home: Home, serve: Serve, library: list[HydrusFile], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = serve(library)
-    home.update()
-    monkeypatch.setattr(decisions, "PAIRS_A_RUN", 3)
-    open_pairs = len(client.potentials)
-    nights = -(-open_pairs // 3)
-    for pair in apart(client, 3):
-        client.decide(*pair, FALSE_POSITIVE)
-    for _ in range(nights):
-        client.clear_log()
+    monkeypatch.setattr(user_decisions, "PAIRS_PER_RUN", 2)
+    runs = -(-len(posted.potentials) // 2)
+    for pair in disjoint_pairs(posted, 2):
+        posted.decide(*pair, FALSE_POSITIVE)
+    for _ in range(runs):
+        posted.clear_log()
         home.update()
-        assert count(client, READ) == 1
-    assert sum(outcome is not None for outcome in outcomes(home).values()) == 3
+        assert count(posted, READ) == 1
+    assert sum(decision is not None for decision in recorded(home).values()) == 2
 
 
-def test_what_is_decided_is_not_asked_for_again(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_decided_pairs_are_not_checked_again(home: Home, posted: StandIn) -> None:
+    for pair in sorted(map(sorted, posted.potentials)):
+        posted.decide(*pair, SAME_QUALITY)
     home.update()
-    for pair in sorted(map(sorted, client.potentials)):
-        client.decide(*pair, SAME_QUALITY)
+    posted.clear_log()
     home.update()
-    client.clear_log()
-    home.update()
-    assert count(client, READ) == 0
+    assert count(posted, READ) == 0
 
 
-def test_decisions_outlive_a_rebuild(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
-    client = serve(library)
+def test_decisions_survive_a_rebuild(home: Home, posted: StandIn) -> None:
+    (pair,) = disjoint_pairs(posted, 1)
+    posted.decide(*pair, FALSE_POSITIVE)
     home.update()
-    (pair,) = apart(client, 1)
-    client.decide(*pair, FALSE_POSITIVE)
-    home.update()
-    home.configure(preprocessing={"preBlurSigma": 0.9})
+    home.configure(decision={"min_probability": 0.9})
+    assert "decision.min_probability" in home.run("rebuild", "--dry-run").out
     home.rebuild()
-    assert outcomes(home)[frozenset(pair)] == "false_positive"
+    assert recorded(home)[frozenset(pair)] == "false_positive"

@@ -1,4 +1,4 @@
-"""The disk under the index: full, read-only, without locks. Clear errors, nothing half-written."""
+"""The disk under the index: full, read-only, without locks. Errors are clear; no data is lost."""
 
 import errno
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from conftest import Home, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 from hydindex.store.lock import exclusive
 
 Serve = Callable[..., StandIn]
 
-# Runs a command that may not write more than so many bytes into any one file.
+# Runs a command that can't write more than some bytes into any one file.
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails, as on a full disk
@@ -39,13 +39,22 @@ def assert_all_posted_once(client: StandIn) -> None:
     assert len(sent) == len(set(sent)) == len(client.potentials) > 0
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits of this kind here")
-@pytest.mark.parametrize("kilobytes", [1, 40, 100, 200, 300])
-def test_where_nothing_more_can_be_written_the_run_ends_and_the_next_goes_on(
-    home: Home, serve: Serve, library: list[HydrusFile], kilobytes: int
+def size_of_finished_index(home: Home) -> int:
+    """Build the index once to measure it, and delete it."""
+    home.update("--dry-run")
+    size = home.index.stat().st_size
+    home.index.unlink()
+    return size
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit on file sizes here")
+@pytest.mark.parametrize("share", [0.003, 0.1, 0.3, 0.5, 0.8])
+def test_a_run_that_cannot_write_any_more_ends_and_the_next_one_continues(
+    home: Home, serve: Serve, library: list[HydrusFile], share: float
 ) -> None:
     client = serve(library)
-    words = [str(kilobytes << 10), "update", "--json", "--config", str(home.config)]
+    limit = int(size_of_finished_index(home) * share)
+    words = [str(limit), "update", "--json", "--config", str(home.config)]
     ended = subprocess.run(
         [sys.executable, "-c", LIMITED, *words],
         capture_output=True,
@@ -62,49 +71,94 @@ def test_where_nothing_more_can_be_written_the_run_ends_and_the_next_goes_on(
     assert_all_posted_once(client)
 
 
+class SmallDisk:
+    """A file system that a file fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def leave_free(self, size_bytes: int) -> None:
+        self.empty()
+        size = shutil.disk_usage(self.folder).free - size_bytes
+        assert size > 0
+        self._ballast.write_bytes(bytes(size))
+
+    def empty(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for a megabyte."""
+def small_disk(home: Home, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of four megabytes, with the index on it."""
     folder = tmp_path / "small"
     folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "hydindex-test", str(folder)]
+    words = ["mount", "-t", "tmpfs", "-o", "size=4m", "hydindex-test", str(folder)]
     if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode != 0:
-        pytest.skip("only who may mount a file system can make a full one")
-    yield folder
+        pytest.skip("mounting a file system is not permitted")
+    home.index = folder / "hydindex.db"
+    home.configure(index={"path": str(home.index)})
+    yield SmallDisk(folder)
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_named_and_nothing_is_lost(
-    home: Home, serve: Serve, library: list[HydrusFile], small_disk: Path
+def test_a_full_disk_is_reported_and_nothing_is_lost(
+    home: Home, serve: Serve, library: list[HydrusFile], small_disk: SmallDisk
 ) -> None:
     client = serve(library)
-    home.index = small_disk / "hydindex.db"
-    home.configure(index={"path": str(home.index)})
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(700_000))
+    size = size_of_finished_index(home)
+    small_disk.leave_free(size // 2)
     outcome = home.run("update", "--json")
     assert outcome.exit_code == 4
     assert outcome.json["error"]["kind"] == "index_unusable"
     assert "disk" in outcome.json["error"]["remedy"]
 
-    ballast.unlink()
+    small_disk.empty()
     home.update()
     assert_sound(home)
     assert_all_posted_once(client)
 
-    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 100_000))
-    home.configure(preprocessing={"preBlurSigma": 0.9})
+    small_disk.leave_free(size // 2)
+    home.configure(decision={"min_probability": 0.9})
     outcome = home.run("rebuild", "--json")
     assert outcome.exit_code == 4
-    assert "copied before the rebuild" in outcome.json["error"]["message"]
-    assert not list(small_disk.glob("*.bak"))
-    home.configure(preprocessing={"preBlurSigma": 0.6})
+    assert "back up the index before the rebuild" in outcome.json["error"]["message"]
+    assert not list(small_disk.folder.glob("*.bak"))
+    small_disk.empty()
+    home.rebuild()
     home.update()
     assert_all_posted_once(client)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the modes of folders count there only")
-def test_a_folder_that_may_only_be_read_is_named(
+@pytest.mark.parametrize("share", [0.1, 0.6, 1.1, 1.6, 2.1])
+def test_a_repair_on_a_full_disk_finishes_or_changes_nothing(
+    home: Home, small_disk: SmallDisk, posted: StandIn, share: float
+) -> None:
+    before, sent = home.pairs("posted"), rows(posted)
+    ((root,),) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_file_compared'")
+    with home.index.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(4096))
+    damaged = home.index.read_bytes()
+    assert before
+    small_disk.leave_free(int(len(damaged) * share))
+
+    outcome = home.run("repair", "--json")
+    assert outcome.exit_code in (0, 4)
+    if outcome.exit_code == 4:
+        assert home.index.read_bytes() == damaged
+        assert not list(small_disk.folder.glob("*.repairing*"))
+        small_disk.empty()
+        assert home.run("repair").exit_code == 0
+    assert_sound(home)
+    assert home.pairs("posted") == before
+    small_disk.empty()
+    home.update()
+    assert rows(posted) == sent
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have no such mode here")
+def test_a_read_only_folder_is_reported(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
     client = serve(library)
@@ -119,7 +173,7 @@ def test_a_folder_that_may_only_be_read_is_named(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_folder_without_locks_is_named(
+def test_a_folder_without_locks_is_reported(
     home: Home, serve: Serve, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
@@ -137,71 +191,29 @@ def test_a_folder_without_locks_is_named(
     assert client.requests == []
 
 
-def test_the_last_three_copies_are_kept_and_all_that_the_user_made(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
+@pytest.mark.usefixtures("posted")
+def test_the_last_three_backups_are_kept_and_all_of_the_user(home: Home) -> None:
     own = home.folder / "hydindex.db.before-i-tried-something.bak"
     shutil.copy(home.index, own)
     made = [own.name]
     for number in range(5):
-        home.configure(preprocessing={"preBlurSigma": number / 10})
+        home.configure(decision={"min_probability": 0.5 + number / 10})
         home.rebuild()
-        home.rebuild()  # which has nothing to do, and copies nothing
+        home.rebuild()  # has nothing to do, and makes no backup
         (newest,) = {each.name for each in home.folder.glob("*.bak")} - set(made)
-        # They are named by the second: give each one a name of its own.
+        # Their names differ by the second: give each one its own.
         made.append(f"hydindex.db.2026010{number}T000000Z.before-rebuild.bak")
         (home.folder / newest).rename(home.folder / made[-1])
     assert sorted(each.name for each in home.folder.glob("*.bak")) == [*made[-3:], own.name]
 
 
-@pytest.mark.parametrize("free_kilobytes", [50, 150, 250, 400, 550])
-def test_a_repair_on_a_full_disk_is_done_or_leaves_all_as_it_was(
-    home: Home,
-    serve: Serve,
-    library: list[HydrusFile],
-    small_disk: Path,
-    free_kilobytes: int,
-) -> None:
-    client = serve(library)
-    home.index = small_disk / "hydindex.db"
-    home.configure(index={"path": str(home.index)})
-    home.update()
-    told, sent = home.pairs("posted"), rows(client)
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_file_compared'")[0]
-    with home.index.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(bytes(4096))
-    before = home.index.read_bytes()
-    (small_disk / "ballast").write_bytes(
-        bytes(max(0, shutil.disk_usage(small_disk).free - (free_kilobytes << 10)))
-    )
-
-    outcome = home.run("repair", "--json")
-    assert outcome.exit_code in (0, 4)
-    if outcome.exit_code == 4:
-        assert home.index.read_bytes() == before
-        assert not list(small_disk.glob("*.repairing*"))
-        (small_disk / "ballast").unlink()
-        assert home.run("repair").exit_code == 0
-    assert_sound(home)
-    assert home.pairs("posted") == told
-    (small_disk / "ballast").unlink(missing_ok=True)
-    home.update()
-    assert rows(client) == sent
-
-
-def test_one_index_has_one_lock_whatever_it_is_called(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
+@pytest.mark.usefixtures("posted")
+def test_an_index_has_one_lock_under_all_its_names(home: Home) -> None:
     alias = home.folder / "alias.db"
     try:
         alias.symlink_to(home.index)
     except OSError:
-        pytest.skip("no links here")
+        pytest.skip("no symbolic links here")
     home.configure(index={"path": str(alias)})
     with exclusive(home.index, "update"):
         outcome = home.run("update", "--json")

@@ -1,4 +1,4 @@
-"""`hydindex init`: the first minutes, with somebody at a terminal and without."""
+"""`hydindex init`, with and without a terminal."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from conftest import USUAL_PORTS, Home, Outcome
 
-from hydindex.config import config_file
+from hydindex.config import config_file, settings
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED = json.loads((CHECKOUT / "hydrus_config.json").read_bytes())
@@ -57,7 +57,7 @@ def is_private(path: Path) -> bool:
 
 @pytest.mark.parametrize("port", USUAL_PORTS)
 @pytest.mark.usefixtures("usual_ports")
-def test_without_a_terminal_the_defaults_are_written_with_the_address_that_answers(
+def test_without_a_terminal_init_writes_the_defaults_and_the_port_that_answers(
     new: Home, files: list[HydrusFile], port: int
 ) -> None:
     with stand_in(files, port) as client:
@@ -76,7 +76,7 @@ def test_without_a_terminal_the_defaults_are_written_with_the_address_that_answe
 
 
 @pytest.mark.usefixtures("usual_ports")
-def test_without_a_client_the_defaults_are_written_and_what_is_left_is_said(new: Home) -> None:
+def test_without_a_client_init_writes_the_defaults_and_lists_what_to_do(new: Home) -> None:
     outcome = new.run("init")
     assert outcome.exit_code == 0
     assert config_of(new)["api_port"] == SHIPPED["api_port"]
@@ -84,15 +84,13 @@ def test_without_a_client_the_defaults_are_written_and_what_is_left_is_said(new:
 
 
 @pytest.mark.usefixtures("usual_ports")
-def test_what_answers_there_but_is_no_hydrus_is_passed_over(
-    new: Home, files: list[HydrusFile]
-) -> None:
+def test_a_server_that_is_not_hydrus_is_skipped(new: Home, files: list[HydrusFile]) -> None:
     with socket.create_server(("127.0.0.1", USUAL_PORTS[0])), stand_in(files, USUAL_PORTS[1]):
         assert new.run("init").exit_code == 0
     assert config_of(new)["api_port"] == USUAL_PORTS[1]
 
 
-def test_a_key_out_of_the_environment_is_not_written(
+def test_a_key_from_the_environment_is_not_written(
     new: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HYDINDEX_API_KEY", StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
@@ -102,7 +100,7 @@ def test_a_key_out_of_the_environment_is_not_written(
     assert config_file.load(new.config).api_key == StandIn.SEARCH_AND_RELATIONSHIPS_KEY
 
 
-def test_a_config_that_is_there_is_only_overwritten_when_told(home: Home) -> None:
+def test_an_existing_config_is_replaced_only_with_overwrite(home: Home) -> None:
     before = home.config.read_bytes()
     home.config.chmod(0o644)
     refused = home.run("init")
@@ -114,10 +112,10 @@ def test_a_config_that_is_there_is_only_overwritten_when_told(home: Home) -> Non
     assert is_private(home.config)
 
 
-@pytest.mark.parametrize("place", ["nowhere/hydrus_config.json", "a_file/hydrus_config.json"])
-def test_a_place_that_cannot_be_written_is_said(new: Home, place: str) -> None:
+@pytest.mark.parametrize("folder", ["missing", "a_file"])
+def test_a_path_that_cannot_be_written_is_an_error(new: Home, folder: str) -> None:
     (new.folder / "a_file").touch()
-    new.config = new.folder / place
+    new.config = new.folder / folder / "hydrus_config.json"
     outcome = new.run("init")
     assert outcome.exit_code == 2
     assert "cannot be written" in outcome.err
@@ -155,7 +153,7 @@ def test_the_schema_explains_every_key(new: Home) -> None:
 
 
 class Terminal:
-    """Runs `hydindex init` at a terminal of its own, and answers what it asks."""
+    """A pseudo-terminal in which `hydindex init` runs, and the user who answers."""
 
     def __init__(self, home: Home, *words: str, **environment: str) -> None:
         pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
@@ -175,7 +173,7 @@ class Terminal:
         self.shown = ""
 
     def wait_for(self, text: str) -> None:
-        """Wait until a text is shown, after what was waited for before."""
+        """Wait for a text after the one that was last waited for."""
         ends_at = time.monotonic() + TIMEOUT_S
         while text not in self.shown[self._seen_to :]:
             assert time.monotonic() < ends_at, f"{text!r} is not in {self.shown!r}"
@@ -204,14 +202,14 @@ class Terminal:
             return False
         try:
             got = os.read(self._terminal, 4096)
-        except OSError:  # so Linux says that the other side is closed
+        except OSError:  # on Linux: the other end is closed
             return False
         self.shown += got.decode().replace("\r\n", "\n")
         return bool(got)
 
 
 @pytest.mark.usefixtures("usual_ports")
-def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
+def test_the_dialog_leads_from_a_running_client_to_a_working_config(
     new: Home, files: list[HydrusFile]
 ) -> None:
     with stand_in(files, USUAL_PORTS[0]) as client:
@@ -223,7 +221,7 @@ def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
         terminal.wait_for("then apply")
         client.approve()
         terminal.answer("Search [system:filetype is video]")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         outcome = terminal.end()
         assert outcome.exit_code == 0, outcome.out
         assert f"finds {len(files)} files" in outcome.out
@@ -240,22 +238,22 @@ def test_at_a_terminal_it_goes_from_a_running_client_to_a_config_that_works(
         assert is_private(new.config)
         checked = new.run("check", "--json")
         assert checked.exit_code == 0
-        assert {each["verdict"] for each in checked.json["findings"]} == {"ok"}
+        assert {each["severity"] for each in checked.json["findings"]} == {"ok"}
         assert new.run("update").exit_code == 0
 
 
-def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> None:
+def test_the_dialog_asks_again_after_wrong_answers(new: Home, files: list[HydrusFile]) -> None:
     with stand_in(files, hydrus_version=682) as client:
         client.open_permission_dialog()
         terminal = Terminal(new)
         terminal.answer("Address", "ftp://127.0.0.1:1")
-        terminal.answer("That is no address", "")
+        terminal.answer("This is not an address", "")
         terminal.answer("Port", "many")
-        terminal.answer("That is no address", "127.0.0.1:9")
+        terminal.answer("This is not an address", "127.0.0.1:9")
         terminal.wait_for("did not answer")
         terminal.answer("Address", f"127.0.0.1:{client.port}")
         terminal.wait_for("Hydrus v682 answers")
-        terminal.wait_for("update Hydrus to v683")
+        terminal.wait_for("Update Hydrus to v683")
         terminal.wait_for("then apply")
         client.approve(permissions={3})
         terminal.wait_for("lacks the permission 'edit file relationships'")
@@ -263,38 +261,27 @@ def test_every_answer_may_be_wrong_first(new: Home, files: list[HydrusFile]) -> 
         assert key["basic_permissions"] == "[3, 8]"
         client.approve(permissions={3, 8})
         terminal.answer("Search", "system:filetype is vidio")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         terminal.wait_for("Could not parse system predicate")
         terminal.answer("Search")
-        terminal.answer("no more", "nobody:knows this")
-        terminal.answer("no more")
+        terminal.answer("to finish", "nobody:knows this")
+        terminal.answer("to finish")
         terminal.wait_for("finds 0 files")
-        terminal.answer("all the same", "y")
+        terminal.answer("anyway", "y")
         assert terminal.end().exit_code == 0
     assert config_of(new)["tags"] == ["system:filetype is video", "nobody:knows this"]
     assert config_of(new)["api_port"] == client.port
 
 
-def approve_nothing(_client: StandIn) -> None:
-    pass
-
-
-def open_the_dialog(client: StandIn) -> None:
-    client.open_permission_dialog()
-
-
 @pytest.mark.parametrize(
-    ("what_the_user_does", "complaint"),
-    [(approve_nothing, "was not opened"), (open_the_dialog, "was not approved")],
+    ("opens_dialog", "complaint"), [(False, "was not opened"), (True, "was not approved")]
 )
-def test_it_does_not_wait_for_ever_and_leaves_nothing_behind(
-    new: Home,
-    files: list[HydrusFile],
-    what_the_user_does: Callable[[StandIn], None],
-    complaint: str,
+def test_without_approval_init_gives_up_and_leaves_nothing_behind(
+    new: Home, files: list[HydrusFile], opens_dialog: bool, complaint: str
 ) -> None:
     with stand_in(files) as client:
-        what_the_user_does(client)
+        if opens_dialog:
+            client.open_permission_dialog()
         terminal = Terminal(new, "--wait", "1.5")
         terminal.answer("Address", f"127.0.0.1:{client.port}")
         outcome = terminal.end()
@@ -304,24 +291,25 @@ def test_it_does_not_wait_for_ever_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    "break_off",
+    "quit_dialog",
     [lambda terminal: terminal.send("\x04"), lambda terminal: terminal.stop()],
     ids=["Ctrl-D", "Ctrl-C"],
 )
-def test_whoever_breaks_it_off_finds_nothing_written(
-    new: Home, break_off: Callable[["Terminal"], None]
+@pytest.mark.usefixtures("ctrl_c_works")
+def test_quitting_the_dialog_writes_nothing(
+    new: Home, quit_dialog: Callable[["Terminal"], None]
 ) -> None:
     terminal = Terminal(new)
     terminal.wait_for("Address")
     assert all(is_private(each) for each in new.folder.iterdir())
-    break_off(terminal)
+    quit_dialog(terminal)
     outcome = terminal.end()
     assert outcome.exit_code == 130
     assert "no config was written" in outcome.out
     assert list(new.folder.iterdir()) == []
 
 
-def test_a_key_of_the_environment_is_proved_and_not_written(
+def test_the_dialog_tests_a_key_from_the_environment_and_does_not_write_it(
     new: Home, files: list[HydrusFile]
 ) -> None:
     with stand_in(files) as client:
@@ -336,8 +324,8 @@ def test_a_key_of_the_environment_is_proved_and_not_written(
         terminal = Terminal(new, HYDINDEX_API_KEY=StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
         terminal.answer("Address", address)
         terminal.answer("Search")
-        terminal.answer("no more")
+        terminal.answer("to finish")
         outcome = terminal.end()
     assert outcome.exit_code == 0
-    assert config_of(new)["api_key"] == config_file.PLACEHOLDER_KEY
+    assert config_of(new)["api_key"] == settings.PLACEHOLDER_KEY
     assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in outcome.out

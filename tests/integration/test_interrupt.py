@@ -12,8 +12,8 @@ import pytest
 from conftest import Home, fetched, rows
 from made_videos import doubtful_library
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 
@@ -141,7 +141,7 @@ def test_a_run_ends_at_once_and_the_next_one_goes_on(
     assert "Traceback" not in err
     assert "exit 130" in home.run("stats").out
     kept = saved_files(home)
-    assert f"{kept} files taken in" in err
+    assert f"{kept} files fetched" in err
 
     earlier = len(client.requests)
     home.update()

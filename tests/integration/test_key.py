@@ -1,4 +1,4 @@
-"""The access key: it opens a library, and is written nowhere but in the config."""
+"""The access key appears in the config and nowhere else."""
 
 import json
 import os
@@ -14,60 +14,44 @@ from conftest import Home, Outcome
 from hydindex.config.config_file import load
 from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import PLACEHOLDER_KEY
-from hydindex.standin.faults import Fault, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Refusal, Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Refusal, Reply
+from hydindex.standin.server import Fault, FaultHook, StandIn, refuse
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 
 KEY = StandIn.SEARCH_AND_RELATIONSHIPS_KEY
 TRACES = [KEY.encode(), KEY.upper().encode(), bytes.fromhex(KEY), KEY[:16].encode()]
 
-# What a careless proxy answers: the request it did not like, headers included.
+# What a careless proxy replies: the request it refused, with its headers.
 ECHO = f"Bad header: Hydrus-Client-API-Access-Key: {KEY}"
-TROUBLES = {
-    "none": lambda *_: None,
-    "the key is refused": lambda *_: refuse(403),
-    "an error that quotes the key": lambda *_: Fault(
-        carried_out=False, instead=Refusal(400, "BadRequest", ECHO)
+
+
+def instead(reply: Reply | Refusal | None, path: str = "") -> FaultHook:
+    """Send this reply to every request, or to those whose path ends so."""
+    fault = Fault(carried_out=False, instead=reply)
+    return lambda _method, asked, _nth: fault if asked.endswith(path) else None
+
+
+def json_reply(values: object) -> Reply:
+    return Reply(200, json.dumps(values).encode())
+
+
+REPLIES = {
+    "valid": lambda *_: None,
+    "key refused": lambda *_: refuse(403),
+    "connection dropped": instead(None),
+    "rejection with the key": instead(Refusal(400, "BadRequest", ECHO)),
+    "page with the key": instead(Reply(200, f"<p>{ECHO}".encode(), "text/html")),
+    "server error with the key": instead(Reply(500, json.dumps({"error": ECHO}).encode())),
+    "redirect with the key": instead(Reply(302, headers={"Location": f"http://h:1/?key={KEY}"})),
+    "thumbnail with the key": instead(Reply(200, ECHO.encode(), "image/jpeg"), "thumbnail"),
+    "thumbnail type with the key": instead(Reply(200, b"", f"text/{KEY}"), "thumbnail"),
+    "key named like the key": instead(
+        json_reply({"name": KEY, "basic_permissions": []}), "verify_access_key"
     ),
-    "a page that quotes the key": lambda *_: Fault(
-        carried_out=False, instead=Reply(200, f"<p>{ECHO}".encode(), "text/html")
-    ),
-    "a server error that quotes the key": lambda *_: Fault(
-        carried_out=False, instead=Reply(500, json.dumps({"error": ECHO}).encode())
-    ),
-    "a redirect": lambda *_: Fault(
-        carried_out=False,
-        instead=Reply(302, headers={"Location": f"http://127.0.0.1:1/?key={KEY}"}),
-    ),
-    "dropped": lambda *_: Fault(carried_out=False, instead=None),
-    "thumbnails that quote the key": lambda _method, path, _nth: (
-        Fault(carried_out=False, instead=Reply(200, ECHO.encode(), "image/jpeg"))
-        if path.endswith("thumbnail")
-        else None
-    ),
-    "a type of thumbnail that quotes the key": lambda _method, path, _nth: (
-        Fault(carried_out=False, instead=Reply(200, b"", f"text/{KEY}"))
-        if path.endswith("thumbnail")
-        else None
-    ),
-    "a key by the name of the key": lambda _method, path, _nth: (
-        Fault(
-            carried_out=False,
-            instead=Reply(200, json.dumps({"name": KEY, "basic_permissions": []}).encode()),
-        )
-        if path.endswith("verify_access_key")
-        else None
-    ),
-    "relationships of the key": lambda _method, path, _nth: (
-        Fault(
-            carried_out=False,
-            instead=Reply(200, json.dumps({"file_relationships": {KEY.upper(): 0}}).encode()),
-        )
-        if path.endswith("get_file_relationships")
-        else None
+    "relationships of the key": instead(
+        json_reply({"file_relationships": {KEY.upper(): 0}}), "get_file_relationships"
     ),
 }
 
@@ -76,14 +60,14 @@ def traces_in(*contents: bytes) -> list[bytes]:
     return [trace for trace in TRACES for content in contents if trace in content]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-def test_the_key_stands_in_no_output_and_no_file_but_the_config(
-    home: Home, serve: Serve, library: list[HydrusFile], trouble: Callable[..., Fault | None]
+@pytest.mark.parametrize("replies", REPLIES.values(), ids=REPLIES)
+def test_no_output_and_no_other_file_contains_the_key(
+    home: Home, serve: Serve, library: list[HydrusFile], replies: FaultHook
 ) -> None:
     client = serve(library)
-    home.configure(decision={"method": "calibrated"}, log={"path": "hydindex.log"})
+    home.configure(log={"path": "hydindex.log"})
     home.update("--dry-run")
-    client.faults = trouble
+    client.faults = replies
     home.run("update", "-v", "--json")
     home.configure(candidate_generation={"tolSeconds": 0.9})
     ended: list[Outcome] = [
@@ -100,8 +84,8 @@ def test_the_key_stands_in_no_output_and_no_file_but_the_config(
         home.run("export-posted"),
         home.run("repair"),
     ]
-    # Here it is asked without the key, so that nobody could quote it.
-    client.faults = lambda *asked: None if asked[1] == "/api_version" else trouble(*asked)
+    # That request does not contain the key.
+    client.faults = lambda *asked: None if asked[1] == "/api_version" else replies(*asked)
     ended += [home.run("check"), home.run("check", "--json")]
     printed = [text.encode() for outcome in ended for text in (outcome.out, outcome.err)]
     files = [each for each in home.folder.iterdir() if each != home.config]
@@ -113,13 +97,13 @@ def test_the_key_stands_in_no_output_and_no_file_but_the_config(
 @pytest.mark.parametrize(
     ("broken", "exit_code"),
     [
-        ("{0}\n", 0),  # space around a key is no part of it
+        ("{0}\n", 0),  # space around the key is ignored
         ("Key {0}", 3),
         ("{0}\u00e9", 2),
         ('{0}", "api_port": "', 3),
     ],
 )
-def test_a_key_that_is_no_key_is_not_repeated(
+def test_a_malformed_key_is_not_repeated(
     home: Home, serve: Serve, broken: str, exit_code: int
 ) -> None:
     client = serve([])
@@ -140,7 +124,7 @@ def test_a_key_that_is_no_key_is_not_repeated(
         {"api_url": f"http://{KEY}"},
         {"api_url": f"http://{KEY}@127.0.0.1"},
         {"api_port": KEY},
-        {"decision": {"method": "calibrated", "model": KEY}},
+        {"decision": {"model": KEY}},
         {"tls": {"ca_bundle": KEY}},
         {"log": {"path": KEY}},
         {"log": {"path": f"missing/{KEY}"}},
@@ -151,7 +135,7 @@ def test_a_key_that_is_no_key_is_not_repeated(
     ],
     ids=str,
 )
-def test_a_key_in_the_wrong_place_is_not_repeated(
+def test_a_misplaced_key_is_not_repeated(
     home: Home, serve: Serve, misplaced: dict[str, object]
 ) -> None:
     serve([])
@@ -165,7 +149,7 @@ def test_a_key_in_the_wrong_place_is_not_repeated(
 
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[HTTPServer, list[str]]]:
-    """Another host, and the keys that it was sent."""
+    """Another host, and the keys it received."""
     seen: list[str] = []
 
     class Listener(BaseHTTPRequestHandler):
@@ -173,7 +157,7 @@ def elsewhere() -> Iterator[tuple[HTTPServer, list[str]]]:
             seen.append(str(self.headers.get("Hydrus-Client-API-Access-Key")))
             self.send_error(404)
 
-        do_POST = do_GET  # noqa: N815 - so http.server names it
+        do_POST = do_GET  # noqa: N815 - the name is from http.server
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -185,7 +169,7 @@ def elsewhere() -> Iterator[tuple[HTTPServer, list[str]]]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(
+def test_redirects_are_not_followed(
     home: Home,
     serve: Serve,
     library: list[HydrusFile],
@@ -196,9 +180,7 @@ def test_no_redirect_is_followed(
     to = Reply(status, headers={"Location": f"http://127.0.0.1:{server.server_port}/api_version"})
     client = serve(library)
     for path in ("/api_version", "/thumbnail", "/set_file_relationships"):
-        client.faults = lambda _method, asked, _nth, path=path: (
-            Fault(carried_out=False, instead=to) if asked.endswith(path) else None
-        )
+        client.faults = instead(to, path)
         outcome = home.run("update", "--json")
         assert outcome.exit_code == 3
         assert outcome.json["error"]["kind"] == "hydrus_bad_reply"
@@ -206,7 +188,7 @@ def test_no_redirect_is_followed(
     assert seen == []
 
 
-# Who may see it
+# Who else can read it
 
 
 def exposed(path: Path, **values: object) -> str:
@@ -221,54 +203,49 @@ def config_path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(os.name != "posix", reason="files have no such permissions here")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
-def test_a_config_with_a_key_that_others_can_read_is_told(
+def test_a_config_with_a_key_that_others_can_read_causes_a_warning(
     config_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config_path.chmod(mode)
     can_be_read = bool(mode & 0o044)
     assert ("chmod 600" in exposed(config_path)) == can_be_read
     assert exposed(config_path, api_key=PLACEHOLDER_KEY) == ""
-    # Which key is used is one question, which stands in the file another.
+    # Only the key in the file counts, not the one in use.
     monkeypatch.setenv("HYDINDEX_API_KEY", KEY)
     assert ("chmod 600" in exposed(config_path)) == can_be_read
     assert exposed(config_path, api_key=PLACEHOLDER_KEY) == ""
 
 
+LOCAL_HOSTS = (
+    "127.0.0.1 localhost [::1] 10.1.2.3 192.168.0.7 172.20.0.2 [fd00::7] 169.254.1.1 100.64.0.9"
+)
+
+
 @pytest.mark.parametrize(
-    ("address", "is_told"),
+    ("address", "warns"),
     [
-        ("http://127.0.0.1", False),
-        ("http://localhost", False),
-        ("http://[::1]", False),
-        ("http://10.1.2.3", False),
-        ("http://192.168.0.7", False),
-        ("http://172.20.0.2", False),
-        ("http://[fd00::7]", False),
-        ("http://169.254.1.1", False),
-        ("http://100.64.0.9", False),
+        *((f"http://{host}", False) for host in LOCAL_HOSTS.split()),
+        ("http://no-such-host.invalid", False),
         ("http://8.8.8.8", True),
         ("http://[2600::1]", True),
         ("https://8.8.8.8", False),
-        ("http://no-such-host.invalid", False),
     ],
 )
-def test_a_key_that_would_cross_the_internet_unencrypted_is_told(
-    config_path: Path, address: str, is_told: bool
+def test_sending_the_key_unencrypted_over_the_internet_causes_a_warning(
+    config_path: Path, address: str, warns: bool
 ) -> None:
-    assert ("unencrypted" in exposed(config_path, api_url=address)) == is_told
+    assert ("unencrypted" in exposed(config_path, api_url=address)) == warns
 
 
-def test_a_certificate_that_is_not_looked_at_is_told(config_path: Path) -> None:
+def test_an_unverified_certificate_causes_a_warning(config_path: Path) -> None:
     unverified = {"verify": False}
     assert "tls.ca_bundle" in exposed(config_path, api_url="https://10.0.0.1", tls=unverified)
     assert exposed(config_path, api_url="http://10.0.0.1", tls=unverified) == ""
 
 
-def test_a_run_says_who_may_see_the_key_and_goes_on(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
+def test_a_run_warns_and_continues(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
     serve(library)
     home.config.chmod(0o644)
     outcome = home.run("update", "--quiet")

@@ -6,15 +6,21 @@ import pytest
 from conftest import Home, count
 
 from hydindex.hydrus import client as hydrus_client
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import NO_SUCH_PAGE, Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import NO_SUCH_PAGE, Reply
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    GARBAGE,
+    Fault,
+    StandIn,
+    refuse,
+)
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 ADD_POPUP = "/manage_popups/add_popup"
 NOT_SHOWN = "No popup was shown"
-NOT_KNOWN = "It is not known whether a popup was shown"
+NOT_KNOWN = "It is unknown whether a popup was shown"
 
 
 @pytest.fixture
@@ -61,8 +67,8 @@ def test_what_is_left_over_is_told_every_night(
     client.faults = lambda _method, path, _nth: (
         refuse(400) if path == "/get_files/thumbnail" else None
     )
-    home.update(expect=1)
-    home.update(expect=1)
+    home.update()
+    home.update()
     assert len(client.popups) == 2
     assert all(f"{len(library)} not fetched" in popup for popup in client.popups)
 
@@ -71,11 +77,11 @@ def test_a_run_that_ends_early_says_so_unless_hydrus_is_the_reason(
     home: Home, client: StandIn
 ) -> None:
     home.update()
-    home.configure(similarity_threshold=0.9)
+    home.configure(decision={"min_probability": 0.9})
     home.update(expect=4)
-    assert "similarity_threshold" in client.popups[-1]
+    assert "decision.min_probability" in client.popups[-1]
     assert "hydindex rebuild" in client.popups[-1]
-    home.configure(similarity_threshold=0.6)
+    home.configure(decision={"min_probability": 0.6})
     client.clear_log()
     client.faults = lambda *_: refuse(503)
     home.update(expect=3)
@@ -132,7 +138,7 @@ def test_a_key_without_the_permission_is_warned_of_by_check_and_by_the_run(
     home.configure(client)  # the key that init asks for
     checked = home.run("check", "--json")
     assert checked.exit_code == 0
-    (finding,) = [each for each in checked.json["findings"] if each["verdict"] == "warning"]
+    (finding,) = [each for each in checked.json["findings"] if each["severity"] == "warning"]
     assert finding["subject"] == "permissions"
     assert "'manage popups' (10)" in finding["message"]
     assert "edit the key" in finding["remedy"]

@@ -1,49 +1,52 @@
-"""Files that go: kept whatever the search says, and given up only when the user says when."""
+"""Files that leave the library keep everything until `index.forget_gone_days` expires."""
 
 from collections.abc import Callable
 
 import pytest
 from conftest import Home, fetched, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
-MADE_BY = {"threshold": ("prepared_picture", "coarse_picture"), "calibrated": ("signature",)}
+STORED = {
+    "calibrated": ("thumbnail", "signature"),
+    "threshold": ("thumbnail", "prepared_picture", "coarse_picture"),
+}
+LONG_AGO = "UPDATE file SET gone_at = '2020-01-01T00:00:00+00:00' WHERE gone_at IS NOT NULL"
 
 
-def pictures(home: Home, method: str = "threshold") -> set[int]:
-    """How many thumbnails, and how many of what a method makes of them, are kept."""
-    tables = ("thumbnail", *MADE_BY[method])
-    return {home.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+def stored(home: Home, method: str = "calibrated") -> set[int]:
+    """The row counts of the tables that store pictures."""
+    return {home.sql(f"SELECT count(*) FROM {table}")[0][0] for table in STORED[method]}
 
 
 @pytest.mark.parametrize("left", [0, 19])
-def test_a_search_that_finds_less_than_half_is_told_and_costs_nothing(
+def test_a_library_that_loses_more_than_half_causes_a_warning_and_keeps_everything(
     home: Home, serve: Serve, library: list[HydrusFile], left: int
 ) -> None:
     client = serve(library)
     home.update()
-    told = home.pairs("posted")
+    posted = home.pairs("posted")
     for file in library[left:]:
         client.trash(file.hash)
     outcome = home.run("update", "--quiet")
     assert outcome.exit_code == 0
-    assert f"finds {left} files, where 40" in outcome.err
-    assert pictures(home) == {40}
-    assert home.pairs("posted") == told
+    assert f"finds {left} files; the last run found 40" in outcome.err
+    assert stored(home) == {40}
+    assert home.pairs("posted") == posted
 
     for file in library[left:]:
         client.restore(file.hash)
     client.clear_log()
-    back = home.update()
-    assert back["files"]["returned"] == 40 - left
-    assert back["pairs"]["scored"] == 0
+    again = home.update()
+    assert again["files"]["returned"] == 40 - left
+    assert again["pairs"]["scored"] == 0
     assert fetched(client) == set()
     assert rows(client) == []
 
 
-def test_half_of_a_library_may_go_without_a_word(
+def test_a_library_that_loses_half_causes_no_warning(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
     client = serve(library)
@@ -53,43 +56,42 @@ def test_half_of_a_library_may_go_without_a_word(
     assert home.run("update", "--quiet").err == ""
 
 
-@pytest.mark.parametrize("method", MADE_BY)
-def test_files_long_gone_lose_their_pictures_but_never_their_pairs(
+@pytest.mark.parametrize("method", STORED)
+def test_files_gone_for_long_lose_their_pictures_but_never_their_pairs(
     home: Home, serve: Serve, library: list[HydrusFile], method: str
 ) -> None:
     home.configure(decision={"method": method})
     client = serve(library)
     home.update()
-    told = home.pairs("posted")
-    away = sorted({name for pair in told for name in pair})[:10]
-    client.trash(away[0])
+    posted = home.pairs("posted")
+    gone = sorted({name for pair in posted for name in pair})[:10]
+    client.trash(gone[0])
     home.update()
-    home.sql("UPDATE file SET gone_at = '2020-01-01T00:00:00+00:00' WHERE gone_at IS NOT NULL")
-    for name in away[1:]:
+    home.sql(LONG_AGO)
+    for name in gone[1:]:
         client.trash(name)
 
     home.update()
-    assert pictures(home, method) == {40}  # unless the config says so, nothing is ever given up
+    assert stored(home, method) == {40}  # by default, nothing is deleted
     home.configure(index={"forget_gone_days": 30})
-    home.update()
-    assert pictures(home, method) == {39}
-    assert home.pairs("posted") == told
-    home.update()
-    assert pictures(home, method) == {39}
+    for _ in range(2):
+        home.update()
+        assert stored(home, method) == {39}
+        assert home.pairs("posted") == posted
 
-    for name in away:
+    for name in gone:
         client.restore(name)
     client.clear_log()
-    back = home.update()
-    assert back["files"]["returned"] == 10
-    assert back["files"]["indexed"] == 40
+    again = home.update()
+    assert again["files"]["returned"] == 10
+    assert again["files"]["indexed"] == 40
     assert len(fetched(client)) == 1
     assert rows(client) == []
-    assert home.pairs("posted") == told
-    assert pictures(home, method) == {40}
+    assert home.pairs("posted") == posted
+    assert stored(home, method) == {40}
 
 
-def test_an_empty_library_is_no_reason_to_forget_however_long_it_stays_so(
+def test_nothing_is_deleted_while_more_files_are_gone_than_remain(
     home: Home, serve: Serve, library: list[HydrusFile]
 ) -> None:
     client = serve(library)
@@ -98,7 +100,6 @@ def test_an_empty_library_is_no_reason_to_forget_however_long_it_stays_so(
     for file in library[15:]:
         client.trash(file.hash)
     home.update()
-    home.sql("UPDATE file SET gone_at = '2020-01-01T00:00:00+00:00' WHERE gone_at IS NOT NULL")
-    outcome = home.run("update", "--quiet")
-    assert "nothing of them is forgotten" in outcome.err
-    assert pictures(home) == {40}
+    home.sql(LONG_AGO)
+    assert "forgotten" in home.run("update", "--quiet").err
+    assert stored(home) == {40}

@@ -1,183 +1,162 @@
 """`hydindex rebuild`: redoes what a changed config makes necessary, and posts nothing twice."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import pytest
-from conftest import Home, fetched, rows
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched
 from PIL import Image
 
-from hydindex.standin.faults import DROP_BEFORE_WORK
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
-Serve = Callable[..., StandIn]
+Config = dict[str, Any]
+PREPARED_DIFFERENTLY: Config = {"ahash": {"resize": [32, 32]}}
 
 
-def test_update_under_a_changed_config_does_nothing_and_says_why(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        ({}, {"ahash": {"resize": [32, 32]}}, "ahash.resize: [64, 64] -> [32, 32]"),
+        ({}, {"decision": {"min_probability": 0.7}}, "decision.min_probability: 0.6 -> 0.7"),
+        (THRESHOLD, {"preprocessing": {"histEq": True}}, "preprocessing.histEq: False -> True"),
+        (THRESHOLD, {"similarity_threshold": 0.7}, "similarity_threshold: 0.6 -> 0.7"),
+    ],
+)
+def test_update_refuses_a_changed_config_and_changes_nothing(
+    home: Home, serve: Serve, library: Library, config: Config, change: Config, message: str
 ) -> None:
-    client = serve(library)
+    home.configure(**config)
+    client = serve(library[:5])
     home.update()
     before = home.index.read_bytes()
     client.clear_log()
-    home.configure(preprocessing={"preBlurSigma": 0.8}, similarity_threshold=0.7)
+    home.configure(**change)
     outcome = home.run("update", "--json")
     assert outcome.exit_code == 4
     error = outcome.json["error"]
     assert error["kind"] == "config_changed"
-    assert "preprocessing.preBlurSigma: 0.6 -> 0.8" in error["message"]
-    assert "similarity_threshold: 0.6 -> 0.7" in error["message"]
+    assert message in error["message"]
     assert "rebuild" in error["remedy"]
-    assert "every stored thumbnail" in error["remedy"]
+    prepares_again = "resize" in message or "histEq" in message
+    assert ("every stored thumbnail" in error["remedy"]) == prepares_again
     assert home.index.read_bytes() == before
     assert client.requests == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"tags": ["system:filetype is video", "meta:demo"]},
-        {"post": {"batch_size": 7}},
-        {"timeouts": {"api": 5}},
-        {"ahash": {"io_workers": 2, "prefixBits": 8}},
-    ],
-)
-def test_other_keys_need_no_rebuild(
-    home: Home, serve: Serve, library: list[HydrusFile], change: dict[str, object]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_other_keys_need_no_rebuild(home: Home) -> None:
     home.update()
-    home.configure(**change)
+    home.configure(
+        tags=["system:filetype is video", "meta:demo"],
+        post={"batch_size": 7},
+        timeouts={"api": 5},
+        ahash={"io_workers": 2, "prefixBits": 8},
+        preprocessing={"preBlurSigma": 0.8},  # a key of the other method
+    )
     assert home.update()["pairs"]["scored"] == 0
 
 
-def test_rebuild_fetches_nothing_and_posts_no_old_pair_again(
-    home: Home, serve: Serve, library: list[HydrusFile]
+def test_rebuild_works_offline_and_posts_nothing(
+    home: Home, serve: Serve, library: Library
 ) -> None:
+    home.configure(decision={"min_probability": 0.999})
     client = serve(library)
     home.update()
     before = client.potentials
-    client.clear_log()
-    home.configure(preprocessing={"preBlurSigma": 0.9}, similarity_threshold=0.3)
-    rebuilt = home.rebuild()
-    assert client.requests == []
-    assert rebuilt["pairs"]["scored"] > 0
-    assert rebuilt["pairs"]["posted"] == 0
-    assert rebuilt["pairs"]["queued"] > 0
+    client.__exit__(None, None, None)
+    home.configure(
+        **PREPARED_DIFFERENTLY,
+        decision={"min_probability": 0.6},
+        api_key="your-hydrus-api-key-here",
+    )
+    rebuilt = home.rebuild()["pairs"]
+    assert rebuilt["scored"] > rebuilt["queued"] > rebuilt["posted"] == 0
 
-    result = home.update()
-    assert result["pairs"]["posted"] == rebuilt["pairs"]["queued"]
+    client.__enter__()
+    home.configure(client)
+    assert home.update()["pairs"]["posted"] == rebuilt["queued"]
     assert client.potentials > before
-    assert len(rows(client)) == len(set(rows(client)))
+    assert_sent_once(client)
 
 
-def test_rebuilding_gives_what_a_fresh_index_gives(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        ({}, {"ahash": {"resize": [32, 32], "hammingMax": 20}}),
+        (THRESHOLD, {"preprocessing": {"histEq": True}}),
+        (THRESHOLD, {"decision": {"method": "calibrated"}}),
+    ],
+    ids=["calibrated", "threshold", "to calibrated"],
+)
+def test_a_rebuilt_index_holds_the_pairs_of_a_new_one(
+    home: Home, serve: Serve, library: Library, config: Config, change: Config
 ) -> None:
+    home.configure(**config)
     serve(library)
     home.update("--dry-run")
-    changed = {"ahash": {"resize": [32, 32], "hammingMax": 20}, "preprocessing": {"histEq": True}}
-    home.configure(**changed)
+    home.configure(**change)
     home.rebuild()
-    rebuilt = home.pairs("queued")
+    rebuilt = home.scores()
     home.forget()
     home.update("--dry-run")
-    assert rebuilt == home.pairs("queued")
+    assert rebuilt == home.scores() != {}
 
 
-def test_pairs_that_no_longer_match_leave_the_queue_unless_they_were_sent(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_pairs_that_no_longer_match_leave_only_the_queue(home: Home, client: StandIn) -> None:
     home.update("--dry-run")
-    waiting = home.pairs("queued")
-    home.configure(similarity_threshold=0.99)
+    queued = home.pairs("queued")
+    home.configure(decision={"min_probability": 0.999})
     home.rebuild()
-    assert home.pairs("queued") < waiting
+    assert home.pairs("queued") < queued
     home.update()
-    few = home.pairs("posted")
-    assert few == client.potentials < waiting
+    posted = home.pairs("posted")
+    assert set() < posted == client.potentials < queued
 
-    home.configure(similarity_threshold=1.0)
-    home.rebuild()
-    assert home.pairs("posted") == few
+    home.configure(decision={"min_probability": 1.0})
+    assert home.rebuild()["pairs"]["matched"] < len(posted)
+    assert home.pairs("posted") == posted
 
 
-def test_a_threshold_alone_prepares_nothing_again(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.parametrize(
+    ("change", "key", "to_prepare"),
+    [
+        ({"decision": {"min_probability": 0.9}}, "decision.min_probability", 0),
+        (PREPARED_DIFFERENTLY, "ahash.resize", 40),
+    ],
+)
+def test_a_dry_run_announces_the_work_and_changes_nothing(
+    home: Home, client: StandIn, change: Config, key: str, to_prepare: int
 ) -> None:
-    serve(library)
     home.update()
-    home.configure(similarity_threshold=0.9)
-    outcome = home.run("rebuild", "--dry-run", "--json")
-    assert outcome.json["work"]["files_to_prepare"] == 0
-    assert outcome.json["work"]["files_to_compare"] == 40
-
-
-def test_dry_run_says_how_much_work_it_is_and_changes_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
-    home.update()
-    home.configure(preprocessing={"trimStrength": 0.2})
+    home.configure(**change)
     before = home.index.read_bytes()
     client.clear_log()
-    planned = home.rebuild("--dry-run")
-    assert planned["changes"] == [{"key": "preprocessing.trimStrength", "old": 0.15, "new": 0.2}]
-    assert planned["work"]["files_to_prepare"] == 40
-    assert "trimStrength" in home.run("rebuild", "--dry-run").out
+    plan = home.rebuild("--dry-run")
+    assert [each["key"] for each in plan["changes"]] == [key]
+    work = plan["work"]
+    assert (work["files_to_fetch"], work["files_to_prepare"]) == (0, to_prepare)
+    assert work["files_to_compare"] == 40
+    assert key in home.run("rebuild", "--dry-run").out
     assert home.index.read_bytes() == before
     assert client.requests == []
-    assert home.rebuild()["pairs"]["candidates"] == planned["work"]["pairs_to_score_at_most"]
+
+    candidates = home.rebuild()["pairs"]["candidates"]
+    if to_prepare:  # average hashes that are yet to be computed can't rule out any pair
+        assert 0 < candidates <= work["pairs_to_score_at_most"]
+    else:
+        assert candidates == work["pairs_to_score_at_most"] > 0
 
 
-def test_the_announced_work_is_never_less_than_the_real(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.configure(ahash={"hammingMax": 24})
-    home.update()
-    home.configure(ahash={"resize": [16, 16]})
-    planned = home.rebuild("--dry-run")["work"]["pairs_to_score_at_most"]
-    assert planned >= home.rebuild()["pairs"]["candidates"] > 0
-
-
-def test_rebuild_without_a_change_has_nothing_to_do(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
-    home.update()
-    assert home.rebuild()["pairs"]["scored"] == 0
-    assert "Nothing to redo" in home.run("rebuild", "--dry-run").out
-
-
-def test_rebuild_needs_no_key_and_no_client(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
-    home.update()
-    client.__exit__(None, None, None)
-    home.configure(api_key="your-hydrus-api-key-here", similarity_threshold=0.7)
-    home.rebuild()
-
-
-def test_refetch_takes_changed_thumbnails_in_anew(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
+def test_refetch_takes_changed_thumbnails(home: Home, serve: Serve, library: Library) -> None:
     serve(library)
     scored = home.update("--dry-run")["pairs"]["scored"]
     pair = min(home.pairs("queued"), key=sorted)
-    changed = next(file for file in library if file.hash == min(pair))
-    picture = BytesIO()
-    Image.effect_noise((150, 84), 90).save(picture, "PNG")
-    client = serve(
-        [
-            replace(changed, thumbnail=picture.getvalue()) if file is changed else file
-            for file in library
-        ]
-    )
+    noise = BytesIO()
+    Image.effect_noise((150, 84), 90).save(noise, "PNG")
+    client = serve([file for file in library if file.hash != min(pair)])
+    (changed,) = (file for file in library if file.hash == min(pair))
+    client.add([replace(changed, thumbnail=noise.getvalue())])
     result = home.rebuild("--refetch")
     assert len(fetched(client)) == 40
     assert 0 < result["pairs"]["scored"] <= scored
@@ -185,87 +164,85 @@ def test_refetch_takes_changed_thumbnails_in_anew(
     assert home.update()["pairs"]["scored"] == 0
 
 
-def test_refetch_of_the_same_thumbnails_ends_where_it_began(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_refetching_the_same_thumbnails_leaves_nothing_to_do(home: Home, client: StandIn) -> None:
     home.update()
     before = home.sql("SELECT * FROM pair ORDER BY low_id, high_id")
     home.rebuild("--refetch")
     assert home.sql("SELECT * FROM pair ORDER BY low_id, high_id") == before
-    assert home.update()["pairs"]["posted"] == 0
-    assert len(rows(client)) == len(set(rows(client)))
+    plan = home.rebuild("--dry-run")
+    assert (plan["changes"], set(plan["work"].values())) == ([], {0})
+    assert home.rebuild()["pairs"]["scored"] == home.update()["pairs"]["posted"] == 0
+    assert_sent_once(client)
 
 
-def test_a_damaged_array_is_mended_by_the_named_remedy(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.parametrize(
+    ("config", "table"),
+    [({}, "signature"), (THRESHOLD, "prepared_picture")],
+    ids=["calibrated", "threshold"],
+)
+def test_a_damaged_picture_is_repaired_by_the_remedy_that_the_error_names(
+    home: Home, serve: Serve, library: Library, config: Config, table: str
 ) -> None:
+    home.configure(**config)
     client = serve(library[:30])
     home.update()
-    home.sql("UPDATE prepared_picture SET pixels = x'00'")
+    home.sql(f"UPDATE {table} SET picture = x'00'")
     client.add(library[30:])
     failed = home.run("update", "--json")
     assert failed.exit_code == 4
     assert "rebuild --refetch" in failed.json["error"]["remedy"]
     home.rebuild("--refetch")
-    home.update()
-    assert len(rows(client)) == len(set(rows(client)))
+    assert home.update()["files"]["indexed"] == 40
+    assert_sent_once(client)
 
 
-def test_a_refetch_gives_no_picture_up_for_a_placeholder(
-    home: Home, serve: Serve, library: list[HydrusFile]
+@pytest.mark.usefixtures("client")
+def test_refetch_keeps_pictures_that_hydrus_lost(
+    home: Home, serve: Serve, library: Library
 ) -> None:
-    """Hydrus's folder of thumbnails is not mounted tonight, say."""
-    serve(library)
+    """For example because its folder of thumbnails is not mounted."""
     home.update("--dry-run")
     queued = home.pairs("queued")
     serve([replace(file, thumbnail=b"") for file in library])
     outcome = home.run("rebuild", "--refetch", "--json")
-    assert outcome.exit_code == 1
-    assert "rebuild --refetch tries again" in outcome.err
-    assert outcome.json["files"]["unusable"] == 0
+    assert outcome.exit_code == 0
+    assert "rebuild --refetch" in outcome.err
+    files = outcome.json["files"]
+    assert (files["not_fetched"], files["unusable"]) == (40, 0)
     assert home.pairs("queued") == queued
 
 
-def test_a_refetch_without_permission_changes_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    serve(library)
+@pytest.mark.usefixtures("client")
+def test_refetch_without_permission_changes_nothing(home: Home) -> None:
     home.update("--dry-run")
     before = home.sql("SELECT * FROM pair"), home.sql("SELECT * FROM file")
-    home.configure(api_key=StandIn.SEARCH_ONLY_KEY, similarity_threshold=0.9)
+    home.configure(api_key=StandIn.SEARCH_ONLY_KEY, decision={"min_probability": 0.9})
     assert home.run("rebuild", "--refetch").exit_code == 3
     assert (home.sql("SELECT * FROM pair"), home.sql("SELECT * FROM file")) == before
 
 
-def test_the_plan_counts_what_an_interrupted_rebuild_has_left(
-    home: Home, serve: Serve, library: list[HydrusFile]
+def test_the_plan_covers_an_interrupted_rebuild(
+    home: Home, client: StandIn, library: Library
 ) -> None:
-    """Take the index back to the middle of a rebuild: some compared, some only fetched."""
-    client = serve(library)
+    """In the middle of a rebuild some files are compared, some only fetched."""
     home.update()
     client.trash(library[0].hash)
     home.update()
-    for statement in (
-        "UPDATE file SET compared_since = NULL WHERE id % 2",
+    home.sql("UPDATE file SET compared_since = NULL WHERE id % 2")
+    home.sql(
         "UPDATE file SET compared_since = NULL, average_hash = NULL, state = 'fetched' "
-        "WHERE id % 5 = 0",
-    ):
-        home.sql(statement)
-    waiting = home.sql(
+        "WHERE id % 5 = 0"
+    )
+    ((uncompared, unprepared),) = home.sql(
         "SELECT count(*), count(*) FILTER (WHERE state = 'fetched') FROM file "
         "WHERE compared_since IS NULL AND gone_at IS NULL"
-    )[0]
+    )
     work = home.rebuild("--dry-run")["work"]
-    assert (work["files_to_compare"], work["files_to_prepare"]) == waiting
-    done = home.rebuild()["pairs"]["candidates"]
-    assert 0 < done <= work["pairs_to_score_at_most"]
+    assert (work["files_to_compare"], work["files_to_prepare"]) == (uncompared, unprepared)
+    assert 0 < home.rebuild()["pairs"]["candidates"] <= work["pairs_to_score_at_most"]
 
 
-def test_a_refetch_cut_short_loses_nothing(
-    home: Home, serve: Serve, library: list[HydrusFile]
-) -> None:
-    client = serve(library)
+def test_an_interrupted_refetch_loses_nothing(home: Home, client: StandIn) -> None:
     home.update()
     client.clear_log()
     client.faults = lambda _, path, nth: (
@@ -275,15 +252,14 @@ def test_a_refetch_cut_short_loses_nothing(
     )
     assert home.run("rebuild", "--refetch").exit_code == 3
     client.faults = lambda *_: None
-    result = home.update()
-    assert result["files"]["indexed"] == 40
-    assert len(rows(client)) == len(set(rows(client)))
+    assert home.update()["files"]["indexed"] == 40
+    assert_sent_once(client)
 
 
-def test_rebuild_and_stats_without_an_index_say_what_to_do(home: Home) -> None:
-    for words in (["rebuild"], ["rebuild", "--dry-run"], ["stats"]):
-        outcome = home.run(*words, "--json")
-        assert outcome.exit_code == 4
-        assert outcome.json["error"]["kind"] == "index_missing"
-        assert "hydindex update" in outcome.json["error"]["remedy"]
+@pytest.mark.parametrize("words", [["rebuild"], ["rebuild", "--dry-run"], ["stats"]], ids=" ".join)
+def test_a_missing_index_names_the_command_that_makes_one(home: Home, words: list[str]) -> None:
+    outcome = home.run(*words, "--json")
+    assert outcome.exit_code == 4
+    assert outcome.json["error"]["kind"] == "index_missing"
+    assert "hydindex update" in outcome.json["error"]["remedy"]
     assert not home.index.exists()

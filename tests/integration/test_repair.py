@@ -1,4 +1,4 @@
-"""`hydindex repair`: whatever is destroyed of an index, what Hydrus was told is not forgotten."""
+"""`hydindex repair`: whatever part of an index is destroyed, no pair is posted twice."""
 
 import shutil
 import sqlite3
@@ -20,15 +20,15 @@ Serve = Callable[..., StandIn]
 
 @pytest.fixture
 def client(home: Home, serve: Serve) -> StandIn:
-    """A client whose twelve files are indexed, and whose pairs are posted; one is decided."""
+    """A client with twelve indexed files, whose pairs are posted; the user decided one of them."""
     files = [replace(file, duration_ms=10_000) for file in generate_library(seed=3, pictures=12)]
-    made = serve(files)
+    client = serve(files)
     home.update("--dry-run")
-    made.decide(*sorted(min(home.pairs("queued"), key=sorted)), 1)
+    client.decide(*sorted(min(home.pairs("queued"), key=sorted)), 1)
     home.update()
     assert len(home.pairs("posted")) > 3
     assert len(home.pairs("known")) == 1
-    return made
+    return client
 
 
 def page_size(path: Path) -> int:
@@ -36,110 +36,105 @@ def page_size(path: Path) -> int:
         return int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
-def destroy(path: Path, page: int, seed: int) -> None:
-    """Overwrite a page of a database, the first of which is 0."""
+def destroy_page(path: Path, page: int, seed: int = 1) -> None:
+    """Overwrite a page of a SQLite file, counted from 0."""
     size = page_size(path)
     with path.open("r+b") as file:
         file.seek(page * size)
         file.write(np.random.default_rng(seed).bytes(size))
 
 
-def stop(*_: object) -> None:
-    """The user is impatient."""
-    raise KeyboardInterrupt
+def destroy(home: Home, *names: str) -> None:
+    """Overwrite the first page of tables or SQL indexes."""
+    for name in names:
+        ((root,),) = home.sql(f"SELECT rootpage FROM sqlite_master WHERE name = '{name}'")
+        destroy_page(home.index, root - 1)
 
 
-def told(home: Home) -> set[frozenset[str]]:
+def in_hydrus(home: Home) -> set[frozenset[str]]:
     return home.pairs("posted", "known")
 
 
-def assert_sound(home: Home) -> None:
-    assert home.sql("PRAGMA integrity_check") == [("ok",)]
-    assert home.sql("PRAGMA foreign_key_check") == []
+def rebuild_with_backup(home: Home) -> None:
+    home.configure(decision={"min_probability": 0.9})
+    home.rebuild()
+    assert len(list(home.folder.glob("*.bak"))) == 1
 
 
-def test_no_page_but_those_of_the_schema_holds_the_only_record_of_a_posted_pair(
+def assert_nothing_is_sent_again(home: Home, client: StandIn) -> None:
+    potentials = client.potentials
+    client.clear_log()
+    assert home.update()["files"]["indexed"] == 12
+    assert rows(client) == []
+    assert client.potentials == potentials
+
+
+def test_only_pages_of_the_schema_hold_the_single_record_of_a_posted_pair(
     home: Home, client: StandIn
 ) -> None:
-    """Every page is destroyed in its turn. The schema of a file this small takes three of them."""
+    """Destroys each page in turn. The schema of a file this small takes three of them."""
     whole = home.index.with_name("whole")
     shutil.copy(home.index, whole)
-    before, potentials = told(home), client.potentials
-    repaired, unreadable = 0, 0
+    before = in_hydrus(home)
+    repaired = incomplete = 0
     pages = whole.stat().st_size // page_size(whole)
     for page in range(pages):
-        for leftover in home.folder.glob("hydindex.db*"):
-            leftover.unlink()
+        home.forget()
         shutil.copy(whole, home.index)
-        destroy(home.index, page, seed=page)
+        destroy_page(home.index, page, seed=page)
         outcome = home.run("repair", "--json")
-        assert_sound(home)
+        assert home.sql("PRAGMA integrity_check") == [("ok",)]
+        assert home.sql("PRAGMA foreign_key_check") == []
         if outcome.exit_code == 1:
-            assert "Only a part of the record of posted pairs" in outcome.err
-            unreadable += 1
+            assert "Only part of the record of posted pairs" in outcome.err
+            incomplete += 1
         else:
-            assert told(home) == before, page
+            assert in_hydrus(home) == before, page
             repaired += outcome.json["recovered"] is not None
-    assert 0 < unreadable <= 3  # one of these may tell of nothing but other tables
+    assert 0 < incomplete <= 3
     assert repaired > pages / 2
 
-    destroy(home.index, 3, seed=0)  # the root of the table of files
+    destroy(home, "file")
     home.run("repair")
-    client.clear_log()
-    result = home.update()
-    assert result["files"]["indexed"] == 12
-    assert client.potentials == potentials
-    assert rows(client) == []
+    assert_nothing_is_sent_again(home, client)
 
 
-def test_where_nothing_can_be_read_any_more_the_copies_still_know(
-    home: Home, client: StandIn
-) -> None:
-    home.configure(preprocessing={"preBlurSigma": 0.9})
-    home.rebuild()  # which begins with a copy
-    before, potentials = told(home), client.potentials
+def test_backups_supply_the_record_if_nothing_else_is_readable(home: Home, client: StandIn) -> None:
+    rebuild_with_backup(home)
+    before = in_hydrus(home)
     home.index.write_bytes(np.random.default_rng(1).bytes(50_000))
     assert home.run("update").exit_code == 4
     home.run("repair")
-    assert told(home) == before
-    client.clear_log()
-    home.update()
-    assert rows(client) == []
-    assert client.potentials == potentials
+    assert in_hydrus(home) == before
+    assert_nothing_is_sent_again(home, client)
 
 
-@pytest.mark.parametrize("cut", [0, None], ids=["empty", "missing"])
-def test_an_index_that_is_empty_or_missing_beside_its_copies_is_not_begun_anew(
-    home: Home, client: StandIn, cut: int | None
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
+def test_an_empty_or_missing_index_with_backups_is_not_started_again(
+    home: Home, client: StandIn, content: bytes | None
 ) -> None:
-    home.configure(preprocessing={"preBlurSigma": 0.9})
-    home.rebuild()
-    home.update()
-    before, sent = told(home), rows(client)
+    rebuild_with_backup(home)
+    before = in_hydrus(home)
     home.index.unlink()
-    if cut is not None:
-        home.index.write_bytes(b"")
-    outcome = home.run("update", "--json")
-    assert outcome.json["error"]["kind"] == "index_damaged"
-    assert home.run("repair").exit_code == 1  # as what came after the copy may be lost
-    assert told(home) == before
-    home.update()
-    assert rows(client) == sent
+    if content is not None:
+        home.index.write_bytes(content)
+    assert home.run("update", "--json").json["error"]["kind"] == "index_damaged"
+    assert home.run("repair").exit_code == 1  # what came after the backup may be lost
+    assert in_hydrus(home) == before
+    assert_nothing_is_sent_again(home, client)
 
 
-def test_a_record_that_is_lost_in_part_is_told(home: Home, client: StandIn) -> None:
-    for name in ("pair", "ix_pair_state"):
-        (root,) = home.sql(f"SELECT rootpage FROM sqlite_master WHERE name = '{name}'")[0]
-        destroy(home.index, root - 1, seed=1)
+def test_an_incomplete_record_is_reported(home: Home, client: StandIn) -> None:
+    destroy(home, "pair", "ix_pair_state")
     outcome = home.run("repair", "--json")
     assert outcome.exit_code == 1
     assert outcome.json["recovered"]["record_is_complete"] is False
-    assert "Only a part" in outcome.err
+    assert "Only part" in outcome.err
     assert client.potentials
 
 
 @pytest.mark.usefixtures("client")
-def test_an_index_that_another_program_holds_is_not_taken_for_damaged(
+def test_an_index_that_another_program_holds_is_not_damaged(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect
@@ -153,112 +148,92 @@ def test_an_index_that_another_program_holds_is_not_taken_for_damaged(
     assert home.run("repair", "--json").json["recovered"] is None
 
 
-def test_odd_values_in_a_damaged_index_are_no_obstacle(home: Home, client: StandIn) -> None:
-    before = told(home)
-    home.sql("UPDATE pair SET score = 'odd' WHERE low_id = (SELECT min(low_id) FROM pair)")
-    home.sql("UPDATE pair SET score = 9e999, state_at = x'00' WHERE low_id = "
-             "(SELECT max(low_id) FROM pair)")  # fmt: skip
-    home.sql("UPDATE file SET width_px = 'wide', mime = 7 WHERE id = 3")
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_file_compared'")[0]
-    destroy(home.index, root - 1, seed=1)
+def test_invalid_values_do_not_stop_a_repair(home: Home, client: StandIn) -> None:
+    before = in_hydrus(home)
+    for change in (
+        "pair SET score = 'odd' WHERE low_id = (SELECT min(low_id) FROM pair)",
+        "pair SET score = 9e999, state_at = x'00' WHERE low_id = (SELECT max(low_id) FROM pair)",
+        "file SET width_px = 'wide', mime = 7 WHERE id = 3",
+    ):
+        home.sql(f"UPDATE {change}")
+    destroy(home, "ix_file_compared")
     assert home.run("repair").exit_code == 0
-    assert told(home) == before
-    (home.folder / "posted.jsonl").write_text(home.run("export-posted").out)
-    assert home.run("import-posted", str(home.folder / "posted.jsonl")).exit_code == 0
-    client.clear_log()
-    home.update()
-    assert rows(client) == []
+    assert in_hydrus(home) == before
+    record = home.folder / "posted.jsonl"
+    record.write_text(home.run("export-posted").out)
+    assert home.run("import-posted", str(record)).exit_code == 0
+    assert_nothing_is_sent_again(home, client)
 
 
-def test_a_recipe_that_is_lost_is_taken_from_the_config(home: Home, client: StandIn) -> None:
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'index_state'")[0]
-    destroy(home.index, root - 1, seed=1)
+def test_a_lost_recipe_is_replaced_by_that_of_the_config(home: Home, client: StandIn) -> None:
+    destroy(home, "index_state")
     assert home.run("repair").exit_code == 0
-    sent = rows(client)
     assert home.run("rebuild").exit_code == 0
-    assert home.update()["files"]["indexed"] == 12
-    assert rows(client) == sent
+    assert_nothing_is_sent_again(home, client)
 
 
-def test_thumbnails_that_were_saved_are_not_fetched_again(home: Home, client: StandIn) -> None:
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'ix_file_compared'")[0]
-    destroy(home.index, root - 1, seed=1)
-    outcome = home.run("repair")
-    assert "12" in outcome.out
-    (set_aside,) = home.folder.glob("*.damaged")
-    assert str(set_aside) in outcome.out
-    client.clear_log()
-    result = home.update()
-    assert count(client, "/thumbnail") == 0
-    assert result["files"]["indexed"] == 12
-    assert rows(client) == []
-
-
-def what_is_known_of_pairs(home: Home) -> list[tuple[Any, ...]]:
+def known_of_pairs(home: Home) -> list[tuple[Any, ...]]:
     return sorted(
         home.sql(
             "SELECT min(hex(low.sha256), hex(high.sha256)), max(hex(low.sha256), "
-            "hex(high.sha256)), pair.state, score, matches, evidence, outcome FROM pair "
+            "hex(high.sha256)), pair.state, score, matches, features, decision FROM pair "
             "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
         )
     )
 
 
-def test_by_the_calibrated_decision_evidence_and_what_the_user_decided_come_back(
-    home: Home, posted: StandIn
+def test_the_next_update_computes_features_again_and_asks_for_decisions_but_fetches_nothing(
+    home: Home, client: StandIn
 ) -> None:
-    """The one is computed again, and Hydrus is asked for the other."""
-    posted.decide(*min(map(sorted, posted.potentials)), 1)
+    client.decide(*min(map(sorted, client.potentials)), 1)
     home.update()
-    before = what_is_known_of_pairs(home)
-    assert {outcome for *_, outcome in before} == {None, "false_positive"}
-    assert all(evidence for *_, evidence, _ in before)
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'signature'")[0]
-    destroy(home.index, root - 1, seed=1)
-    assert home.run("repair").exit_code == 0
-    posted.clear_log()
-    home.update()
-    assert what_is_known_of_pairs(home) == before
-    assert rows(posted) == []
-    assert count(posted, "/thumbnail") == 0
+    before = known_of_pairs(home)
+    assert [decision for *_, decision in before].count("false_positive") == 2
+    assert all(features for *_, features, _ in before)
+
+    destroy(home, "ix_file_compared", "signature")
+    outcome = home.run("repair")
+    assert "12" in outcome.out
+    (damaged,) = home.folder.glob("*.damaged")
+    assert str(damaged) in outcome.out
+    assert_nothing_is_sent_again(home, client)
+    assert known_of_pairs(home) == before
+    assert count(client, "/thumbnail") == 0
 
 
 @pytest.mark.usefixtures("client")
-def test_a_sound_index_is_left_as_it_is(home: Home) -> None:
+def test_an_undamaged_index_is_left_unchanged(home: Home) -> None:
     before = home.index.read_bytes()
     assert "nothing to repair" in home.run("repair").out
     assert home.index.read_bytes() == before
     assert not list(home.folder.glob("*.damaged"))
 
 
-def test_what_is_no_index_is_left_as_it_is(home: Home, serve: Serve) -> None:
-    serve([])
+def test_a_file_that_is_not_an_index_is_left_unchanged(home: Home) -> None:
     assert home.run("repair", "--json").json["error"]["kind"] == "index_missing"
-    with closing(sqlite3.connect(home.index)) as connection, connection:
-        connection.execute("CREATE TABLE recipe AS SELECT 'pancakes' AS name")
-        connection.execute("CREATE INDEX ix ON recipe (name)")
-        (root,) = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE type = 'index'"
-        ).fetchone()
-    destroy(home.index, root - 1, seed=1)
+    home.sql("CREATE TABLE recipe AS SELECT 'pancakes' AS name")
+    home.sql("CREATE INDEX ix ON recipe (name)")
+    destroy(home, "ix")
     before = home.index.read_bytes()
     assert home.run("repair", "--json").json["error"]["kind"] == "index_unusable"
     assert home.index.read_bytes() == before
 
 
-def test_a_damage_is_found_at_the_start_after_a_run_that_was_cut_short(
-    home: Home, client: StandIn
+def test_after_an_interrupted_run_the_next_one_finds_damage_before_it_starts(
+    home: Home, client: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even one that this run would never come across."""
-    (root,) = home.sql("SELECT rootpage FROM sqlite_master WHERE name = 'membership'")[0]
-    destroy(home.index, root - 1, seed=1)
+    """Even damage that the run itself would never meet."""
+    destroy(home, "membership")
     assert home.run("update").exit_code == 0
     holder = home.index.with_name("hydindex.db.holder")
-    holder.write_text("update, process 1, since long ago")  # as one that is killed leaves it
+    holder.write_text("update, process 1, since long ago")  # as a killed run leaves it
+
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
 
     client.clear_log()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hydindex.store.store.require_sound", stop)
+    with monkeypatch.context() as patch:
+        patch.setattr("hydindex.store.store.require_sound", press_ctrl_c)
         assert home.run("update").exit_code == 130
     for _ in range(2):
         outcome = home.run("update", "--json")

@@ -46,7 +46,7 @@ def add_pairs(home: Home, number: int) -> None:
         "(SELECT picture FROM thumbnail LIMIT 1) FROM file WHERE id > 100000"
     )
     home.sql(
-        "INSERT INTO pair (low_id, high_id, score, matches, state, state_at, evidence) "
+        "INSERT INTO pair (low_id, high_id, score, matches, state, state_at, features) "
         "SELECT low.id, high.id, 0.6 + (low.id % 1000) / 2500.0, 1, 'queued', "
         "'2026-01-01T00:00:00+00:00', json_object('contours', 0.5) FROM file low JOIN file high "
         "ON high.id IN (low.id + 1, low.id + 2) AND (high.id - 100001) / 3 = (low.id - 100001) / 3 "
@@ -76,7 +76,7 @@ def test_pairs_are_chosen_as_in_the_list(home: Home) -> None:
     every = home.run("pairs", "--json").json["pairs"]
     path = home.folder / "report.html"
     said = home.run("report", "--output", str(path), "--limit", "3").out
-    assert f"{len(every) - 3} pairs that are less certain were left out" in said
+    assert f"{len(every) - 3} pairs with lower scores were left out" in said
     shown = embedded(path.read_text("utf-8"), "data")
     assert [each["score"] for each in shown["pairs"]] == [each["score"] for each in every[:3]]
     assert shown["left_out"] == len(every) - 3
@@ -183,7 +183,7 @@ def test_filters_and_sorting(home: Home, show: Callable[[Path], Any]) -> None:
     page.fill("#lowest", "")
 
     page.uncheck("#grouped")
-    page.select_option("#order", "least certain")
+    page.select_option("#order", "lowest score")
     assert scores(page)[0] == 0.5
     assert scores(page) == sorted(scores(page))
 
@@ -213,7 +213,7 @@ def test_keys_move_and_copy(home: Home, show: Callable[[Path], Any]) -> None:
         assert place() == expected
     best = home.run("pairs", "--json").json["pairs"][0]
     page.keyboard.press("c")
-    page.locator("#copied", has_text="the query of 2 files").wait_for()
+    page.locator("#copied", has_text="the search for 2 files").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == f"system:hash is {best['sha256_a']} {best['sha256_b']}"
     page.locator(".hash").first.click()
@@ -268,7 +268,7 @@ def test_five_thousand_pairs_are_no_burden(home: Home, show: Callable[[Path], An
     page.wait_for_selector("li[aria-posinset='5000']")
     assert page.locator("#pairs li").count() < 30
     page.locator("img").last.evaluate("image => image.decode()")
-    page.select_option("#order", "least certain")
+    page.select_option("#order", "lowest score")
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_selector("li[aria-posinset='1']")
     assert scores(page)[0] == 0.6

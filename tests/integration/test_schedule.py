@@ -132,7 +132,7 @@ def test_a_tool_that_fails_or_is_missing_is_said(
     monkeypatch.setenv("PATH", "")
     missing = home.run("schedule", "--scheduler", "launchd", "--install")
     assert missing.exit_code == 1
-    assert "launchctl is not installed here" in missing.err
+    assert "launchctl is not installed" in missing.err
 
 
 def test_a_config_that_would_fail_every_night_is_not_scheduled(home: Home, user: Path) -> None:

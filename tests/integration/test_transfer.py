@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Home, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 
@@ -50,7 +50,7 @@ def test_a_new_index_that_takes_over_the_record_posts_nothing_again(
     assert len(record.read_text().splitlines()) == len(told) > 1
 
     potentials, new = posted.potentials, elsewhere(home, posted, capsys)
-    assert f"{len(told)} of them new" in new.run("import-posted", str(record)).out
+    assert f"{len(told)} of them are new" in new.run("import-posted", str(record)).out
     assert new.pairs("posted") == home.pairs("posted")
     assert new.pairs("known") == home.pairs("known")
     result = new.update()
@@ -65,7 +65,7 @@ def test_to_export_and_import_again_changes_nothing(home: Home) -> None:
     record = home.folder / "posted.jsonl"
     text = home.run("export-posted").out
     record.write_text(text)
-    assert ", 0 of them new" in home.run("import-posted", str(record)).out
+    assert "; 0 of them are new" in home.run("import-posted", str(record)).out
     assert home.run("export-posted").out == text
 
 

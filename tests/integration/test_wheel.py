@@ -12,7 +12,6 @@ import pytest
 from hydindex.store.schema import REVISION
 
 CHECKOUT = Path(__file__).parents[2]
-INDEX_0001 = CHECKOUT / "tests" / "data" / "index_0001.db"
 # What a release is built from, and what might slip into it.
 SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
 BYSTANDERS = ["tests", "benchmarks", "docs"]
@@ -136,15 +135,6 @@ def test_an_installed_hydindex_makes_an_index_with_migrations_of_its_own(
     # Isolated (-I): neither the folder it runs in nor PYTHONPATH leads to the checkout.
     printed = run(["-I", "-c", OPEN_AN_INDEX, installed, tmp_path / "hydindex.db"], tmp_path)
     assert printed.strip() == REVISION
-
-
-def test_an_installed_hydindex_brings_an_older_index_up_to_date(
-    installed: Path, tmp_path: Path
-) -> None:
-    index_file = shutil.copy(INDEX_0001, tmp_path / "hydindex.db")
-    printed = run(["-I", "-c", OPEN_AN_INDEX, installed, index_file], tmp_path)
-    assert printed.strip() == REVISION
-    assert len(list(tmp_path.glob("*.before-migration.bak"))) == 1
 
 
 START_THE_COMMAND = """

@@ -1,8 +1,9 @@
-"""A second look: the frames that are sampled, and what is concluded from them."""
+"""Frame verification: which frames are sampled, and which verdict they give."""
 
 import io
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,26 @@ import pytest
 from made_videos import FRAMES_PER_S, letterboxed, scene, write_video
 from PIL import Image
 
+from hydindex.frames.packing import (
+    FRAMES_PER_MOMENT,
+    MOMENTS,
+    SampledFrames,
+    frame_signatures,
+    pack_frames,
+    unpack_frames,
+)
 from hydindex.frames.sampling import SHIFT_S, moments_s, sample_frames
-from hydindex.frames.verification import DOUBTFUL, is_doubtful, look_again
+from hydindex.frames.verification import verify_frames
+from hydindex.matching.calibrated.calibrated_matcher import DOUBTFUL, is_doubtful
 from hydindex.matching.calibrated.features import compute_features
-from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.calibrated.probability import log_odds
-from hydindex.records.pictures import FRAMES_A_MOMENT, MOMENTS, SampledFrames, SignatureBatch
+from hydindex.matching.calibrated.model import load_model, log_odds
+from hydindex.records.pictures import PackedFrames, SignatureBatch
+from hydindex.store.frame_store import FramesOfVideo
 
 MODEL = load_model()
 SECONDS = 4
 FRAMES = SECONDS * FRAMES_PER_S
-SQUARE, WIDE = 4 / 3, 16 / 9
+SQUARE = 4 / 3
 
 
 def sampled(path: Path, duration_ms: float = 1000 * SECONDS) -> SampledFrames:
@@ -30,49 +40,67 @@ def sampled(path: Path, duration_ms: float = 1000 * SECONDS) -> SampledFrames:
     return frames
 
 
-def likely(one: SampledFrames, other: SampledFrames, *ratios: float) -> float:
-    """How likely two videos show the same, and the same the other way round."""
-    files = SignatureBatch.of_frames([one, other], [4000.0, 4000.0], ratios or [SQUARE, SQUARE])
-    there, back = look_again(
-        files,
-        np.array([0, 1]),
-        np.array([1, 0]),
-        aspect_ratio_tolerance=0.05,
-        model=MODEL,
-    ).tolist()
+def signatures(
+    videos: Sequence[SampledFrames],
+    ratios: Sequence[float],
+    durations_ms: Sequence[float] | None = None,
+) -> SignatureBatch:
+    durations_ms = durations_ms or [4000.0] * len(videos)
+    return frame_signatures(
+        [
+            FramesOfVideo(number, duration_ms, ratio, pack_frames(frames))
+            for number, (frames, ratio, duration_ms) in enumerate(
+                zip(videos, ratios, durations_ms, strict=True)
+            )
+        ]
+    )
+
+
+def verified(frames: SignatureBatch, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    first, second = np.array(pairs, np.intp).reshape(-1, 2).T
+    result = verify_frames(frames, first, second, aspect_ratio_tolerance=0.05, model=MODEL)
+    probabilities: list[float] = result.tolist()
+    return probabilities
+
+
+def probability(
+    one: SampledFrames, other: SampledFrames, ratios: Sequence[float] = (SQUARE, SQUARE)
+) -> float:
+    """The probability that two videos match, which is the same in both directions."""
+    there, back = verified(signatures([one, other], ratios), [(0, 1), (1, 0)])
     assert there == pytest.approx(back)
-    return float(there)
+    return there
 
 
-def clocks(seconds: int) -> list[Image.Image]:
-    """Frames that tell when they are shown, by how bright they are."""
+def brightening(seconds: int) -> list[Image.Image]:
+    """Frames whose brightness tells when they are shown."""
     count = seconds * FRAMES_PER_S
     return [Image.new("RGB", (64, 64), (250 * step // count,) * 3) for step in range(count)]
 
 
 class TestSampling:
-    @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
-    @pytest.mark.parametrize("seconds", [1, 4, 60])
-    def test_takes_the_frames_that_are_shown_at_the_moments(
+    @pytest.mark.parametrize(
+        ("name", "seconds"), [("a.mp4", 1), ("a.mkv", 4), ("a.avi", 4), ("a.mp4", 60)]
+    )
+    def test_takes_the_frames_shown_at_the_moments(
         self, tmp_path: Path, name: str, seconds: int
     ) -> None:
-        path = write_video(tmp_path / name, clocks(seconds), b="2000000")
-        frames = sampled(path, 1000 * seconds)
-        brightness = frames.views[:, :, 0].mean(axis=(2, 3))
+        path = write_video(tmp_path / name, brightening(seconds), b="2000000")
+        brightness = sampled(path, 1000 * seconds).views[:, :, 0].mean(axis=(2, 3))
         steps = np.minimum(moments_s(1000 * seconds) * FRAMES_PER_S, seconds * FRAMES_PER_S - 1)
         expected = 250 * np.floor(steps + 0.01) / (seconds * FRAMES_PER_S)
         np.testing.assert_allclose(brightness, expected, atol=3)
 
-    def test_moments_lie_within_the_video_in_equal_parts(self) -> None:
+    def test_moments_divide_the_video_into_equal_parts(self) -> None:
         moments = moments_s(10_000)
-        assert moments.shape == (MOMENTS, FRAMES_A_MOMENT)
+        assert moments.shape == (MOMENTS, FRAMES_PER_MOMENT)
         np.testing.assert_allclose(moments[:, 1], [1, 3, 5, 7, 9])
         np.testing.assert_allclose(np.diff(moments, axis=1), SHIFT_S)
         assert moments_s(100).min() >= 0
         assert moments_s(100).max() <= 0.1
 
-    def test_of_a_long_video_it_reads_only_parts(self, tmp_path: Path) -> None:
-        noise = np.random.default_rng(1).integers(0, 256, (100, 240, 320, 3), np.uint8)
+    def test_reads_only_parts_of_a_long_video(self, tmp_path: Path) -> None:
+        noise = np.random.default_rng(1).integers(0, 256, (50, 120, 160, 3), np.uint8)
         pictures = itertools.islice(itertools.cycle(map(Image.fromarray, noise)), 900)
         path = write_video(tmp_path / "long.mp4", pictures, g="10", b="20000000")
 
@@ -85,25 +113,21 @@ class TestSampling:
                 return got or 0
 
         with Counted(path) as raw, io.BufferedReader(raw, 1 << 16) as video:
-            frames = sample_frames(video, 90_000)
-            assert isinstance(frames, SampledFrames)
+            assert isinstance(sample_frames(video, 90_000), SampledFrames)
             assert raw.count < path.stat().st_size / 4
 
-    def test_a_turned_video_is_seen_as_it_is_shown(self, tmp_path: Path) -> None:
+    def test_a_rotated_video_is_sampled_as_it_is_shown(self, tmp_path: Path) -> None:
         lying = scene(1, frames=FRAMES)
         path = write_video(tmp_path / "lying.mp4", lying, b="2000000")
         content = bytearray(path.read_bytes())
-        start = content.index(b"tkhd")
         one = (1 << 16).to_bytes(4, "big")
         minus = (-(1 << 16) % (1 << 32)).to_bytes(4, "big")
-        upright = one + bytes(12) + one
-        place = content.index(upright, start)
+        place = content.index(one + bytes(12) + one, content.index(b"tkhd"))
         content[place : place + 20] = bytes(4) + one + bytes(4) + minus + bytes(4)
         path.write_bytes(content)
         shown = [each.transpose(Image.Transpose.ROTATE_270) for each in lying]
         expected = sampled(write_video(tmp_path / "shown.mp4", shown, b="2000000"))
-        difference = sampled(path).views.astype(float) - expected.views
-        assert np.abs(difference).mean() < 4
+        assert np.abs(sampled(path).views.astype(float) - expected.views).mean() < 4
 
     @pytest.mark.parametrize(
         "content",
@@ -116,7 +140,7 @@ class TestSampling:
         ],
         ids=["empty", "text", "zeros", "a list of files", "a playlist"],
     )
-    def test_what_is_no_video_is_said_to_be_none(
+    def test_a_file_that_is_no_video_has_a_reason(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
     ) -> None:
         write_video(tmp_path / "other.mp4", scene(1, frames=10))
@@ -125,128 +149,148 @@ class TestSampling:
         assert isinstance(outcome, str)
         assert outcome.startswith("its frames cannot be decoded: ")
 
-    def test_a_video_that_is_cut_short_shows_its_last_frame_or_nothing(
-        self, tmp_path: Path
-    ) -> None:
+    def test_a_video_that_is_cut_short_is_sampled_or_has_a_reason(self, tmp_path: Path) -> None:
         whole = write_video(tmp_path / "a.mkv", scene(1, frames=FRAMES)).read_bytes()
-        outcomes = [
+        outcomes = {
             type(sample_frames(io.BytesIO(whole[:length]), 1000 * SECONDS))
             for length in range(0, len(whole), len(whole) // 40)
-        ]
-        assert set(outcomes) == {str, SampledFrames}
+        }
+        assert outcomes == {str, SampledFrames}
 
-    @pytest.mark.parametrize("seed", range(40))
-    def test_damaged_videos_are_seen_or_not_but_never_end_the_run(
-        self, tmp_path: Path, seed: int
-    ) -> None:
-        content = bytearray(write_video(tmp_path / "a.mp4", scene(1, frames=20)).read_bytes())
-        random = np.random.default_rng(seed)
-        for place in random.integers(0, len(content), 1 + seed * 4).tolist():
-            content[place] = int(random.integers(256))
-        assert isinstance(sample_frames(io.BytesIO(content), 2000), str | SampledFrames)
+    def test_a_damaged_video_is_sampled_or_has_a_reason(self, tmp_path: Path) -> None:
+        whole = write_video(tmp_path / "a.mp4", scene(1, frames=20)).read_bytes()
+        outcomes = set()
+        for seed in range(40):
+            random = np.random.default_rng(seed)
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), 1 + seed * 4).tolist():
+                damaged[place] = int(random.integers(256))
+            outcomes.add(type(sample_frames(io.BytesIO(damaged), 2000)))
+        assert outcomes == {str, SampledFrames}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> SampledFrames:
+    folder = tmp_path_factory.mktemp("original")
+    return sampled(write_video(folder / "original.mp4", scene(1, frames=FRAMES)))
+
+
+def test_packed_frames_come_back_or_raise(original: SampledFrames) -> None:
+    packed = pack_frames(original)
+    unpacked = unpack_frames(packed)
+    np.testing.assert_array_equal(unpacked.views, original.views)
+    np.testing.assert_array_equal(unpacked.content_shapes, original.content_shapes)
+    for damaged in (
+        PackedFrames(packed.views[:-1], packed.content_shapes),
+        PackedFrames(packed.views, packed.content_shapes[:-1]),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - the library's own words
+            unpack_frames(damaged)
+
+
+Frames = list[Image.Image]
 
 
 class TestVerdict:
-    @pytest.fixture
-    def original(self, tmp_path: Path) -> SampledFrames:
-        return sampled(write_video(tmp_path / "original.mp4", scene(1, frames=FRAMES)))
+    @pytest.mark.parametrize(
+        ("alter", "ratio", "lowest"),
+        [
+            pytest.param(letterboxed, 1.0, 0.95, id="letterboxed"),
+            pytest.param(
+                lambda frames: frames[round(SHIFT_S * FRAMES_PER_S) :], SQUARE, 0.9, id="shorter"
+            ),
+        ],
+    )
+    def test_an_altered_copy_matches(
+        self,
+        tmp_path: Path,
+        original: SampledFrames,
+        alter: Callable[[Frames], Frames],
+        ratio: float,
+        lowest: float,
+    ) -> None:
+        frames = alter(scene(1, frames=FRAMES))
+        copy = write_video(tmp_path / "a.mp4", frames)
+        duration_ms = 1000 * len(frames) / FRAMES_PER_S
+        assert probability(original, sampled(copy, duration_ms), (SQUARE, ratio)) > lowest
 
-    def test_another_encoding_at_another_frame_rate_is_the_same(
+    def test_another_encoding_and_frame_rate_matches(
         self, tmp_path: Path, original: SampledFrames
     ) -> None:
         every_second = scene(1, frames=FRAMES)[::2]
         copy = write_video(tmp_path / "a.mkv", every_second, frames_per_s=FRAMES_PER_S // 2)
-        assert likely(original, sampled(copy)) > 0.95
+        assert probability(original, sampled(copy)) > 0.95
 
-    def test_another_scene_is_not(self, tmp_path: Path, original: SampledFrames) -> None:
-        other = write_video(tmp_path / "a.mp4", scene(2, frames=FRAMES))
-        assert likely(original, sampled(other)) < 0.05
-
-    def test_a_letterboxed_copy_is_the_same(self, tmp_path: Path, original: SampledFrames) -> None:
-        copy = write_video(tmp_path / "a.mp4", letterboxed(scene(1, frames=FRAMES)))
-        assert likely(original, sampled(copy), SQUARE, 1.0) > 0.95
-
-    def test_a_copy_without_its_beginning_is_the_same(
-        self, tmp_path: Path, original: SampledFrames
+    @pytest.mark.parametrize(("same_frames", "highest"), [(0, 0.05), (FRAMES // 3, 0.3)])
+    def test_another_scene_does_not_match_even_if_it_begins_alike(
+        self, tmp_path: Path, original: SampledFrames, same_frames: int, highest: float
     ) -> None:
-        lost = round(SHIFT_S * FRAMES_PER_S)
-        copy = write_video(tmp_path / "a.mp4", scene(1, frames=FRAMES)[lost:])
-        assert likely(original, sampled(copy, 1000 * SECONDS - 1000 * SHIFT_S)) > 0.9
+        frames = scene(1, frames=FRAMES)[:same_frames] + scene(2, frames=FRAMES)[same_frames:]
+        other = sampled(write_video(tmp_path / "a.mp4", frames))
+        assert probability(original, other) < highest
 
-    def test_one_that_only_begins_alike_is_not(
-        self, tmp_path: Path, original: SampledFrames
-    ) -> None:
-        frames = scene(1, frames=FRAMES)[: FRAMES // 3] + scene(2, frames=FRAMES)[FRAMES // 3 :]
-        assert likely(original, sampled(write_video(tmp_path / "a.mp4", frames))) < 0.3
-
-    def test_flat_videos_are_no_evidence(self, tmp_path: Path) -> None:
+    def test_flat_videos_do_not_match(self, tmp_path: Path) -> None:
         grey = [Image.new("RGB", (128, 96), "grey")] * FRAMES
-        one = sampled(write_video(tmp_path / "a.mp4", grey))
-        other = SignatureBatch.of_frames([one, one], [4000.0, 4400.0], [SQUARE, SQUARE])
-        (probability,) = look_again(
-            other, np.array([0]), np.array([1]), aspect_ratio_tolerance=0.05, model=MODEL
-        )
-        assert probability < 0.5
+        flat = sampled(write_video(tmp_path / "a.mp4", grey))
+        frames = signatures([flat, flat], [SQUARE, SQUARE], [4000.0, 4400.0])
+        assert verified(frames, [(0, 1)])[0] < 0.5
 
-    def test_is_the_plain_definition(self, tmp_path: Path) -> None:
-        """The mean over the moments of the best of all ways to lay frames upon each other."""
-        videos = [
-            sampled(write_video(tmp_path / f"{n}.mp4", frames))
-            for n, frames in enumerate(
-                (scene(1, frames=40), scene(1, frames=36), letterboxed(scene(1, frames=40)))
-            )
-        ] + [sampled(write_video(tmp_path / "3.mp4", scene(2, frames=40)))]
-        ratios = [SQUARE, SQUARE, 1.0, SQUARE]
-        durations = [4000.0, 3600.0, 4000.0, 4000.0]
-        files = SignatureBatch.of_frames(videos, durations, ratios)
+    def test_agrees_with_the_plain_definition(
+        self, tmp_path: Path, original: SampledFrames
+    ) -> None:
+        """The mean over the moments of the best alignment of two frames."""
+        others = [
+            scene(1, frames=36),
+            letterboxed(scene(1, frames=FRAMES)),
+            scene(2, frames=FRAMES),
+        ]
+        videos = [original] + [
+            sampled(write_video(tmp_path / f"{number}.mp4", frames))
+            for number, frames in enumerate(others)
+        ]
+        frames = signatures(videos, [SQUARE, SQUARE, 1.0, SQUARE], [4000.0, 3600.0, 4000.0, 4000.0])
         pairs = list(itertools.combinations(range(4), 2))
-        found = look_again(
-            files,
-            np.array([a for a, _ in pairs]),
-            np.array([b for _, b in pairs]),
-            aspect_ratio_tolerance=0.05,
-            model=MODEL,
-        )
-        for (a, b), probability in zip(pairs, found.tolist(), strict=True):
-            expected = plain_verdict(files, a, b)
-            assert probability == pytest.approx(expected), (a, b)
+        assert verified(frames, pairs) == pytest.approx([plain_verdict(frames, *p) for p in pairs])
 
-    def test_no_pairs_need_no_verdict(self, original: SampledFrames) -> None:
-        files = SignatureBatch.of_frames([original], [4000.0], [SQUARE])
-        nobody = np.array([], np.intp)
-        verdicts = look_again(files, nobody, nobody, aspect_ratio_tolerance=0.05, model=MODEL)
-        assert len(verdicts) == 0
+    def test_no_pairs_give_no_verdicts(self, original: SampledFrames) -> None:
+        assert verified(signatures([original], [SQUARE]), []) == []
 
 
-def plain_verdict(files: SignatureBatch, a: int, b: int) -> float:
-    """Weigh frame by frame."""
-    middle = FRAMES_A_MOMENT // 2
+def plain_verdict(frames: SignatureBatch, a: int, b: int) -> float:
+    """Compare frame by frame."""
+    middle = FRAMES_PER_MOMENT // 2
     total = 0.0
     for moment in range(MOMENTS):
         best = -6.0
-        for i, j in itertools.product(range(FRAMES_A_MOMENT), repeat=2):
+        for i, j in itertools.product(range(FRAMES_PER_MOMENT), repeat=2):
             if middle not in (i, j):
                 continue
             left, right = (
-                np.array([(video * MOMENTS + moment) * FRAMES_A_MOMENT + frame])
+                np.array([(video * MOMENTS + moment) * FRAMES_PER_MOMENT + frame])
                 for video, frame in ((a, i), (b, j))
             )
-            rows, evidence = compute_features(
-                files, left, right, aspect_ratio_tolerance=0.05, gate=MODEL.gate
+            rows, features = compute_features(
+                frames, left, right, aspect_ratio_tolerance=0.05, min_structure=MODEL.min_structure
             )
             if len(rows):
-                best = max(best, min(6.0, float(log_odds(evidence, MODEL)[0])))
+                best = max(best, min(6.0, float(log_odds(features, MODEL)[0])))
         total += best
     return 1 / (1 + math.exp(-total / MOMENTS))
 
 
-def test_doubtful_are_those_between() -> None:
-    lowest, highest = DOUBTFUL
-    likely_ = np.array([0.0, lowest - 1e-9, lowest, 0.5, highest - 1e-9, highest, 1.0])
-    doubtful = is_doubtful(likely_, min_probability=0.6)
-    assert doubtful.tolist() == [False, False, True, True, True, False, False]
-
-
-def test_a_doubt_reaches_to_where_pairs_begin_to_match() -> None:
-    assert is_doubtful(np.array([0.985, 0.99]), min_probability=0.99).tolist() == [True, False]
-    assert is_doubtful(np.array([0.009, 0.01]), min_probability=0.01).tolist() == [False, True]
+@pytest.mark.parametrize(
+    ("min_probability", "probabilities", "doubtful"),
+    [
+        (
+            0.6,
+            [0.0, DOUBTFUL[0] - 1e-9, DOUBTFUL[0], 0.5, DOUBTFUL[1] - 1e-9, DOUBTFUL[1], 1.0],
+            [False, False, True, True, True, False, False],
+        ),
+        (0.99, [0.985, 0.99], [True, False]),
+        (0.01, [0.009, 0.01], [False, True]),
+    ],
+)
+def test_the_doubtful_band_reaches_to_the_probability_that_matches(
+    min_probability: float, probabilities: list[float], doubtful: list[bool]
+) -> None:
+    assert is_doubtful(np.array(probabilities), min_probability).tolist() == doubtful

@@ -1,4 +1,4 @@
-"""Finds the bars that letterboxing, pillarboxing and borders leave around a picture."""
+"""Find the bars that letterboxing, pillarboxing and borders leave around a picture."""
 
 from typing import Final
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, as Pillow takes it."""
 
-# JPEG leaves a bar not quite of one brightness: lines may stray by so many grey levels.
+# The mean deviation from the brightness of a bar, in grey levels, that JPEG adds to its lines.
 _TOLERANCE: Final = 4.0
-# What goes on further than this from an edge is no bar but a flat picture.
+# A flat area that takes a larger share of the side is part of a flat picture, not a bar.
 _LARGEST_SHARE: Final = 0.4
 _SMALLEST_CONTENT: Final = 0.3
-# Reducing a frame to a thumbnail mixes bar and content in one line between them.
+# Scaling a frame to a thumbnail mixes bar and content in one line between them.
 _MIXED_LINES: Final = 1
 
 
 def content_box(grey: NDArray[np.uint8]) -> Box:
-    """Find what bars leave of a (height, width) picture: all of it where there are none.
+    """Return the part of a (height, width) picture inside its bars; without bars, all of it.
 
-    A bar is made of the lines along an edge that are as bright as the outermost one, all along.
+    A bar consists of lines along an edge, each as bright as the outermost one along its length.
     """
     top, bottom = _between_bars(grey)
     left, right = _between_bars(grey[top:bottom].T)
@@ -38,5 +38,5 @@ def _between_bars(grey: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _bar_lines(lines: NDArray[np.float32]) -> int:
-    strays = np.abs(lines - lines[0].mean()).mean(axis=1) > _TOLERANCE
-    return int(strays.argmax()) if strays.any() else len(lines)
+    deviates = np.abs(lines - lines[0].mean()).mean(axis=1) > _TOLERANCE
+    return int(deviates.argmax()) if deviates.any() else len(lines)

@@ -16,17 +16,20 @@ from hydindex.matching.calibrated.model import (
     may_reach,
     probabilities,
 )
-from hydindex.matching.calibrated.signature import load_signatures
 from hydindex.matching.candidates import CandidateRules
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.pairs import FilePair, ScoredPair
-from hydindex.records.pictures import SignatureBatch
-from hydindex.store.file_store import FileStore
+from hydindex.records.pictures import VIEW_PX, SignatureBatch
+from hydindex.store.file_store import FileStore, damaged_picture
+
+SIGNATURE: Final = "signature"
+"""The name of the picture table that holds the views."""
 
 DOUBTFUL: Final = (0.02, 0.98)
 """Pairs with a probability from the first to below the second are worth a look at their frames."""
 
+_VIEW_BYTES: Final = VIEW_PX * VIEW_PX
 # Signatures in memory at a time; matching a pair takes a few kilobytes.
 _BLOCK_PAIRS: Final = 2048
 
@@ -109,6 +112,30 @@ class CalibratedMatcher:
                 min_probability=self._min_probability,
                 verify_frames=self._verify_frames,
             )
+
+
+def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:
+    """Load the signatures of files, in the order of their ids.
+
+    Raises:
+        IndexUnusable: the index has no valid signature for one of them.
+    """
+    columns = files.comparable(ids)
+    packed = files.pictures(ids, SIGNATURE)
+    for file_id, each in zip(ids.tolist(), packed, strict=True):
+        if len(each) not in (_VIEW_BYTES, 2 * _VIEW_BYTES):
+            raise damaged_picture(file_id)
+    # A file without bars has one view, which serves as both.
+    both_views = b"".join(each * 2 if len(each) == _VIEW_BYTES else each for each in packed)
+    return SignatureBatch(
+        duration_ms=columns.duration_ms,
+        aspect_ratio=columns.aspect_ratio,
+        average_hash=columns.average_hash,
+        content_aspect_ratio=columns.content_aspect_ratio,
+        content_hash=columns.content_hash,
+        has_bars=np.array([len(each) > _VIEW_BYTES for each in packed], np.bool_),
+        views=np.frombuffer(both_views, np.uint8).reshape(-1, 2, VIEW_PX, VIEW_PX),
+    )
 
 
 def is_doubtful(probability: NDArray[np.float64], min_probability: float) -> NDArray[np.bool_]:

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.calibrated_matcher import CalibratedMatcher
+from hydindex.matching.calibrated.calibrated_matcher import SIGNATURE, CalibratedMatcher
 from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.calibrated.signature import SIGNATURE, signature
-from hydindex.matching.decoding import decode_thumbnail
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
 
@@ -38,6 +36,10 @@ class CalibratedMethod:
 
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
         """Compute the signature of a thumbnail."""
+        # Pillow is slow to import, and most commands don't prepare thumbnails.
+        from hydindex.matching.calibrated.signature import signature
+        from hydindex.matching.decoding import decode_thumbnail
+
         try:
             picture = decode_thumbnail(encoded)
         except ValueError as error:

@@ -28,6 +28,10 @@ INTERCEPT: Final = "intercept"
 _ROUNDING: Final = 1e-6
 
 
+class OutdatedModel(ConfigError):
+    """The model was fitted to features of another version."""
+
+
 class CalibratedModel(BaseModel):
     """A fitted model.
 
@@ -76,17 +80,20 @@ def load_model(path: Path | None = None) -> CalibratedModel:
     """Load a model; None is the shipped one.
 
     Raises:
-        ConfigError: the file can't be read, or holds no model for the features of this version.
+        ConfigError: the file can't be read or holds no model.
+        OutdatedModel: the model was fitted to features of another version.
     """
     source = files("hydindex.matching.calibrated") / SHIPPED if path is None else path
     try:
         return CalibratedModel.model_validate_json(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        problem = str(error)
+        kind, problem = ConfigError, str(error)
     except ValidationError as error:
         first = error.errors()[0]
+        is_outdated = (first["loc"], first["type"]) == (("features_version",), "value_error")
+        kind = OutdatedModel if is_outdated else ConfigError
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-    raise ConfigError(
+    raise kind(
         f"decision.model names no usable model: {path}: {problem}",
         "Fit one with hydindex calibrate --write, or remove decision.model to use the shipped one.",
     )

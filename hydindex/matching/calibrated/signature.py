@@ -1,6 +1,4 @@
-"""The signature: all that the calibrated decision sees of a picture."""
-
-from typing import Final
+"""The signature of a thumbnail: all that the method `calibrated` sees of it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +6,15 @@ from PIL import Image
 
 from hydindex.matching.average_hash import average_hash
 from hydindex.matching.calibrated.bars import Box, content_box
-from hydindex.matching.pair_positions import Numbers
-from hydindex.records.pictures import VIEW_PX, Signature, SignatureBatch
-from hydindex.store.file_store import FileStore, damaged_picture
-
-SIGNATURE: Final = "signature"
-"""The name of the picture table that holds the views."""
-_VIEW_BYTES: Final = VIEW_PX * VIEW_PX
+from hydindex.records.pictures import VIEW_PX, Signature
 
 
 def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signature:
-    """Look at an RGB picture as a whole, and at what is left of it without its bars.
+    """Compute the signature of an RGB picture: of the whole, and of its content without bars.
 
-    Both are turned grey (ITU-R 601) and averaged by area to 32x32. Where there are no bars, the
-    second view is the first one. Nothing but the average hash depends on the config, so that the
-    decision stays calibrated whatever the config says.
+    Both are converted to grey (ITU-R 601) and averaged by area to 32x32. A picture without bars has
+    one view. Only the average hashes depend on the config, so that the model stays calibrated under
+    any config.
     """
     grey = picture.convert("L")
     box = content_box(np.asarray(grey))
@@ -44,30 +36,6 @@ def view(grey: Image.Image) -> NDArray[np.uint8]:
 
 
 def content_shape(box: Box, size_px: tuple[int, int]) -> float:
-    """Tell the aspect ratio of a box in units of that of the whole, of this width and height."""
+    """Return the aspect ratio of a box divided by that of the whole picture (width, height)."""
     (left, top, right, bottom), (width, height) = box, size_px
     return ((right - left) / width) / ((bottom - top) / height)
-
-
-def load_signatures(files: FileStore, ids: Numbers) -> SignatureBatch:
-    """Load the signatures of files, in the order of their ids.
-
-    Raises:
-        IndexUnusable: the index has no valid signature for one of them.
-    """
-    columns = files.comparable(ids)
-    packed = files.pictures(ids, SIGNATURE)
-    for file_id, each in zip(ids.tolist(), packed, strict=True):
-        if len(each) not in (_VIEW_BYTES, 2 * _VIEW_BYTES):
-            raise damaged_picture(file_id)
-    # A file without bars has one view, which serves as both.
-    both_views = b"".join(each * 2 if len(each) == _VIEW_BYTES else each for each in packed)
-    return SignatureBatch(
-        duration_ms=columns.duration_ms,
-        aspect_ratio=columns.aspect_ratio,
-        average_hash=columns.average_hash,
-        content_aspect_ratio=columns.content_aspect_ratio,
-        content_hash=columns.content_hash,
-        has_bars=np.array([len(each) > _VIEW_BYTES for each in packed], np.bool_),
-        views=np.frombuffer(both_views, np.uint8).reshape(-1, 2, VIEW_PX, VIEW_PX),
-    )

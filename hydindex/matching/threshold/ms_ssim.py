@@ -1,31 +1,31 @@
-"""MS-SSIM of many pairs of pictures at once, from coarse to fine, leaving hopeless pairs early.
+"""MS-SSIM of many pairs at once, from coarse to fine, dropping pairs that can no longer match.
 
-MS-SSIM compares two pictures at five sizes, each half the one before, and multiplies five factors:
+MS-SSIM compares two pictures at five levels, each half the size of the one before, and multiplies
+five factors:
 
     cs(1)^0.0448 * cs(2)^0.2856 * cs(3)^0.3001 * cs(4)^0.2363 * ssim(5)^0.1333
 
-`cs` is the mean over the picture of (2 cov(x, y) + C2) / (var(x) + var(y) + C2), where mean,
-variance and covariance are weighted by a Gaussian window; `ssim` also compares the means. Negative
-factors count as zero. Level 1 is the whole picture, level 5 a sixteenth of it.
+`cs` is the mean over the picture of (2 cov(x, y) + C2) / (var(x) + var(y) + C2), with mean,
+variance and covariance weighted by a Gaussian window; `ssim` also compares the means. Negative
+factors count as zero. Level 1 is the picture itself, level 5 a sixteenth of it.
 
-Three things make it cheap, and change no decision:
+Three properties make it cheap without changing a verdict:
 
-*What belongs to one file is computed once.* Only the product of two pictures is filtered per pair.
+*Work per file is done once.* Only the product of two pictures is filtered per pair.
 
 *From coarse to fine.* 2 cov(x, y) <= var(x) + var(y), because the variance of x - y is not
-negative; and 2ab <= a^2 + b^2 for the means. So every factor is at most 1, and the product of the
-levels seen so far is an upper bound of the score. In colour the score is the mean over the
-channels, and the mean of their products is the bound. A pair whose bound falls below the
-threshold is left, and the finer levels, which cost nearly all the time, are only computed for those
-that can still match.
+negative; and 2ab <= a^2 + b^2 for the means. So every factor is at most 1, and the product over the
+computed levels is an upper bound of the score. In colour the score is the mean over the channels,
+and the mean of their products is the bound. A pair is dropped once its bound falls below the
+threshold. The finer levels, which take nearly all the time, are computed only for the rest.
 
 *A margin for float error.* This code and pytorch-msssim round differently. On pictures made to
-provoke it, factors came out within 8e-4 of each other, and those near zero within 2e-5; no score
-moved by more than 2e-4. Near zero the powers magnify an error (0.001^0.0448 is 0.73), so a factor
-between -`_FLOOR` and `_FLOOR` is taken for `_FLOOR`, which keeps the product an upper bound; beyond
-it, 2e-5 moves a score by less than `standing.MARGIN`, whatever the level. Pairs are left only where
-the bound lies more than that below the threshold, and the library itself settles those that end
-within it, or that had such a factor.
+provoke it, factors differed by at most 8e-4, those near zero by at most 2e-5, and scores by at most
+2e-4. Near zero the powers magnify an error (0.001^0.0448 is 0.73), so a factor between -`_FLOOR`
+and `_FLOOR` counts as `_FLOOR`, which keeps the product an upper bound; beyond it, 2e-5 changes a
+score by less than `score_bounds.MARGIN` at any level. Pairs are dropped only if the bound is below
+the threshold by more than the margin. The library itself scores those that end within the margin
+or had such a factor.
 
 Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image quality
 assessment", 2003; levels, borders and constants as in pytorch-msssim 1.0.
@@ -37,7 +37,7 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - so it is called everywhere
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -62,8 +62,8 @@ _C1: Final = 0.01**2
 _C2: Final = 0.03**2
 _FLOOR: Final = 0.001
 
-# Planes up to this size are filtered by one matrix product; larger ones, where the matrix would
-# be mostly zeros, in two passes.
+# Planes up to this size are filtered by one matrix product. For larger ones the matrix would be
+# mostly zeros: they are filtered in two passes.
 _LARGEST_MATRIX_PX: Final = 256
 
 
@@ -73,10 +73,10 @@ def coarse_levels(
     second: NDArray[np.intp],
     threshold: float,
 ) -> ScoreBounds:
-    """Take pairs through levels 5 and 4: so little work that no GPU is worth asking.
+    """Compute levels 5 and 4, on the CPU: a GPU would not be faster.
 
-    `coarse` are coarse pictures, (files, channels, height, width); `first` and `second` give each
-    pair by the positions of its files.
+    `coarse` are coarse pictures, (files, channels, height, width). `first` and `second` are the
+    files of each pair by position.
     """
     levels: list[tuple[int, Sums]] = [(5, halve(coarse)), (COARSE_LEVEL, coarse)]
     start = ScoreBounds.of_unseen(len(first), channels=coarse.shape[1])
@@ -87,52 +87,52 @@ def fine_levels(
     pictures: Picture,
     first: NDArray[np.intp],
     second: NDArray[np.intp],
-    standing: ScoreBounds,
+    bounds: ScoreBounds,
     threshold: float,
     device: str = "cpu",
 ) -> ScoreBounds:
-    """Take pairs, as they stand after the coarse levels, through levels 3, 2 and 1.
+    """Compute levels 3, 2 and 1 of pairs with these bounds after the coarse levels.
 
-    `pictures` are prepared thumbnails, stacked along a first axis.
+    `pictures` are prepared thumbnails, (files, height, width[, 3]).
     """
     level_1 = channels_first(pictures)
     level_2 = halve(level_1)
     levels: list[tuple[int, Sums]] = [(3, halve(level_2)), (2, level_2), (1, level_1)]
-    return _descend(levels, first, second, standing, threshold, device)
+    return _descend(levels, first, second, bounds, threshold, device)
 
 
 def _descend(
     levels: Iterable[tuple[int, Sums]],
     first: NDArray[np.intp],
     second: NDArray[np.intp],
-    standing: ScoreBounds,
+    known: ScoreBounds,
     threshold: float,
     device: str,
 ) -> ScoreBounds:
-    """Multiply level by level, each for the pairs only that may still reach the threshold."""
+    """Multiply by the factors of each level, only for pairs that may reach the threshold."""
     for level, sums in levels:
-        (rows,) = np.nonzero(standing.may_match(threshold))
-        bounds, floored = standing.bounds.copy(), standing.floored.copy()
+        (rows,) = np.nonzero(known.may_match(threshold))
+        bounds, floored = known.bounds.copy(), known.floored.copy()
         if len(rows):
             factors = _factors(sums, level, first[rows], second[rows], device)
             trusted = np.where(factors <= -_FLOOR, 0.0, np.clip(factors, _FLOOR, 1.0))
             bounds[rows] *= trusted ** np.float32(_WEIGHTS[level])
             floored[rows] |= (np.abs(factors) < _FLOOR).any(axis=1)
-        standing = ScoreBounds(bounds, floored, (*standing.entered, len(rows)))
-    return standing
+        known = ScoreBounds(bounds, floored, (*known.entered, len(rows)))
+    return known
 
 
 @torch.inference_mode()
 def _factors(
     sums: Sums, level: int, first: NDArray[np.intp], second: NDArray[np.intp], device: str
 ) -> NDArray[np.float32]:
-    """Compute the mean of `cs` (at level 5 of `ssim`) of pairs at one level, (pairs, channels)."""
+    """Compute the mean of `cs` (at level 5, of `ssim`) of pairs: (pairs, channels)."""
     stay_on_one_core()
     pairs = Pairs.of(sums, first, second, device, torch.float32)
     planes = pairs.planes.div_(255 * pixels_per_sum(level))
 
-    # All that belongs to one file. The variances already hold half of C2, so that the denominator
-    # of a pair is the sum of two of them.
+    # The work per file. Each variance includes half of C2, so that the denominator of a pair is the
+    # sum of two of them.
     count, height, width = planes.shape
     windows = (count, (height - _WINDOW_PX + 1) * (width - _WINDOW_PX + 1))
     means = scratch.tensor("means", windows, device)
@@ -142,7 +142,7 @@ def _factors(
         variances[part] = _window_means(planes[part].square()).sub_(means[part].square())
     variances += _C2 / 2
 
-    squared_means = means.square() if level == 5 else means  # level 5 alone compares means
+    squared_means = means.square() if level == 5 else means  # only level 5 compares means
     factors = torch.empty(len(pairs.left), device=device)
     for left, right, part in pairs.pair_parts():
         mean_products = combined(torch.mul, means, left, right)
@@ -156,9 +156,9 @@ def _factors(
 
 
 def _window_means(planes: Tensor) -> Tensor:
-    """Filter (planes, height, width) with the Gaussian window, wherever it fits in.
+    """Filter (planes, height, width) with the Gaussian window wherever it fits.
 
-    Gives (planes, positions); the order of the positions is the same for every plane.
+    Return (planes, positions), with the positions of every plane in the same order.
     """
     if planes[0].numel() <= _LARGEST_MATRIX_PX:
         return planes.flatten(1) @ _window_matrix(*planes.shape[1:], str(planes.device))
@@ -180,8 +180,8 @@ def _two_passes(planes: Tensor) -> Tensor:
 def _filter_columns(planes: Tensor) -> Tensor:
     """Slide the window down every column.
 
-    The convolution is shown columns as the channels of a picture one pixel high: these lie side by
-    side in memory, so that it works on many at a time. That is six times as fast as one channel.
+    The columns become the channels of a picture one pixel high: they are adjacent in memory, so
+    that the convolution handles many at a time. This is six times as fast as one channel.
     """
     count, height, width = planes.shape
     columns_as_channels = planes.view(count, 1, height, width).permute(0, 3, 1, 2)

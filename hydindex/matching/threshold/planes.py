@@ -1,4 +1,4 @@
-"""What MS-SSIM and SSIM share: many pictures as planes in a tensor, and pairs of them."""
+"""Pictures as planes of a tensor, and pairs of them: shared by MS-SSIM and SSIM."""
 
 import math
 import threading
@@ -14,28 +14,27 @@ from torch import Tensor
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold.pyramid import Sums
 
-# What is worked on at a time should stay within a core's own cache.
+# A part this large fits into the cache of one core.
 _PIXELS_AT_ONCE: Final = 1 << 18
-# Gathering pairs by their numbers copies them; from this size on single calls are cheaper.
+# Indexing copies the planes of pairs; above this size, one call per pair is cheaper.
 _GATHERED_PX: Final = 5_000
 
 
 def stay_on_one_core() -> None:
-    """Let torch work in the calling thread alone, whichever that is.
+    """Keep torch's work in the calling thread.
 
-    Pairs are scored in threads of our own, beside others that fetch and prepare. torch's own
-    threads would wait for each other at every step; where another program kept one core busy, they
-    were 30 times as slow.
+    Pairs are scored in threads of our own, beside others that fetch and prepare. torch's threads
+    wait for each other at every step: with one core busy elsewhere they were 30 times as slow.
     """
     torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The planes that some pairs of files need, and which of them each pair combines.
+    """The planes of some files, and pairs of them.
 
-    Every channel of every file is a plane of its own: `planes` is (planes, height, width), and
-    `left` and `right` give each pair's planes by number, channel by channel.
+    Each channel of a file is a plane: `planes` is (planes, height, width). `left` and `right` are
+    the planes of each pair by number, channel by channel.
     """
 
     planes: Tensor
@@ -51,7 +50,7 @@ class Pairs:
         device: str,
         dtype: torch.dtype,
     ) -> Self:
-        """Bring to the device what these pairs need of `sums`, and nothing else."""
+        """Copy to the device only those `sums` that these pairs need."""
         used, first_at, second_at = files_of_pairs(first, second)
         _, channels, height, width = sums.shape
         planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
@@ -70,7 +69,7 @@ class Pairs:
         return self._parts(len(self.planes))
 
     def pair_parts(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], slice]]:
-        """Divide the pairs likewise, into their left and their right planes, and where they are."""
+        """Divide the pairs likewise: yield left planes, right planes and the slice of pairs."""
         for part in self._parts(len(self.left)):
             yield self.left[part], self.right[part], part
 
@@ -93,9 +92,9 @@ def combined(
 
 
 class Scratch(threading.local):
-    """Large tensors that a thread uses again and again.
+    """Large tensors that a thread reuses.
 
-    To touch fresh memory for the first time costs several times as much as the arithmetic on it.
+    The first access to fresh memory costs several times as much as the arithmetic on it.
     """
 
     def __init__(self) -> None:
@@ -104,7 +103,7 @@ class Scratch(threading.local):
     def tensor(
         self, name: str, shape: tuple[int, ...], device: str, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
-        """Give a tensor with any content; valid until `name` is asked for again."""
+        """Return an uninitialized tensor, valid until the next call with this `name`."""
         size, key = math.prod(shape), (name, device, dtype)
         buffer = self._buffers.get(key)
         if buffer is None or buffer.numel() < size:

@@ -1,14 +1,16 @@
 """Preprocess a thumbnail for the method `threshold`: trim, resize, grey, blur, equalize, crop."""
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from hydindex.config.settings import Config
 from hydindex.records.pictures import Picture
+
+if TYPE_CHECKING:  # slow to import, and the settings are needed without it
+    from PIL import Image
 
 # Each row's contrast is averaged with its neighbours', so that one odd row doesn't stop a trim.
 _SMOOTHED_ROWS: Final = 5
@@ -47,8 +49,10 @@ class Preprocessing:
         return (height_px, width_px) if self.grey else (height_px, width_px, 3)
 
 
-def preprocess(picture: Image.Image, settings: Preprocessing) -> Picture:
+def preprocess(picture: "Image.Image", settings: Preprocessing) -> Picture:
     """Preprocess an RGB picture; return uint8 of `settings.shape`."""
+    from PIL import Image, ImageOps
+
     grey = np.asarray(picture.convert("L"))
     box = trim_box(grey, settings.trim_strength, settings.min_keep_fraction)
     picture = picture.crop(box).resize(settings.size_px, Image.Resampling.BILINEAR)

@@ -1,7 +1,7 @@
-"""The five sizes at which MS-SSIM looks at a picture, as sums of pixels: exact in integers.
+"""The five levels of MS-SSIM, as sums of pixels: exact in integers.
 
-Level 1 is the picture itself; each further level sums 2x2 of the one before. Level 4, an eighth of
-each side, is a file's coarse picture: quick to load, and enough to reject most pairs by.
+Level 1 is the picture; each further level sums 2x2 values of the one before. Level 4, an eighth of
+each side, is a file's coarse picture: quick to load, and enough to rule out most pairs.
 """
 
 import math
@@ -19,15 +19,15 @@ Sums = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def pixels_per_sum(level: int) -> int:
-    """Tell how many pixels of level 1 a value of this level is the sum of."""
+    """Return how many pixels of level 1 a value of this level sums."""
     return int(4 ** (level - 1))
 
 
 def halve(sums: Sums) -> NDArray[np.uint16]:
     """Sum a level by 2x2.
 
-    An odd side gets a row or column of zeros in front first, as pytorch-msssim does it. Level 5
-    sums 256 pixels, and 256 * 255 is just what 16 bits hold.
+    A row or column of zeros precedes an odd side, as in pytorch-msssim. Level 5 sums 256 pixels,
+    and 256 * 255 still fits into 16 bits.
     """
     height, width = sums.shape[-2:]
     even: NDArray[Any] = sums
@@ -39,7 +39,7 @@ def halve(sums: Sums) -> NDArray[np.uint16]:
 
 
 def channels_first(pictures: Picture) -> NDArray[np.uint8]:
-    """Give (files, height, width[, 3]) pictures as level 1: (files, channels, height, width)."""
+    """Return (files, height, width[, 3]) pictures as (files, channels, height, width): level 1."""
     return np.moveaxis(pictures.reshape(*pictures.shape[:3], -1), 3, 1)
 
 
@@ -51,7 +51,7 @@ def coarse_picture(picture: Picture) -> CoarsePicture:
 
 
 def coarse_shape(picture_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Tell the shape of the coarse picture of a picture."""
+    """Return the shape of the coarse picture of a picture."""
     height, width = picture_shape[:2]
     for _ in range(1, COARSE_LEVEL):
         height, width = (height + 1) // 2, (width + 1) // 2

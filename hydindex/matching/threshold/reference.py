@@ -1,4 +1,4 @@
-"""Similarity as the libraries define it: the judge of what faster code is in doubt about."""
+"""Similarity as the libraries compute it: it decides where the faster code is too close to call."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from hydindex.records.pictures import Picture
 def ms_ssim(one: Picture, other: Picture) -> float:
     """Multi-scale structural similarity as pytorch-msssim computes it, on pictures in [0, 1].
 
-    The shorter side must exceed 160 pixels. In colour the channels' mean is taken.
+    The shorter side must exceed 160 pixels. In colour, return the mean of the channels.
 
     Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image
     quality assessment", 2003.
     """
-    import torch  # takes seconds to import: only a run that scores pays for it
+    import torch  # takes seconds to import: only scoring pays for it
     from pytorch_msssim import ms_ssim as library_ms_ssim
 
     def tensor(picture: Picture) -> torch.Tensor:
@@ -27,7 +27,7 @@ def ms_ssim(one: Picture, other: Picture) -> float:
 def ssim(one: Picture, other: Picture) -> float:
     """Structural similarity as scikit-image computes it with its defaults, on 8-bit pictures.
 
-    The shorter side must be at least 7 pixels. In colour the channels' mean is taken.
+    The shorter side must be at least 7 pixels. In colour, return the mean of the channels.
 
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural
     similarity", 2004.

@@ -1,8 +1,8 @@
 """SSIM of many pairs of pictures at once.
 
 The sums over the 7x7 windows of one picture are computed once; only the product of two pictures is
-summed per pair. Up to the last division everything is integers and exact; from there on float32
-moves a score by less than 1e-5, far less than `standing.MARGIN`.
+summed per pair. Up to the last division everything is exact integers; from there on float32 changes
+a score by less than 1e-5, far less than `score_bounds.MARGIN`.
 
 Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity",
 2004; window, borders and constants as scikit-image's defaults.
@@ -22,8 +22,8 @@ from hydindex.records.pictures import Picture
 
 _WINDOW_PX: Final = 7
 _PIXELS: Final = _WINDOW_PX**2
-# Means are sums / 49, and (co)variances (49 sum(xy) - sum(x) sum(y)) / (49 * 48). The constants are
-# brought to the scale of what stands before these divisions, so that they need not be done.
+# Means are sums / 49, and (co)variances are (49 sum(xy) - sum(x) sum(y)) / (49 * 48). The constants
+# are scaled up instead of dividing.
 _C1: Final = (0.01 * 255) ** 2 * _PIXELS**2
 _C2: Final = (0.03 * 255) ** 2 * _PIXELS * (_PIXELS - 1)
 
@@ -32,7 +32,7 @@ _C2: Final = (0.03 * 255) ** 2 * _PIXELS * (_PIXELS - 1)
 def ssim(
     pictures: Picture, first: NDArray[np.intp], second: NDArray[np.intp], device: str = "cpu"
 ) -> ScoreBounds:
-    """Score pairs of prepared thumbnails, stacked along a first axis; pairs by their positions."""
+    """Score pairs of prepared thumbnails (files, height, width[, 3]), given by position."""
     stay_on_one_core()
     pairs = Pairs.of(channels_first(pictures), first, second, device, torch.int32)
     count, height, width = pairs.planes.shape
@@ -57,17 +57,17 @@ def ssim(
         structures_agree = (2 * covariances + _C2) / (both_variances + _C2)
         scores[part] = (means_agree * structures_agree).mean(dim=(1, 2))
     channel_scores = scores.view(len(first), -1).cpu().numpy()
-    near_zero = np.abs(channel_scores.mean(axis=1)) <= MARGIN  # and so perhaps on its other side
+    near_zero = np.abs(channel_scores.mean(axis=1)) <= MARGIN  # its sign is uncertain
     return ScoreBounds(channel_scores, near_zero, (len(first),))
 
 
 def _window_sums(planes: Tensor) -> Tensor:
-    """Sum integers over every window, wherever it fits in: (planes, height - 6, width - 6)."""
+    """Sum integers over every 7x7 window: (planes, height - 6, width - 6)."""
     return _seven_sums(_seven_sums(planes, 1), 2)
 
 
 def _seven_sums(planes: Tensor, axis: int) -> Tensor:
-    """Sum every 7 neighbours along an axis, as 4 + 2 + 1."""
+    """Sum 7 neighbours along an axis, as 4 + 2 + 1."""
     length = planes.shape[axis]
     twos = planes.narrow(axis, 0, length - 1) + planes.narrow(axis, 1, length - 1)
     fours = twos.narrow(axis, 0, length - 3) + twos.narrow(axis, 2, length - 3)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from hydindex.common.batches import slices
 from hydindex.common.errors import ConfigError
-from hydindex.config.settings import Config, Device
+from hydindex.config.sections import Device
+from hydindex.config.settings import Config
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold import reference

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from hydindex.config.settings import Config
-from hydindex.matching.average_hash import average_hash
-from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold.packing import compress, pack_coarse
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.matching.threshold.preprocessing import Preprocessing
 from hydindex.matching.threshold.pyramid import coarse_picture
 from hydindex.matching.threshold.threshold_matcher import COARSE, PREPARED, ThresholdMatcher
 from hydindex.records.pictures import PreparedThumbnail
@@ -48,6 +46,11 @@ class ThresholdMethod:
 
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
         """Hash and preprocess a thumbnail; pack the picture and its coarse version."""
+        # Pillow is slow to import, and most commands don't prepare thumbnails.
+        from hydindex.matching.average_hash import average_hash
+        from hydindex.matching.decoding import decode_thumbnail
+        from hydindex.matching.threshold.preprocessing import preprocess
+
         try:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
