@@ -38,13 +38,13 @@ FILES ?= 10000 100000
 CORPUS ?=
 
 bench: $(INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench,frames]'
 	$(BIN)/python benchmarks/shell.py
 	$(BIN)/python benchmarks/first_run.py $(CORPUS)
 	$(BIN)/python benchmarks/scoring.py $(CORPUS)
 	$(BIN)/python benchmarks/accuracy.py $(CORPUS) --plot docs/images/accuracy.png
-	$(BIN)/python benchmarks/scale.py --files $(FILES) --method calibrated threshold \
-		--hamming 12 --plot docs/images/scale.png
+	$(BIN)/python benchmarks/frames.py $(CORPUS)
+	$(BIN)/python benchmarks/scale.py --files $(FILES) --hamming 12 --plot docs/images/scale.png
 
 # An interrupted installation leaves no .installed, so the next run starts again.
 $(INSTALLED): pyproject.toml constraints.txt
