@@ -1,4 +1,4 @@
-"""`hydindex rebuild`: bring the index to a changed config."""
+"""`hydindex rebuild`: adapt the index to a changed config."""
 
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def rebuild(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring the index to a changed config.
+    """Adapt the index to a changed config.
 
     Redoes what the change requires, from the stored thumbnails. The next update posts new matches.
 

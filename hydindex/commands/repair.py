@@ -17,7 +17,7 @@ def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) ->
     """Recover a damaged index.
 
     Recovers the record of posted pairs, and thumbnails. The next update does the rest. An undamaged
-    index stays as it is.
+    index is not changed.
 
     Example: hydindex repair
     """
@@ -53,5 +53,5 @@ def show_repair(console: "Console", repaired: "Repaired | None") -> ExitCode:
         {"posted pairs": repaired.posted_pairs, "files with thumbnails": repaired.files},
     )
     console.print("The next update fetches what is missing and compares all files again.")
-    console.print(f"The damaged file is now {repaired.damaged}. Delete it when all is well.")
+    console.print(f"The damaged file is now {repaired.damaged}. Delete it once everything works.")
     return exit_code

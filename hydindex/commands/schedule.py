@@ -35,7 +35,7 @@ def schedule(
         Scheduler | None,
         typer.Option(
             metavar="NAME",
-            help="systemd, cron, launchd or windows. [default: the one of this system]",
+            help="systemd, cron, launchd or windows. [default: this system's]",
         ),
     ] = None,
     wait_for_client_minutes: WaitForClient = 0,
