@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test campaigns lint format docs bench clean
 
 demo: $(INSTALLED)
-	$(BIN)/hydindex demo
+	@$(BIN)/hydindex demo
 
 test: lint
 	$(BIN)/pytest -n auto
@@ -26,12 +27,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The site, for site/index.html. What is switched off is an advertisement of the theme's makers.
+# Writes the site to site/index.html. The variable turns off an advertisement of the theme's authors.
 docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# How many files the generated libraries have; one of a million takes 37 GB of disk.
+# Sizes of the generated libraries, in files; a million needs 37 GB of disk.
 FILES ?= 10000 100000
 # A labelled library of real thumbnails: a folder with files.json and thumbs/.
 CORPUS ?=
@@ -45,11 +46,12 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/scale.py --files $(FILES) --method calibrated threshold \
 		--plot docs/images/scale.png
 
-# A run that was cut short leaves no .installed behind, so that the next one begins anew.
+# An interrupted installation leaves no .installed, so the next run starts again.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@echo "Creating $(VENV) and installing hydindex; this takes a few minutes..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,113 +1,65 @@
-"""Measure whole runs of `hydindex update` on a labelled library, by both ways to decide.
+"""Measure whole runs of `hydindex update` on a labelled library, with each method.
 
-    python benchmarks/first_run.py PATH
+    python benchmarks/first_run.py [PATH]
 
-PATH is a folder with `files.json` and `thumbs/` (see `hydindex.standin.library_files.load_folder`); without
-it, the demo's generated library is served. Prints, for a first run, a night with nothing new and a
-night with 20 new files: seconds of the whole process and by stage, pairs scored, requests,
-thumbnails fetched; then bytes per file, and precision and recall of what was posted. First with the
-shipped config, then with the threshold rule in place of the calibrated decision; and how long
-pytorch-msssim takes for the pairs of that rule, one by one.
+PATH is a folder with `files.json` and `thumbs/`; without it, the demo's generated library is used.
+Prints a first run, a run with nothing new and a run with 20 new files: seconds of the process and
+of its stages, pairs scored, requests; then the size of the index, and precision and recall of what
+was posted. Everything but the method is the shipped config.
 """
 
-import os
-import sys
+import argparse
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
-from measured import run_measured, write_config
-from one_by_one import CandidatePairs
-from table import print_table
+from measure import print_table, run_hydindex, write_config
 
-from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile, load_folder, true_pairs
 from hydindex.standin.server import StandIn
-from hydindex.store.store import open_for_reading
+from hydindex.standin.state import HydrusFile, load_folder, true_pairs
 
-HELD_BACK: Final = 20
-WARM_UP_PAIRS: Final = 100
+NEW_FILES: Final = 20
 STAGES: Final = ("search", "fetch", "prepare", "compare", "post")
 
 
 def main() -> None:
-    files = load_folder(Path(sys.argv[1]), tags=()) if len(sys.argv) > 1 else generate_library()
-    first_s: dict[str, float] = {}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", type=Path, nargs="?", help="folder with files.json and thumbs/")
+    path = parser.parse_args().path
+    files = load_folder(path, tags=()) if path else generate_library()
     for method in ("calibrated", "threshold"):
-        with tempfile.TemporaryDirectory() as folder, StandIn(files[:-HELD_BACK]) as client:
-            home = Path(folder)
-            config = write_config(
-                home,
-                client.port,
-                client.FULL_KEY,
-                tags=["system:filetype is video"],
-                decision={"method": method},
-            )
-            first_s[method] = measure_nights(files, home, client, method)
-            if method == "threshold":
-                one_by_one_s = score_one_by_one(config)
-    print(f"\none by one: {one_by_one_s:.1f} s for pytorch-msssim alone, as long as")
-    for method, seconds in first_s.items():
-        print(f"  {one_by_one_s / seconds:.1f} first runs ({method})")
+        with tempfile.TemporaryDirectory() as folder, StandIn(files[:-NEW_FILES]) as client:
+            changes = {"tags": ["system:filetype is video"], "decision": {"method": method}}
+            write_config(Path(folder), client.port, client.FULL_KEY, changes)
+            measure(files, Path(folder), client, method)
 
 
-def measure_nights(files: list[HydrusFile], home: Path, client: StandIn, method: str) -> float:
-    """Run three nights and show what they cost and found; give the seconds of the first."""
-    first = measure(home, client)
-    quiet = measure(home, client)
-    client.add(files[-HELD_BACK:])
-    later = measure(home, client)
+def measure(files: list[HydrusFile], home: Path, client: StandIn, method: str) -> None:
+    """Run three times and print what that cost and found."""
+    rows = [("first run", *run(home, client)), ("nothing new", *run(home, client))]
+    client.add(files[-NEW_FILES:])
+    rows.append((f"{NEW_FILES} new files", *run(home, client)))
     print_table(
-        f"Whole runs, and by stage, in seconds ({method}).",
-        ("", "whole run", *STAGES, "pairs scored", "requests", "thumbnails"),
-        [["first run", *first], ["nothing new", *quiet], [f"{HELD_BACK} new files", *later]],
+        f"Method {method}, {len(files)} files: seconds of the process and of its stages.",
+        ("", "process", *STAGES, "pairs scored", "requests"),
+        rows,
     )
-    bytes_per_file = (home / "hydindex.db").stat().st_size / len(files)
-    print(f"{len(files)} files, {bytes_per_file / 1e3:.1f} KB of index a file")
-    show_accuracy(files, client)
-    return first[0]
-
-
-def measure(home: Path, client: StandIn) -> list[float]:
-    """Run one update and give its figures, the seconds of the whole process first."""
-    client.clear_log()
-    report, cost = run_measured(home, "update")
-    thumbnails = sum("file_id" in request.query for request in client.requests)
-    seconds = [float(report["seconds"][stage]) for stage in STAGES]
-    return [cost.wall_s, *seconds, report["pairs"]["scored"], len(client.requests), thumbnails]
-
-
-def score_one_by_one(config_path: Path) -> float:
-    """Score the candidates of an index of the threshold rule as the library offers it; in seconds.
-
-    The pictures lie unpacked in memory, and torch is loaded. On all cores torch is faster, or far
-    slower where another program keeps one of them busy: the better of both counts.
-    """
-    import torch
-
-    config = config_file.load(config_path)
-    with open_for_reading(config_file.index_path(config, config_path)) as index:
-        candidates = CandidatePairs.of(index, config)
-    candidates.first(WARM_UP_PAIRS).scores(config)
-    seconds = []
-    for threads in {1, os.cpu_count() or 1}:
-        torch.set_num_threads(threads)
-        started = time.perf_counter()
-        candidates.scores(config)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-def show_accuracy(files: list[HydrusFile], client: StandIn) -> None:
-    """Compare what was posted with the labels."""
+    kilobytes = (home / "hydindex.db").stat().st_size / len(files) / 1e3
     labelled, posted = true_pairs(files), client.potentials
     right = len(labelled & posted)
     print(
-        f"{len(posted)} pairs posted, {right} of them true: precision {right / len(posted):.3f}, "
-        f"recall {right / len(labelled):.3f} of {len(labelled)} labelled pairs"
+        f"{kilobytes:.1f} KB of index per file; {len(posted)} pairs posted, precision "
+        f"{right / max(1, len(posted)):.3f}, recall {right / len(labelled):.3f}"
     )
+
+
+def run(home: Path, client: StandIn) -> tuple[float, ...]:
+    """Run one update; return its values."""
+    client.clear_log()
+    report, cost = run_hydindex(home, "update")
+    seconds = (report["seconds"][stage] for stage in STAGES)
+    return cost.wall_s, *seconds, report["pairs"]["scored"], len(client.requests)
 
 
 if __name__ == "__main__":

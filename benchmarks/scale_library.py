@@ -1,318 +1,279 @@
-"""A library of any size, made by recipe: the same files for the same seed, and few pictures.
+"""Generated libraries of any size, and indexes that hold them. One seed gives one library.
 
-Pictures come from a pool of scenes and altered copies of them, as the demo's library has them
-(`hydindex.demo.generated_library`), each prepared once by hydindex itself, for both ways to decide. A file of
-the library is one of these pictures and a duration:
-
-- a tenth of all files is exactly 10 s long: the hot bucket;
-- 15 % have one of six round lengths;
-- the others are log-normal, with a median of 45 s.
-
-Some files are true copies of others: a picture of the same scene, at the same length or up to
-0.3 s off it. Nothing else keeps two files of one picture at lengths of their own.
+A file is a picture of a pool and a duration. The pool holds pictures of the demo's generated
+library, prepared by hydindex itself. A tenth of all files are exactly 10 s long, 15 % have one of
+six round durations, the others are log-normal with a median of 45 s. Some files are copies of
+others: a picture of the same scene, at most 0.3 s longer or shorter.
 """
 
 import hashlib
-import io
+import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import pickle
+import sqlite3
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
-from hydindex.matching.preparation import Preparation
+from measure import run_hydindex, write_config
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config
+from hydindex.common import clock
 from hydindex.demo.generated_library import generate_library
-from hydindex.pipeline.ingest import prepare_and_pack
-from hydindex.records.pictures import Packed, Signature
-from hydindex.standin.library_files import HydrusFile
+from hydindex.matching.calibrated.features import FEATURES, Features
+from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 SEED: Final = 20_001
 NEW_FILES: Final = 200
-"""How many files a night brings."""
+"""How many files a night adds."""
+TAG: Final = "meta:pd"  # which the shipped config searches for
 
-POOL_PICTURES: Final = 20_000
-_PICTURES_A_TASK: Final = 500
+_PICTURES_PER_TASK: Final = 500
+_TEN_SECONDS_MS, _TEN_SECONDS_SHARE = 10_000, 0.1
+_ROUND_DURATIONS_MS, _ROUND_SHARE = (5_000, 6_000, 10_000, 15_000, 30_000, 60_000), 0.15
+_MEDIAN_DURATION_MS, _DURATION_SIGMA = 45_000, 1.1
+_MIN_DURATION_MS: Final = 500
+_COPY_SHARE, _NEW_COPY_SHARE = 0.05, 0.1
+_EXACT_SHARE: Final = 0.6  # of the copies: those of exactly the same duration
+_MAX_DRIFT_MS: Final = 300
+_FRAMES_PER_S, _BYTES_PER_S = 25, 250_000
 
-HOT_DURATION_MS: Final = 10_000
-_HOT_SHARE: Final = 0.1
-_ROUND_DURATIONS_MS: Final = (5_000, 6_000, 10_000, 15_000, 30_000, 60_000)
-_ROUND_SHARE: Final = 0.15
-_MEDIAN_DURATION_MS: Final = 45_000
-_DURATION_SIGMA: Final = 1.1  # of the logarithm
-_SHORTEST_MS: Final = 500
+_FILES_PER_RUN: Final = 32  # that a run saves at once: rows and pictures lie in turns on the disk
+_FILES_PER_TRANSACTION: Final = 100_000
 
-_COPIED_SHARE: Final = 0.05
-_NEW_COPIED_SHARE: Final = 0.1
-_EXACT_COPY_SHARE: Final = 0.6  # of the copies, those of exactly the same length
-_COPY_DRIFT_MS: Final = 300
-
-# What Hydrus says of a file and hydindex only stores.
-TAGS: Final = frozenset({"meta:pd"})  # that the shipped config asks for
-_FRAMES_PER_S: Final = 25
-_BYTES_PER_S: Final = 250_000
-
-
-@dataclass(frozen=True, slots=True)
-class Blobs:
-    """Many byte strings as one array, and where each of them ends."""
-
-    content: NDArray[np.uint8]
-    ends: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, parts: Sequence[bytes]) -> Self:
-        """Join byte strings."""
-        content = np.frombuffer(b"".join(parts), np.uint8)
-        return cls(content, np.cumsum([len(part) for part in parts], dtype=np.int64))
-
-    def split(self) -> list[bytes]:
-        """Give the byte strings, each an object of its own."""
-        return [
-            self.content[start:end].tobytes() for start, end in pairwise([0, *self.ends.tolist()])
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The distinct pictures: parallel, those of one scene one after the other.
-
-    `scene` int64: the position of the first picture of the same scene. Both hashes int64, as the
-    index keeps them: the same 64 bits, signed. `pixels` and `sums` are for the threshold rule;
-    `content_shape` float64, `content_hash` and `views` for the calibrated decision.
-    """
-
-    thumbnails: list[bytes]
-    width_px: NDArray[np.int64]
-    height_px: NDArray[np.int64]
-    scene: NDArray[np.int64]
-    average_hash: NDArray[np.int64]
-    pixels: list[bytes]
-    sums: list[bytes]
-    content_shape: NDArray[np.float64]
-    content_hash: NDArray[np.int64]
-    views: list[bytes]
-
-    def __len__(self) -> int:
-        return len(self.thumbnails)
-
-    @property
-    def pictures_of_scene(self) -> NDArray[np.int64]:
-        """How many pictures the scene of each picture has."""
-        _, scene_number, counts = np.unique(self.scene, return_inverse=True, return_counts=True)
-        return counts[scene_number]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files of a library: their numbers, counted on from night to night, pictures and lengths."""
+    """Files of a library: their numbers, their pictures by position in the pool, durations."""
 
-    number: NDArray[np.int64]
-    picture: NDArray[np.int64]
-    duration_ms: NDArray[np.int64]
+    number: Ints
+    picture: Ints
+    duration_ms: Ints
 
     def __len__(self) -> int:
         return len(self.number)
 
-    def __add__(self, later: "Files") -> "Files":
-        return Files(
-            np.concatenate((self.number, later.number)),
-            np.concatenate((self.picture, later.picture)),
-            np.concatenate((self.duration_ms, later.duration_ms)),
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Return number, picture and duration of each file."""
+        columns = (self.number.tolist(), self.picture.tolist(), self.duration_ms.tolist())
+        return zip(*columns, strict=True)
+
+
+class Pool:
+    """The pictures of all libraries; generated on first use and kept in a file."""
+
+    def __init__(self, path: Path, pictures: int) -> None:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(pickle.dumps(_generate(pictures)))
+        self.files: list[HydrusFile] = pickle.loads(path.read_bytes())
+        scenes = [next(iter(each.base)) for each in self.files]
+        _, first, scene, counts = np.unique(
+            scenes, return_index=True, return_inverse=True, return_counts=True
         )
+        self.first_of_scene: Ints = first[scene]
+        self.pictures_of_scene: Ints = counts[scene]
 
+    def library(self, count: int) -> Files:
+        """Draw a library as it is before the first night."""
+        rng = np.random.default_rng((SEED, count))
+        files = self._independent(rng, np.arange(count))
+        is_copy = rng.random(count) < _COPY_SHARE
+        self._make_copies(rng, files, np.flatnonzero(is_copy), files, np.flatnonzero(~is_copy))
+        return files
 
-def load_pool(path: Path) -> Pool:
-    """Load the pool of pictures; make it first where there is none."""
-    if not path.exists():
-        _save_pool(path, _made_pictures())
-    with np.load(path) as stored:
+    def night(self, library: Files, night: int) -> Files:
+        """Draw the files that a night adds; nights count from 1."""
+        rng = np.random.default_rng((SEED, len(library), night))
+        first = len(library) + (night - 1) * NEW_FILES
+        files = self._independent(rng, np.arange(first, first + NEW_FILES))
+        copies = np.flatnonzero(rng.random(NEW_FILES) < _NEW_COPY_SHARE)
+        self._make_copies(rng, files, copies, library, np.arange(len(library)))
+        return files
 
-        def blobs(name: str) -> list[bytes]:
-            return Blobs(stored[name], stored[f"{name}_ends"]).split()
+    def hydrus_files(self, files: Files) -> Iterator[HydrusFile]:
+        """Return files as the stand-in serves them."""
+        for number, picture, duration_ms in files.rows():
+            yield replace(
+                self.files[picture],
+                hash=sha256_of(number).hex(),
+                size=duration_ms * _BYTES_PER_S // 1000,
+                duration_ms=duration_ms,
+                num_frames=_num_frames(duration_ms),
+                tags=frozenset({TAG}),
+            )
 
-        return Pool(
-            thumbnails=blobs("thumbnails"),
-            width_px=stored["width_px"],
-            height_px=stored["height_px"],
-            scene=stored["scene"],
-            average_hash=stored["average_hash"],
-            pixels=blobs("pixels"),
-            sums=blobs("sums"),
-            content_shape=stored["content_shape"],
-            content_hash=stored["content_hash"],
-            views=blobs("views"),
-        )
+    def _independent(self, rng: np.random.Generator, numbers: Ints) -> Files:
+        count = len(numbers)
+        pictures = rng.integers(len(self.files), size=count)
+        natural_ms = rng.lognormal(np.log(_MEDIAN_DURATION_MS), _DURATION_SIGMA, count)
+        durations_ms = np.rint(natural_ms).astype(np.int64).clip(_MIN_DURATION_MS)
+        kind = rng.random(count)
+        durations_ms[kind < _TEN_SECONDS_SHARE] = _TEN_SECONDS_MS
+        is_round = kind >= 1 - _ROUND_SHARE
+        durations_ms[is_round] = rng.choice(_ROUND_DURATIONS_MS, np.count_nonzero(is_round))
+        return Files(numbers, pictures, durations_ms)
 
-
-def draw_library(pool: Pool, count: int) -> Files:
-    """Draw the library as it is when the first measured night begins."""
-    rng = np.random.default_rng((SEED, count))
-    drawn = Files(np.arange(count), *_independent(rng, pool, count))
-    is_copy = rng.random(count) < _COPIED_SHARE
-    (originals,) = np.nonzero(~is_copy)
-    (copies,) = np.nonzero(is_copy)
-    _make_copies(rng, pool, drawn, copies, drawn, originals)
-    return drawn
-
-
-def draw_night(pool: Pool, library: Files, night: int) -> Files:
-    """Draw the files that come in the `night`-th night, counted from 1."""
-    rng = np.random.default_rng((SEED, len(library), night))
-    first_number = len(library) + (night - 1) * NEW_FILES
-    numbers = np.arange(first_number, first_number + NEW_FILES)
-    drawn = Files(numbers, *_independent(rng, pool, NEW_FILES))
-    (copies,) = np.nonzero(rng.random(NEW_FILES) < _NEW_COPIED_SHARE)
-    _make_copies(rng, pool, drawn, copies, library, np.arange(len(library)))
-    return drawn
-
-
-def draw_nights(pool: Pool, library: Files, nights: int) -> Files:
-    """Draw a library with all that came in its first nights."""
-    files = library
-    for night in range(1, nights + 1):
-        files += draw_night(pool, library, night)
-    return files
+    def _make_copies(
+        self,
+        rng: np.random.Generator,
+        files: Files,
+        copies: NDArray[np.intp],
+        library: Files,
+        originals: NDArray[np.intp],
+    ) -> None:
+        """Turn some files into copies of random originals."""
+        original = originals[rng.integers(len(originals), size=len(copies))]
+        picture = library.picture[original]
+        variant = rng.random(len(copies)) * self.pictures_of_scene[picture]
+        files.picture[copies] = self.first_of_scene[picture] + variant.astype(np.int64)
+        drift_ms = rng.integers(-_MAX_DRIFT_MS, _MAX_DRIFT_MS + 1, len(copies))
+        drift_ms[rng.random(len(copies)) < _EXACT_SHARE] = 0
+        duration_ms = library.duration_ms[original] + drift_ms
+        files.duration_ms[copies] = duration_ms.clip(_MIN_DURATION_MS)
 
 
 def sha256_of(number: int) -> bytes:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(f"{SEED} {number}".encode()).digest()
 
 
-def size_bytes(duration_ms: int) -> int:
-    """Say how large a file of this length is."""
-    return duration_ms * _BYTES_PER_S // 1000
+def index_of_pool(folder: Path, pool: Pool, changes: Mapping[str, Any]) -> Path:
+    """Let hydindex index the pool; return the index."""
+    path = folder / "hydindex.db"
+    if not path.exists():
+        # Durations far apart: there is nothing to compare.
+        files = [
+            replace(each, duration_ms=10_000 * number, tags=frozenset({TAG}))
+            for number, each in enumerate(pool.files, start=1)
+        ]
+        with StandIn(files) as client:
+            write_config(folder, client.port, client.FULL_KEY, changes)
+            run_hydindex(folder, "update", "--dry-run")
+    return path
 
 
-def num_frames(duration_ms: int) -> int:
-    """Say how many frames a file of this length has."""
-    return max(1, duration_ms * _FRAMES_PER_S // 1000)
+def fill_index(path: Path, pool_index: Path, pool: Pool, files: Files, within_ms: int) -> None:
+    """Make an index as many nights would leave it, by copying rows of the pool's index.
+
+    Pairs of files that show the same picture, with durations at most `within_ms` apart, are posted.
+    """
+    unfinished = path.with_suffix(".part")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(pool_index)) as database:
+        database.execute("VACUUM INTO ?", (str(unfinished),))
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -500000"):
+            database.execute(f"PRAGMA {pragma}")
+        tables = _tables_of_files(database)
+        for table in (*tables, "file", "run"):
+            database.execute(f"DELETE FROM {table}")
+        database.execute("VACUUM")
+        database.execute("ATTACH ? AS pool", (str(pool_index),))
+        database.execute(
+            "CREATE TEMP TABLE new (id INTEGER PRIMARY KEY, picture, sha256, size_bytes,"
+            " duration_ms, num_frames)"
+        )
+        database.executemany(
+            "INSERT INTO new VALUES (?, ?, ?, ?, ?, ?)", _new_rows(database, pool, files)
+        )
+        _copy_pictures(database, len(files), tables)
+        database.executemany(
+            "INSERT INTO pair (low_id, high_id, score, matches, state, state_at, features)"
+            f" VALUES (?, ?, 1.0, 1, 'posted', '{clock.now()}', ?)",
+            _pair_rows(files, within_ms, with_features="signature" in tables),
+        )
+        database.execute("COMMIT")
+        database.execute("PRAGMA journal_mode = WAL")
+    unfinished.rename(path)
 
 
-def hydrus_files(pool: Pool, files: Files) -> Iterator[HydrusFile]:
-    """Describe files as the stand-in wants them; files of one picture share its bytes."""
-    widths_px, heights_px = pool.width_px.tolist(), pool.height_px.tolist()
-    for number, picture, duration_ms in _rows(files):
-        yield HydrusFile(
-            hash=sha256_of(number).hex(),
-            size=size_bytes(duration_ms),
-            mime="video/mp4",
-            ext=".mp4",
-            width=widths_px[picture],
-            height=heights_px[picture],
-            duration_ms=duration_ms,
-            num_frames=num_frames(duration_ms),
-            has_audio=True,
-            tags=TAGS,
-            thumbnail=pool.thumbnails[picture],
+def _tables_of_files(database: sqlite3.Connection) -> list[str]:
+    """Return the tables that hold a row for each file of the index."""
+    names = [
+        row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+    ]
+    by_file = [name for name in names if "file_id" in _columns(database, name)]
+    return [n for n in by_file if database.execute(f"SELECT 1 FROM {n} LIMIT 1").fetchone()]
+
+
+def _columns(database: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+
+
+def _new_rows(
+    database: sqlite3.Connection, pool: Pool, files: Files
+) -> Iterator[tuple[int, int, bytes, int, int, int]]:
+    id_of = dict(database.execute("SELECT hex(sha256), id FROM pool.file").fetchall())
+    ids = [id_of[each.hash.upper()] for each in pool.files]
+    for file_id, (number, picture, duration_ms) in enumerate(files.rows(), start=1):
+        size_bytes = duration_ms * _BYTES_PER_S // 1000
+        yield (
+            *(file_id, ids[picture], sha256_of(number), size_bytes),
+            *(duration_ms, _num_frames(duration_ms)),
         )
 
 
-def pairs_of_one_picture(files: Files, within_ms: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Find, by position, all pairs of files that show the same picture at lengths so near."""
+def _copy_pictures(database: sqlite3.Connection, count: int, tables: list[str]) -> None:
+    """Insert the files of the table `new`; leave the last transaction open."""
+    drawn = _columns(database, "new")
+    sources = {"file": _columns(database, "file")}
+    sources |= {table: _columns(database, table) for table in tables}
+    statements = []
+    for table, columns in sources.items():
+        key = "id" if table == "file" else "file_id"
+        own = drawn if table == "file" else []
+        values = [f"new.{each}" if each in own else f"old.{each}" for each in columns]
+        values[columns.index(key)] = "new.id"
+        statements.append(
+            f"INSERT INTO main.{table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM new"
+            f" JOIN pool.{table} AS old ON old.{key} = new.picture WHERE new.id BETWEEN ? AND ?"
+        )
+    starts = [*range(1, count + 1, _FILES_PER_RUN), count + 1]
+    database.execute("BEGIN")
+    for start, end in pairwise(starts):
+        for statement in statements:
+            database.execute(statement, (start, end - 1))
+        if start % _FILES_PER_TRANSACTION < _FILES_PER_RUN:
+            database.execute("COMMIT")
+            database.execute("BEGIN")
+
+
+def _pair_rows(
+    files: Files, within_ms: int, *, with_features: bool
+) -> Iterator[tuple[int, int, str | None]]:
     order = np.lexsort((files.duration_ms, files.picture))
-    # One axis on which pictures lie further apart than files of one picture can be paired.
+    # One axis on which only files of the same picture are near each other.
     apart = int(files.duration_ms.max()) + within_ms + 1
     place = files.picture[order] * apart + files.duration_ms[order]
     end = np.searchsorted(place, place + within_ms, side="right")
     later = end - np.arange(len(place)) - 1
     one = np.repeat(np.arange(len(place)), later)
     nth = np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
-    return order[one], order[one + 1 + nth]
+    first, second = order[one] + 1, order[one + 1 + nth] + 1
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    pairs = np.stack([low, high], axis=1)[np.lexsort((high, low))]
+    values = {feature.name: np.array([0.1234]) for feature in FEATURES}  # only the size counts
+    features = json.dumps(Features(values).of_pair(0)) if with_features else None
+    return ((low, high, features) for low, high in pairs.tolist())
 
 
-def _rows(files: Files) -> Iterable[tuple[int, int, int]]:
-    columns = (files.number.tolist(), files.picture.tolist(), files.duration_ms.tolist())
-    return zip(*columns, strict=True)
+def _num_frames(duration_ms: int) -> int:
+    return max(1, duration_ms * _FRAMES_PER_S // 1000)
 
 
-def _independent(
-    rng: np.random.Generator, pool: Pool, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw pictures and durations of files that have nothing to do with each other."""
-    pictures = rng.integers(len(pool), size=count)
-    natural_ms = rng.lognormal(np.log(_MEDIAN_DURATION_MS), _DURATION_SIGMA, count)
-    durations_ms = np.rint(natural_ms).astype(np.int64).clip(_SHORTEST_MS)
-    kind = rng.random(count)
-    is_hot, is_round = kind < _HOT_SHARE, kind >= 1 - _ROUND_SHARE
-    durations_ms[is_hot] = HOT_DURATION_MS
-    durations_ms[is_round] = rng.choice(_ROUND_DURATIONS_MS, np.count_nonzero(is_round))
-    return pictures, durations_ms
-
-
-def _make_copies(
-    rng: np.random.Generator,
-    pool: Pool,
-    files: Files,
-    copies: NDArray[np.intp],
-    library: Files,
-    originals: NDArray[np.intp],
-) -> None:
-    """Turn some files, by position, into copies of any of the originals."""
-    original = originals[rng.integers(len(originals), size=len(copies))]
-    picture = library.picture[original]
-    variant = rng.random(len(copies)) * pool.pictures_of_scene[picture]
-    files.picture[copies] = pool.scene[picture] + variant.astype(np.int64)
-    drift_ms = rng.integers(-_COPY_DRIFT_MS, _COPY_DRIFT_MS + 1, len(copies))
-    drift_ms[rng.random(len(copies)) < _EXACT_COPY_SHARE] = 0
-    files.duration_ms[copies] = (library.duration_ms[original] + drift_ms).clip(_SHORTEST_MS)
-
-
-def _made_pictures() -> list[tuple[HydrusFile, Packed, Signature]]:
-    """Draw and prepare the pictures of the pool, on all cores."""
-    seeds = range(POOL_PICTURES // _PICTURES_A_TASK)
+def _generate(pictures: int) -> list[HydrusFile]:
+    """Generate the pool on all cores."""
+    seeds = range(SEED, SEED + -(-pictures // _PICTURES_PER_TASK))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
-        return [made for task in processes.map(_pictures_of, seeds) for made in task]
-
-
-def _pictures_of(seed: int) -> list[tuple[HydrusFile, Packed, Signature]]:
-    by_threshold = replace(Preparation.of(Config()), calibrated=False)  # else as shipped
-    calibrated = replace(by_threshold, calibrated=True)
-    made = []
-    for file in generate_library(SEED + seed, _PICTURES_A_TASK):
-        packed = prepare_and_pack(file.thumbnail, by_threshold)
-        signature = prepare_and_pack(file.thumbnail, calibrated)
-        if not isinstance(packed, Packed) or not isinstance(signature, Signature):
-            raise TypeError(packed, signature)
-        made.append((file, packed, signature))
-    return made
-
-
-def _save_pool(path: Path, pictures: Sequence[tuple[HydrusFile, Packed, Signature]]) -> None:
-    files, packed, signatures = zip(*pictures, strict=True)
-    _, first_of_scene, scene_number = np.unique(
-        [next(iter(file.base)) for file in files], return_index=True, return_inverse=True
-    )
-    columns: dict[str, Any] = {
-        "width_px": np.array([file.width for file in files]),
-        "height_px": np.array([file.height for file in files]),
-        "scene": first_of_scene[scene_number],
-        "average_hash": _signed([each.average_hash for each in packed]),
-        "content_shape": np.array([each.content_shape for each in signatures]),
-        "content_hash": _signed([each.content_hash for each in signatures]),
-    }
-    for name, parts in (
-        ("thumbnails", [file.thumbnail for file in files]),
-        ("pixels", [each.pixels for each in packed]),
-        ("sums", [each.sums for each in packed]),
-        ("views", [each.views.tobytes() for each in signatures]),
-    ):
-        blobs = Blobs.of(parts)
-        columns[name], columns[f"{name}_ends"] = blobs.content, blobs.ends
-    content = io.BytesIO()
-    np.savez(content, **columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half_written = path.with_suffix(".part")
-    half_written.write_bytes(content.getbuffer())
-    half_written.rename(path)
-
-
-def _signed(hashes: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(hashes, np.uint64).view(np.int64)
+        made = processes.map(generate_library, seeds, [_PICTURES_PER_TASK] * len(seeds))
+        return [file for some in made for file in some][:pictures]

@@ -28,9 +28,9 @@ from hydindex.commands.repair import show_repair
 from hydindex.commands.stats import show_stats
 from hydindex.commands.update import show_report
 from hydindex.common.errors import ExitCode, HydindexError
-from hydindex.config.sections import Decision
 from hydindex.config.settings import Config, json_schema
 from hydindex.demo.generated_library import generate_library
+from hydindex.matching.method import METHODS
 from hydindex.matching.recipe import recipe_of
 from hydindex.pipeline.run_report import RunReport
 from hydindex.standin.server import StandIn
@@ -61,8 +61,8 @@ def config_page() -> Iterator[str]:
 Every key except `api_key` has a default. A dot separates section and key: `tls.verify` is written
 `{"tls": {"verify": true}}`. Wrong values and unknown or repeated keys are errors.
 
-After a change of a key marked **R**, run `hydindex rebuild`; until then, `update` does nothing. All
-other keys can change at any time. *New*: the value that `hydindex init` writes, if it is not the
+After you change a key marked **R**, run `hydindex rebuild`; until then, `update` refuses to run.
+You can change all other keys at any time. *new*: what `hydindex init` writes, if it isn't the
 default.
 """
     schema = json_schema()
@@ -81,8 +81,8 @@ default.
 def _key_table(
     prefix: str, keys: Mapping[str, Schema], started: Mapping[str, Any]
 ) -> Iterator[str]:
-    methods = (Decision(method="threshold"), Decision(method="calibrated"))
-    recipe = {key for method in methods for key in recipe_of(Config(decision=method))}
+    configs = [Config.model_validate({"decision": {"method": method}}) for method in METHODS]
+    recipe = {key for config in configs for key in recipe_of(config)}
     yield "| key | default | values | meaning |\n|---|---|---|---|"
     for key, schema in keys.items():
         default = _code(schema["default"])
@@ -121,7 +121,7 @@ def commands_page() -> Iterator[str]:
 
 Results go to stdout; progress and log lines go to stderr. `--config` or the environment variable
 `HYDINDEX_CONFIG` names the config; the default is `hydrus_config.json` in the current folder. `-v`
-logs scores, in a dry run also the pairs that would be posted, and tracebacks of errors.
+also logs every score, the pairs that a dry run would post, and tracebacks of errors.
 
 `hydindex --install-completion` installs completion for bash, zsh, fish or PowerShell.
 """
@@ -177,8 +177,8 @@ def json_page() -> Iterator[str]:
     yield """# JSON output
 
 With `--json`, a command prints one object on stdout, even if it fails. Every object has `command`
-and `exit_code`. The examples were printed by the commands when these pages were built, against the
-stand-in client of the demo. Lists of objects are shortened to the first one.
+and `exit_code`. The examples are real output, from the stand-in client of the demo. Lists of
+objects are shortened to the first one.
 """
     parts = [
         f"- `{part.name}`: {_paragraph(inspect.getdoc(part.type) or '')}"

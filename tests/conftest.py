@@ -21,8 +21,8 @@ from hypothesis import settings
 
 from hydindex.commands import app as cli
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 # Other programs may keep the machine busy: no test fails for its time.
 settings.register_profile("untimed", deadline=None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.state import HydrusFile
 
 FRAMES_PER_S = 10
 

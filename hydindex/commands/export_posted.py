@@ -31,7 +31,7 @@ def export_posted(
 
     session = open_session(config_path)
     with session.read_index() as store:
-        lines = to_lines(store.posted.each())
+        lines = to_lines(store.posted.pairs())
         if output_path is None:
             for line in lines:
                 print(line)

@@ -1,7 +1,1 @@
-"""A stand-in Hydrus client over real HTTP, and a small generated library to fill it with.
-
-`hydindex demo` and the tests run against these, so neither needs a Hydrus client.
-This package imports nothing from the rest of hydindex: what it knows about the Client API
-it knows from recorded replies, so a mistake in `hydindex.hydrus` can't hide behind the
-same mistake here.
-"""
+"""`hydindex demo`: nightly updates of a generated library in the stand-in Hydrus client."""

@@ -1,4 +1,4 @@
-"""Ways in which a copy of a video differs from the original."""
+"""How a copy of a video can differ from the original."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +12,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video, as far as a library shows it: one `frame` of it, and its figures.
-
-    The frame is smaller than the video's `width` and `height` (in pixels) but of their shape.
-    """
+    """A video: one `frame`, reduced in size, and its metadata; `width` and `height` in pixels."""
 
     frame: Image.Image
     width: int
@@ -29,12 +26,17 @@ Alteration = Callable[[Clip, Rng], Clip]
 
 
 def _even(pixels: float) -> int:
-    """Round to an even number: H.264 with 4:2:0 colour has no odd sizes."""
+    """Round to an even number, as H.264 with 4:2:0 colour requires."""
     return max(2, 2 * round(pixels / 2))
 
 
+def _scaled(clip: Clip, frame: Image.Image, across: float, down: float) -> Clip:
+    width, height = _even(clip.width * across), _even(clip.height * down)
+    return replace(clip, frame=frame, width=width, height=height)
+
+
 def lower_quality(clip: Clip, rng: Rng) -> Clip:
-    """Compressed until the blocks show."""
+    """Compress until the blocks are visible."""
     encoded = BytesIO()
     clip.frame.save(encoded, "JPEG", quality=int(rng.integers(12, 35)))
     frame = Image.open(encoded).convert("RGB")
@@ -42,22 +44,17 @@ def lower_quality(clip: Clip, rng: Rng) -> Clip:
 
 
 def half_size(clip: Clip, _rng: Rng) -> Clip:
-    """Half as wide and half as high, in the picture as in the figures."""
-    return replace(
-        clip,
-        frame=clip.frame.reduce(2),
-        width=_even(clip.width / 2),
-        height=_even(clip.height / 2),
-    )
+    """Halve width and height."""
+    return _scaled(clip, clip.frame.reduce(2), 0.5, 0.5)
 
 
 def brighter(clip: Clip, rng: Rng) -> Clip:
-    """Brighter by 10 to 30 %."""
+    """Brighten by 10 to 30 %."""
     return replace(clip, frame=ImageEnhance.Brightness(clip.frame).enhance(rng.uniform(1.1, 1.3)))
 
 
 def other_colours(clip: Clip, rng: Rng) -> Clip:
-    """Every hue turned by the same angle, up to 60 degrees either way."""
+    """Rotate every hue by the same angle, up to 60 degrees."""
     hue, saturation, value = clip.frame.convert("HSV").split()
     turned = np.asarray(hue).astype(int) + int(rng.integers(-42, 43))
     hue = Image.fromarray((turned % 256).astype(np.uint8))
@@ -65,19 +62,14 @@ def other_colours(clip: Clip, rng: Rng) -> Clip:
 
 
 def cropped(clip: Clip, _rng: Rng) -> Clip:
-    """Four percent of the width and of the height cut away, evenly on both sides."""
+    """Crop 4 % of the width and height, evenly on both sides."""
     wide, high = clip.frame.size
     box = (round(wide * 0.02), round(high * 0.02), round(wide * 0.98), round(high * 0.98))
-    return replace(
-        clip,
-        frame=clip.frame.crop(box),
-        width=_even(clip.width * 0.96),
-        height=_even(clip.height * 0.96),
-    )
+    return _scaled(clip, clip.frame.crop(box), 0.96, 0.96)
 
 
 def watermarked(clip: Clip, rng: Rng) -> Clip:
-    """A half transparent mark in one of the corners."""
+    """Draw a half-transparent mark into a corner."""
     frame = clip.frame.convert("RGBA")
     wide, high = frame.size
     mark = Image.new("RGBA", frame.size)
@@ -89,7 +81,7 @@ def watermarked(clip: Clip, rng: Rng) -> Clip:
 
 
 def subtitled(clip: Clip, rng: Rng) -> Clip:
-    """A line of text at the foot."""
+    """Draw a line of text at the bottom."""
     frame = clip.frame.copy()
     wide, high = frame.size
     line = str(rng.choice(("- Who is there?", "[door creaks]", "It was you, all along.")))
@@ -106,16 +98,13 @@ def subtitled(clip: Clip, rng: Rng) -> Clip:
 
 
 def blurred(clip: Clip, rng: Rng) -> Clip:
-    """Softened, as if enlarged from something smaller."""
+    """Blur, as if enlarged from a smaller size."""
     soft = clip.frame.filter(ImageFilter.GaussianBlur(rng.uniform(1.0, 2.5)))
     return replace(clip, frame=soft, bits_per_pixel=clip.bits_per_pixel * 0.7)
 
 
 def other_frame_rate(clip: Clip, rng: Rng) -> Clip:
-    """Another frame rate, which makes it up to 0.3 s longer or shorter.
-
-    The frame for the thumbnail is another one then; the camera has moved on by a little.
-    """
+    """Change the frame rate, the duration by up to 0.3 s, and so the thumbnail's frame a little."""
     others = [rate for rate in (23.976, 25.0, 29.97) if rate != clip.frames_per_s]
     duration_ms = max(500, clip.duration_ms + int(rng.integers(-299, 300)))
     wide, high = clip.frame.size
@@ -128,18 +117,13 @@ def other_frame_rate(clip: Clip, rng: Rng) -> Clip:
 
 
 def letterboxed(clip: Clip, _rng: Rng) -> Clip:
-    """Black bars to make it square, or a square one wide: another aspect ratio altogether."""
+    """Add black bars: make it square, or 16:9 if it is square."""
     wide, high = clip.frame.size
     edge = max(wide, high)
     size = (edge, edge) if wide != high else (edge * 16 // 9, edge)
     frame = Image.new("RGB", size)
     frame.paste(clip.frame, ((size[0] - wide) // 2, (size[1] - high) // 2))
-    return replace(
-        clip,
-        frame=frame,
-        width=_even(clip.width * size[0] / wide),
-        height=_even(clip.height * size[1] / high),
-    )
+    return _scaled(clip, frame, size[0] / wide, size[1] / high)
 
 
 ALTERATIONS: dict[str, Alteration] = {

@@ -1,33 +1,30 @@
-"""A small library made on the spot: scenes, and for half of them altered copies."""
+"""A small generated library: scenes, half of them with altered copies."""
 
 import hashlib
 from io import BytesIO
+from itertools import cycle
 
 import numpy as np
 from PIL import Image
 
 from hydindex.demo.alterations import ALTERATIONS, Clip, Rng
 from hydindex.demo.scenes import SCENES
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.state import HydrusFile
 
-# Hydrus fits thumbnails into this box unless the user chose another.
-_THUMBNAIL_BOX_PX = (150, 125)
+_THUMBNAIL_BOX_PX = (150, 125)  # Hydrus's default
 _THUMBNAIL_QUALITY = 80
-# Scenes are drawn larger than any thumbnail, so that reducing them smooths their edges.
-_DRAWN_BOX_PX = (300, 250)
+_DRAWN_BOX_PX = (300, 250)  # larger than a thumbnail, so that reducing it smooths edges
 
-_RESOLUTIONS = (
-    (1920, 1080),
-    (1280, 720),
-    (854, 480),
-    (640, 480),
-    (1080, 1920),
-    (720, 1280),
-    (720, 720),
-)
-_SHARES = (0.25, 0.25, 0.1, 0.12, 0.1, 0.1, 0.08)
-
-# Many videos are exactly this long: unlike pictures of the same length to tell apart.
+_SHARES = {  # of resolutions
+    (1920, 1080): 0.25,
+    (1280, 720): 0.25,
+    (854, 480): 0.1,
+    (640, 480): 0.12,
+    (1080, 1920): 0.1,
+    (720, 1280): 0.1,
+    (720, 720): 0.08,
+}
+# Unrelated videos often have the same duration.
 _ROUND_DURATIONS_MS = (6_000, 10_000, 15_000, 15_000, 30_000, 60_000)
 _ROUND_SHARE = 0.5
 _MEDIAN_DURATION_MS = 25_000
@@ -38,24 +35,22 @@ _MAX_COPIES = 4
 
 
 def generate_library(seed: int = 7, pictures: int = 240) -> list[HydrusFile]:
-    """Make a library of so many videos, the same for the same seed.
+    """Generate a library with this number of videos, the same for the same seed.
 
-    About half of its scenes have one to four altered copies; `base` tells which belong
-    together, and the tags `scene:...` and `copy:...` what a file shows and how it was altered.
+    About half of its scenes have one to four altered copies with the same `base`. The tags
+    `scene:...` and `copy:...` name what a file shows and how it was altered.
     """
     rng = np.random.default_rng(seed)
-    kinds = list(SCENES)
     files: list[HydrusFile] = []
-    number = 0
-    while len(files) < pictures:
-        kind = kinds[number % len(kinds)]
+    for number, kind in enumerate(cycle(SCENES)):
         base = f"{seed}-{number:03}-{kind}"
-        original = _film(rng, kind)
+        original = _clip(rng, kind)
         files.append(_file(original, base, f"scene:{kind}", "copy:original", rng))
         for copy in _copies(rng):
             altered = ALTERATIONS[copy](original, rng)
             files.append(_file(altered, base, f"scene:{kind}", f"copy:{copy}", rng))
-        number += 1
+        if len(files) >= pictures:
+            break
     return files[:pictures]
 
 
@@ -66,8 +61,8 @@ def _copies(rng: Rng) -> list[str]:
     return [str(name) for name in rng.choice(list(ALTERATIONS), count, replace=False)]
 
 
-def _film(rng: Rng, kind: str) -> Clip:
-    width, height = _RESOLUTIONS[rng.choice(len(_RESOLUTIONS), p=_SHARES)]
+def _clip(rng: Rng, kind: str) -> Clip:
+    width, height = list(_SHARES)[rng.choice(len(_SHARES), p=list(_SHARES.values()))]
     return Clip(
         frame=SCENES[kind](rng, *_fitted(width, height, _DRAWN_BOX_PX)),
         width=width,
@@ -85,7 +80,7 @@ def _duration_ms(rng: Rng) -> int:
 
 
 def _fitted(width: int, height: int, box_px: tuple[int, int]) -> tuple[int, int]:
-    """The largest size of the same shape that fits into a box; nothing is ever enlarged."""
+    """Return the largest size of the same shape that fits into a box; never enlarge."""
     scale = min(box_px[0] / width, box_px[1] / height, 1)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -110,7 +105,7 @@ def _file(clip: Clip, base: str, scene: str, copy: str, rng: Rng) -> HydrusFile:
 
 
 def thumbnail(clip: Clip) -> bytes:
-    """Reduce and compress a frame as Hydrus does it for its thumbnails."""
+    """Return the thumbnail that Hydrus would make of the frame, a JPEG."""
     size = _fitted(clip.width, clip.height, _THUMBNAIL_BOX_PX)
     encoded = BytesIO()
     reduced = clip.frame.resize(size, Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
-"""Made-up scenes, unlike each other in structure and not only in colour.
+"""Generated scenes that differ in structure, not only in colour.
 
-Each kind of scene is a function of a random generator and a size in pixels. What a real
-library has is here too: gradients that compress to nothing, fine texture, hard edges.
+Each kind of scene is a function of a random generator and a size in pixels. As in a real library,
+there are smooth gradients, fine textures and hard edges.
 """
 
 import colorsys
@@ -16,7 +16,7 @@ Rng = np.random.Generator
 Colour = tuple[int, int, int]
 Scene = Callable[[Rng, int, int], Image.Image]
 
-# Hues, as shares of the colour circle.
+# Ranges of hues, as shares of the colour circle.
 _WARM = (0.02, 0.12)
 _BLUE = (0.48, 0.66)
 
@@ -39,7 +39,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _noise(rng: Rng, width: int, height: int, across: int, octaves: int = 4) -> NDArray[np.float32]:
-    """Smooth noise of several frequencies, 0 to 1; `across` is how many cells the coarsest has."""
+    """Return smooth noise from 0 to 1; its coarsest octave has `across` cells per row."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         columns = across * 2**octave
@@ -53,7 +53,7 @@ def _noise(rng: Rng, width: int, height: int, across: int, octaves: int = 4) -> 
 
 
 def _mix(amount: NDArray[np.float32], low: Colour, high: Colour) -> Image.Image:
-    """Colour every pixel between two colours: `low` where `amount` is 0, `high` where it is 1."""
+    """Interpolate between two colours: `low` where `amount` is 0, `high` where it is 1."""
     mixed = np.asarray(low) + amount[..., None] * (np.asarray(high) - np.asarray(low))
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
@@ -63,18 +63,28 @@ def _gradient(width: int, height: int, top: Colour, bottom: Colour) -> Image.Ima
     return _mix(np.repeat(column[:, None], width, axis=1), top, bottom)
 
 
+def _pixels(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the row and the column of every pixel."""
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    return rows, columns
+
+
+def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: Colour) -> None:
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+
 def _masked(image: Image.Image, over: Image.Image, mask: NDArray[np.float32]) -> None:
     image.paste(over, mask=Image.fromarray((mask * 255).clip(0, 255).astype(np.uint8)))
 
 
 def mountains(rng: Rng, width: int, height: int) -> Image.Image:
-    """Ridges one before the other under a sky with a sun."""
+    """Draw overlapping ridges under a sky with a sun."""
     sky = _colour(rng, (0.2, 0.6), (0.7, 1.0))
     image = _gradient(width, height, sky, _shade(sky, rng.uniform(0.7, 1.5)))
     draw = ImageDraw.Draw(image)
     x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.4) * height
     radius = rng.uniform(0.04, 0.12) * width
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 246, 214))
+    _disc(draw, x, y, radius, (255, 246, 214))
     land = _colour(rng, (0.15, 0.6), (0.5, 0.8), (0.05, 0.6))
     layers = int(rng.integers(2, 5))
     for layer in range(layers):
@@ -89,7 +99,7 @@ def mountains(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def sea(rng: Rng, width: int, height: int) -> Image.Image:
-    """Clouds over water, with the streak of a low sun, and sometimes a sail."""
+    """Draw clouds over water with the reflection of a low sun, and sometimes a sail."""
     horizon = int(height * rng.uniform(0.25, 0.75))
     sky = _colour(rng, (0.1, 0.6), (0.6, 1.0))
     water = _colour(rng, (0.3, 0.8), (0.25, 0.6), _BLUE)
@@ -112,7 +122,7 @@ def sea(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def skyline(rng: Rng, width: int, height: int) -> Image.Image:
-    """Towers with lit windows at night."""
+    """Draw towers with lit windows at night."""
     dusk = _colour(rng, (0.4, 0.9), (0.15, 0.5))
     image = _gradient(width, height, _shade(dusk, 0.4), _shade(dusk, 2.0))
     draw = ImageDraw.Draw(image)
@@ -133,14 +143,13 @@ def skyline(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def portrait(rng: Rng, width: int, height: int) -> Image.Image:
-    """Somebody before a blurred backdrop of lights."""
+    """Draw a person in front of blurred lights."""
     far = _colour(rng, (0.2, 0.7), (0.2, 0.7))
     image = _mix(_noise(rng, width, height, 3, 2), _shade(far, 0.5), _shade(far, 1.5))
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(6, 24))):
         x, y, radius = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(5, 26)
-        lamp = _colour(rng, (0.2, 0.7), (0.6, 1.0))
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=lamp)
+        _disc(draw, x, y, radius, _colour(rng, (0.2, 0.7), (0.6, 1.0)))
     image = image.filter(ImageFilter.GaussianBlur(4))
     draw = ImageDraw.Draw(image)
     x, y = rng.uniform(0.25, 0.75) * width, rng.uniform(0.3, 0.5) * height
@@ -153,14 +162,13 @@ def portrait(rng: Rng, width: int, height: int) -> Image.Image:
     draw.rectangle((x - 0.4 * head, y + 0.8 * head, x + 0.4 * head, y + 1.7 * head), fill=skin)
     draw.ellipse((x - 0.9 * head, y - 1.1 * head, x + 0.9 * head, y + 1.3 * head), fill=skin)
     for side in (-0.35, 0.35):
-        eye = x + side * head
-        draw.ellipse((eye - 3, y - 3, eye + 3, y + 3), fill=(30, 25, 25))
+        _disc(draw, x + side * head, y, 3, (30, 25, 25))
     draw.arc((x - 12, y + 0.3 * head, x + 12, y + 0.8 * head), 20, 160, fill=(150, 50, 50), width=3)
     return image
 
 
 def still_life(rng: Rng, width: int, height: int) -> Image.Image:
-    """Balls and fruit on a table of grained wood."""
+    """Draw balls on a table of grained wood."""
     wall = _colour(rng, (0.1, 0.5), (0.3, 0.9))
     image = _gradient(width, height, wall, _shade(wall, 0.6))
     edge = int(height * rng.uniform(0.4, 0.7))
@@ -168,7 +176,7 @@ def still_life(rng: Rng, width: int, height: int) -> Image.Image:
     grain = np.sin(grain * rng.uniform(10, 40)) / 2 + 0.5
     wood = _colour(rng, (0.4, 0.7), (0.4, 0.8), _WARM)
     image.paste(_mix(grain.astype(np.float32), _shade(wood, 0.5), wood), (0, edge))
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    rows, columns = _pixels(width, height)
     for _ in range(int(rng.integers(3, 8))):
         radius = rng.uniform(0.07, 0.22) * min(width, height)
         x, y = rng.uniform(0.05, 0.95) * width, edge + rng.uniform(-0.6, 0.4) * radius
@@ -181,7 +189,7 @@ def still_life(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def forest(rng: Rng, width: int, height: int) -> Image.Image:
-    """Trunks, near and far, before leaves with light in them."""
+    """Draw tree trunks, near and far, in front of sunlit leaves."""
     leaf = _colour(rng, (0.3, 0.8), (0.5, 0.9), (0.08, 0.45))
     leaves = _noise(rng, width, height, int(rng.integers(8, 20)), 4)
     image = _mix(leaves**2, _shade(leaf, 0.25), _shade(leaf, 1.5))
@@ -197,7 +205,7 @@ def forest(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def room(rng: Rng, width: int, height: int) -> Image.Image:
-    """A room in perspective: boards on the floor, a window, a lamp, a picture."""
+    """Draw a room in perspective, with floorboards, windows and a lamp."""
     wall = _colour(rng, (0.1, 0.5), (0.4, 0.9))
     image = Image.new("RGB", (width, height), wall)
     draw = ImageDraw.Draw(image)
@@ -225,9 +233,9 @@ def room(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def stones(rng: Rng, width: int, height: int) -> Image.Image:
-    """Pebbles or tiles seen from above, each with a face of its own."""
+    """Draw pebbles from above, each of its own shade."""
     count = int(rng.integers(14, 70))
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    rows, columns = _pixels(width, height)
     centres = rng.random((count, 2), np.float32) * (height, width)
     distances = np.stack([np.hypot(rows - y, columns - x) for y, x in centres])
     nearest = np.partition(distances, 1, axis=0)
@@ -239,8 +247,8 @@ def stones(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def rings(rng: Rng, width: int, height: int) -> Image.Image:
-    """Rings or rays about a point, as on title cards and in music videos."""
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    """Draw rings or rays around a point, as on title cards."""
+    rows, columns = _pixels(width, height)
     y, x = rng.uniform(0, 1) * height, rng.uniform(0, 1) * width
     radius = np.hypot(rows - y, columns - x) / math.hypot(width, height)
     angle = np.arctan2(rows - y, columns - x)
@@ -252,7 +260,7 @@ def rings(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def bands(rng: Rng, width: int, height: int) -> Image.Image:
-    """Slanted bands with a soft shadow, like a wallpaper."""
+    """Draw slanted bands with a soft shadow."""
     image = Image.new("RGB", (width, height), _colour(rng, (0.3, 0.9), (0.3, 0.9)))
     for _ in range(int(rng.integers(3, 8))):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
@@ -270,25 +278,11 @@ def bands(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def faded(rng: Rng, width: int, height: int) -> Image.Image:
-    """Almost one colour, as in the middle of a fade: hard to tell from another such."""
+    """Draw almost one colour, as in the middle of a fade."""
     colour = _colour(rng, (0.0, 0.8), (0.05, 0.9))
     haze = _noise(rng, width, height, 2, 2)
     return _mix(haze, _shade(colour, 0.92), _shade(colour, 1.05))
 
 
-SCENES: dict[str, Scene] = {
-    scene.__name__: scene
-    for scene in (
-        mountains,
-        sea,
-        skyline,
-        portrait,
-        still_life,
-        forest,
-        room,
-        stones,
-        rings,
-        bands,
-        faded,
-    )
-}
+_SCENES = (mountains, sea, skyline, portrait, still_life, forest, room, stones, rings, bands, faded)
+SCENES: dict[str, Scene] = {scene.__name__: scene for scene in _SCENES}

@@ -1,34 +1,33 @@
-"""Tells which files have met before, from the times that they spent in the compared set."""
+"""Which files have been compared before, by their membership intervals in the compared set."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-Stays = Mapping[int, Sequence[tuple[int, int]]]
-"""File id -> its earlier stays: the step at which it joined the compared set, and the step by
-which it had left it."""
+MembershipIntervals = Mapping[int, Sequence[tuple[int, int]]]
+"""File id -> its earlier intervals, each from a first step to before an end step."""
 
 
-def met_before(
+def compared_before(
     file_id: int,
     others: NDArray[np.int64],
     others_since: NDArray[np.int64],
-    stays: Stays,
+    earlier: MembershipIntervals,
 ) -> NDArray[np.bool_]:
-    """Tell for each of `others` whether it was in the compared set together with a joining file.
+    """Return which of `others` a joining file has been compared with: bool (others,).
 
-    Two files have met if any stays of theirs overlap. The present stay of the others began at
-    `others_since` (NOT_COMPARED for those that join just now) and has no end yet.
+    These are the files with an interval that overlaps one of the joining file. The current interval
+    of each other began at `others_since` (NOT_COMPARED if it joins only now) and is open.
     """
-    own_stays = stays.get(file_id, ())
-    if not own_stays:
+    own = earlier.get(file_id, ())
+    if not own:
         return np.zeros(len(others), np.bool_)
-    met = others_since < max(end for _, end in own_stays)
+    compared = others_since < max(end for _, end in own)
     for position, other in enumerate(others.tolist()):
-        met[position] |= any(
+        compared[position] |= any(
             first < own_end and own_first < end
-            for first, end in stays.get(other, ())
-            for own_first, own_end in own_stays
+            for first, end in earlier.get(other, ())
+            for own_first, own_end in own
         )
-    return met
+    return compared

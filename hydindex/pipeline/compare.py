@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
 from hydindex.matching.matcher import BlockResult, CandidateBatch, MatcherCounts, match_batches
-from hydindex.matching.membership import met_before
+from hydindex.matching.membership import compared_before
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import PairCounts, RunReport, no_progress
 from hydindex.records.files import ComparableFiles
@@ -47,18 +47,18 @@ def _new_candidates(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield each waiting file's id with the ids of the files that it must be scored against."""
     rules = CandidateRules.of(run.config)
-    comparisons = run.store.compared_set
+    compared_set = run.store.compared_set
     for each in neighbourhoods(waiting, rules.duration_tolerance_ms):
         if each.has_duration:
-            members = comparisons.compared_between(each.from_ms, each.to_ms)
+            members = compared_set.compared_between(each.from_ms, each.to_ms)
         else:
-            members = comparisons.compared_without_duration()
-        intervals = comparisons.earlier_memberships(each.joining.ids)
-        if intervals:  # returned files may have met some of their neighbours before
-            intervals |= comparisons.earlier_memberships(members.ids)
+            members = compared_set.compared_without_duration()
+        earlier = compared_set.earlier_intervals(each.joining.ids)
+        if earlier:  # files returned that may have been compared with some of their neighbours
+            earlier |= compared_set.earlier_intervals(members.ids)
         for file_id, candidates in find_candidates(each.joining, members, rules):
-            met = met_before(file_id, candidates.ids, candidates.compared_since, intervals)
-            yield file_id, candidates.ids[~met]
+            done = compared_before(file_id, candidates.ids, candidates.compared_since, earlier)
+            yield file_id, candidates.ids[~done]
 
 
 def batch_candidates(

@@ -103,7 +103,7 @@ def _adopt_config(run: RunContext, *, prepare_all: bool) -> None:
     for change in changes:
         log.info("changed: %s", change)
     if changes or prepare_all:
-        run.store.copy_aside(before="rebuild")
+        run.store.back_up(before="rebuild")
         run.store.compared_set.restart(
             recipe, prepare_again=prepare_all or needs_preparation(changes)
         )

@@ -1,221 +1,277 @@
-"""What each path of the Client API does: a `Call` in, a JSON object or another reply out."""
+"""The endpoints of the Client API; `answer` finds the right one and runs it.
+
+Texts, statuses and the order of the checks are those of Hydrus v681 (API 94).
+"""
 
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hydindex.standin import descriptions, placeholders, services
-from hydindex.standin.access import (
-    ADD_FILES,
-    EVERY_PERMISSION,
-    LOCAL_PATHS,
-    POPUPS,
-    RELATIONSHIPS,
-    SEARCH,
-    Access,
-)
-from hydindex.standin.arguments import field_of
-from hydindex.standin.client_state import ClientState
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin import api, services, state
+from hydindex.standin.api import Call, Refusal, Reply, Request, bad_request, not_found, required
 from hydindex.standin.relationships import Relationship
-from hydindex.standin.replies import Refusal, Reply, bad_request, not_found
-from hydindex.standin.search_tags import all_of
+from hydindex.standin.state import Access, ClientState, HydrusFile
 
-_HASH_BYTES = 32
+_PERMISSION_TEXTS = {  # in Hydrus's order
+    state.RELATIONSHIPS: "edit file relationships",
+    state.ADD_FILES: "import and delete files",
+    state.POPUPS: "manage popups",
+    state.SEARCH: "search for and fetch files",
+    state.LOCAL_PATHS: "see local file paths",
+}
+
+_Run = Callable[[Call], dict[str, Any] | Reply]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request that may be carried out: by whom, on which client, with which arguments.
-
-    `part` is which of a file's bytes are wanted, if not all.
-    """
-
-    caller: Access
-    state: ClientState
-    arguments: Mapping[str, Any]
-    part: slice | None = None
-
-    def domain(self) -> str:
-        """Read which file domain is meant; the default one leaves the trash out."""
-        key = self.arguments.get("file_service_key")
-        return services.LOCAL_MEDIA if key is None else services.check_file_domain(key)
-
-    def hashes(self) -> list[str]:
-        """Read which files are meant: each once, in the order in which they are named.
-
-        Raises:
-            Refusal: 400 where none is named or a hash is too long or short, 404 for a `file_id`
-                that nothing stands behind.
-
-        """
-        if not {"hash", "hashes", "file_id", "file_ids"} & self.arguments.keys():
-            raise bad_request("Please include some files in your request--file_id or hash based!")
-        hashes = self._named("hash", "hashes")
-        file_ids = self._named("file_id", "file_ids")
-        if novel := [each for each in file_ids if self.state.hash_of(each) is None]:
-            raise not_found(
-                "It seems you gave a file_id that does not exist! "
-                f"Was asked about these novel hash_ids: {novel}"
-            )
-        hashes += [self.state.hash_of(file_id) for file_id in file_ids]
-        _check_hash_lengths(hashes)
-        return list(dict.fromkeys(hashes))
-
-    def file(self) -> HydrusFile | None:
-        """Read which one file is meant; None where the client does not know it.
-
-        Raises:
-            Refusal: 400 where none is named.
-
-        """
-        if "file_id" in self.arguments:
-            file_hash = self.state.hash_of(self.arguments["file_id"])
-        elif "hash" in self.arguments:
-            file_hash = self.arguments["hash"]
-        else:
-            raise bad_request("Please include a file_id or hash parameter!")
-        return None if file_hash is None else self.state.file_of(file_hash)
-
-    def _named(self, one: str, many: str) -> list[Any]:
-        first = [self.arguments[one]] if one in self.arguments else []
-        return [*first, *self.arguments.get(many, [])]
+class _Endpoint:
+    method: str
+    permission: int | None
+    needs_key: bool
+    run: _Run
 
 
-def _check_hash_lengths(hashes: list[str]) -> None:
-    if not hashes:
-        raise bad_request("Sorry, I was expecting at least 1 sha256 hash, but none were given!")
-    for each in hashes:
-        if len(each) != 2 * _HASH_BYTES:
-            raise bad_request(
-                "Sorry, one of the given hashes was the wrong length! sha256 hashes should be "
-                f"{_HASH_BYTES} bytes long, but {each} is {len(each) // 2} bytes long!"
-            )
+_ENDPOINTS: dict[str, _Endpoint] = {}
 
 
+def _endpoint(
+    method: str, path: str, permission: int | None = None, *, needs_key: bool = True
+) -> Callable[[_Run], _Run]:
+    """Register a function as the endpoint at a path."""
+
+    def register(run: _Run) -> _Run:
+        _ENDPOINTS[path] = _Endpoint(method, permission, needs_key, run)
+        return run
+
+    return register
+
+
+def answer(client: ClientState, request: Request) -> Reply | Refusal:
+    """Carry out a request. The caller holds the client's lock."""
+    endpoint = _ENDPOINTS.get(request.path)
+    if endpoint is None:
+        return api.NO_SUCH_PAGE
+    try:
+        result = endpoint.run(_checked(client, request, endpoint))
+    except Refusal as refusal:
+        return refusal
+    return result if isinstance(result, Reply) else api.json_reply(result, client.hydrus_version)
+
+
+def _checked(client: ClientState, request: Request, endpoint: _Endpoint) -> Call:
+    # Hydrus checks in this order: validity of the key, arguments, presence of a key, permission,
+    # method.
+    key = request.headers.get("Hydrus-Client-API-Access-Key") if endpoint.needs_key else None
+    caller = Access("", frozenset()) if key is None else _access_of(client, key)
+    arguments = api.parse_arguments(request)
+    if endpoint.needs_key and key is None:
+        raise Refusal(401, "MissingCredentialsException", "No access key or session key provided!")
+    if endpoint.permission is not None and endpoint.permission not in caller.permissions:
+        text = f"You do not have permission to: {_PERMISSION_TEXTS[endpoint.permission]}"
+        raise Refusal(403, "InsufficientCredentialsException", text)
+    if request.method != endpoint.method:
+        raise not_found("This service does not support that request!")
+    return Call(caller, client, arguments, api.parse_range(request.headers.get("Range")))
+
+
+def _access_of(client: ClientState, key: str) -> Access:
+    try:
+        access = client.access_of_key.get(bytes.fromhex(key).hex())
+    except ValueError:
+        raise bad_request("Problem parsing Hydrus-Client-API-Access-Key!") from None
+    if access is None:
+        text = "Did not find an entry for that access key!"
+        raise Refusal(403, "InsufficientCredentialsException", text)
+    return access
+
+
+@_endpoint("GET", "/api_version", needs_key=False)
 def _api_version(_call: Call) -> dict[str, Any]:
     return {}
 
 
+@_endpoint("GET", "/request_new_permissions", needs_key=False)
 def _request_new_permissions(call: Call) -> dict[str, Any]:
-    call.state.access_keys.check_dialog()
-    name = field_of(call.arguments, "name", str)
-    everything = call.arguments.get("permits_everything", False)
-    permissions = EVERY_PERMISSION if everything else call.arguments.get("basic_permissions", [])
-    return {"access_key": call.state.access_keys.request(Access(name, frozenset(permissions)))}
+    if not call.client.dialog_is_open:
+        text = (
+            "The permission registration dialog is not open. "
+            'Please open it under "review services" in the hydrus client.'
+        )
+        raise Refusal(409, "ConflictException", text)
+    name = required(call.arguments, "name", str)
+    permissions = call.arguments.get("basic_permissions", [])
+    if call.arguments.get("permits_everything", False):
+        permissions = state.EVERY_PERMISSION
+    key = secrets.token_hex(32)
+    call.client.requested_access = key, Access(name, frozenset(permissions))
+    return {"access_key": key}
 
 
+@_endpoint("GET", "/verify_access_key")
 def _verify_access_key(call: Call) -> dict[str, Any]:
-    return call.caller.described()
+    name, permissions = call.caller.name, call.caller.permissions
+    everything = permissions == state.EVERY_PERMISSION
+    texts = [text for number, text in _PERMISSION_TEXTS.items() if number in permissions]
+    can_do = f"{', '.join(texts)}: Can search: allowing all tags"
+    return {
+        "name": name,
+        "permits_everything": everything,
+        "basic_permissions": sorted(permissions),
+        "human_description": (
+            f"API Permissions ({name}): {'can do anything' if everything else can_do}"
+        ),
+    }
 
 
+@_endpoint("GET", "/get_services", state.SEARCH)
 def _get_services(_call: Call) -> dict[str, Any]:
     return services.SERVICES
 
 
+@_endpoint("GET", "/get_files/search_files", state.SEARCH)
 def _search_files(call: Call) -> dict[str, Any]:
     domain = call.domain()
     tags = call.arguments.get("tags", [])
     if not tags:
         return {"file_ids": []}
-    found = call.state.search(all_of(tags), domain)
+    matches, visible = api.all_of(tags), call.client.visible_in(domain)
+    files = call.client.files.values()  # in the order of their ids
+    found = [file for file in files if visible(file.hash) and matches(file)]
     content: dict[str, Any] = {}
     if call.arguments.get("return_hashes", False):
         content["hashes"] = [file.hash for file in found]
     if call.arguments.get("return_file_ids", True):
-        content["file_ids"] = [call.state.file_id_of(file.hash) for file in found]
+        content["file_ids"] = [call.client.ids.get(file.hash) for file in found]
     return content
 
 
+@_endpoint("GET", "/get_files/file_metadata", state.SEARCH)
 def _file_metadata(call: Call) -> dict[str, Any]:
     hashes = call.hashes()
-    if call.arguments.get("only_return_identifiers", False):
-        describe = descriptions.identifiers
-    elif call.arguments.get("only_return_basic_information", False):
-        describe = descriptions.basic_information
-    else:
+    only_identifiers = call.arguments.get("only_return_identifiers", False)
+    if not only_identifiers and not call.arguments.get("only_return_basic_information", False):
         raise Refusal(501, "NotImplementedError", "The stand-in has no full metadata.")
-    content: dict[str, Any] = {"metadata": [describe(call.state, each) for each in hashes]}
+    rows = []
+    for each in hashes:
+        file = None if only_identifiers else call.client.files.get(each)
+        basic = {} if file is None else _basic_information(file)
+        rows.append({"file_id": call.client.ids.get(each), "hash": each, **basic})
+    content: dict[str, Any] = {"metadata": rows}
     if call.arguments.get("include_services_object", True):
         content["services_v2"] = services.SERVICES["services_v2"]
     return content
 
 
+def _basic_information(file: HydrusFile) -> dict[str, Any]:
+    human, number = services.FILETYPES.get(file.mime, services.UNKNOWN_FILETYPE)
+    return {
+        "size": file.size,
+        "mime": file.mime,
+        "filetype_human": human,
+        "filetype_enum": number,
+        "ext": file.ext,
+        "width": file.width,
+        "height": file.height,
+        "duration": file.duration_ms,
+        "num_frames": file.num_frames,
+        "num_words": None,
+        "has_audio": file.has_audio,
+        "filetype_forced": False,
+    }
+
+
+@_endpoint("GET", "/get_files/thumbnail", state.SEARCH)
 def _thumbnail(call: Call) -> Reply:
     file = call.file()
     if file is None:
-        return _picture(placeholders.unknown_file(), "hydrus.png")
-    if call.state.is_deleted(file.hash):
-        return _picture(placeholders.deleted_video(), "video.png")
-    return _picture(file.thumbnail, f"{file.hash}.thumbnail")
+        return _binary(services.unknown_file_icon(), "image/png", "hydrus.png")
+    if call.client.is_deleted(file.hash):
+        return _binary(services.video_icon(), "image/png", "video.png")
+    mime = "image/png" if file.thumbnail.startswith(b"\x89PNG") else "image/jpeg"
+    return _binary(file.thumbnail, mime, f"{file.hash}.thumbnail")
 
 
-def _picture(content: bytes, name: str) -> Reply:
-    return Reply(
-        body=content,
-        content_type="image/png" if content.startswith(b"\x89PNG") else "image/jpeg",
-        headers={
-            "Cache-Control": "max-age=31536000",
-            "Content-Disposition": f'inline; filename="{name}"',
-        },
-    )
-
-
+@_endpoint("GET", "/get_files/file", state.SEARCH)
 def _file(call: Call) -> Reply:
-    file, path = _stored_file(call)
-    video = path.read_bytes()
-    headers = {
-        "Cache-Control": "max-age=31536000",
-        "Content-Disposition": f'inline; filename="{file.hash}{file.ext}"',
-    }
-    # What begins past the end is no part: Hydrus then gives all of it.
+    file, path = call.stored_file()
+    video, name = path.read_bytes(), f"{file.hash}{file.ext}"
+    # Hydrus sends the whole file if the range starts past its end.
     if call.part is None or call.part.start > len(video):
-        return Reply(body=video, content_type=file.mime, headers=headers)
-    part = video[call.part.start : call.part.stop]
+        return _binary(video, file.mime, name)
+    part = video[call.part]
     last = call.part.start + len(part) - 1
-    headers["Accept-Ranges"] = "bytes"
-    headers["Content-Range"] = f"bytes {call.part.start}-{last}/{len(video)}"
-    return Reply(status=206, body=part, content_type=file.mime, headers=headers)
+    content_range = f"bytes {call.part.start}-{last}/{len(video)}"
+    headers = {"Accept-Ranges": "bytes", "Content-Range": content_range}
+    return _binary(part, file.mime, name, 206, headers)
 
 
+def _binary(
+    body: bytes, mime: str, name: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Reply:
+    disposition = f'inline; filename="{name}"'
+    always = {"Cache-Control": "max-age=31536000", "Content-Disposition": disposition}
+    return Reply(status, body, mime, {**always, **(headers or {})})
+
+
+@_endpoint("GET", "/get_files/file_path", state.LOCAL_PATHS)
 def _file_path(call: Call) -> dict[str, Any]:
-    file, path = _stored_file(call)
+    file, path = call.stored_file()
     return {"path": str(path.absolute()), "filetype": file.mime, "size": file.size}
 
 
-def _stored_file(call: Call) -> tuple[HydrusFile, Path]:
-    """Find a file that is there for others to read, and where it lies."""
-    file = call.file()
-    if file is None or call.state.is_deleted(file.hash):
-        raise Refusal(404, "FileMissingException", "The client does not have this file!")
-    if file.video is None or not file.video.exists():
-        raise not_found("That file seems to be missing!")
-    return file, file.video
+@_endpoint("POST", "/add_files/delete_files", state.ADD_FILES)
+def _delete_files(call: Call) -> Reply:
+    physically = call.domain() == services.LOCAL_STORAGE
+    for file_hash in call.hashes():
+        if physically:
+            call.client.delete(file_hash)
+        else:
+            call.client.trash(file_hash)
+    return Reply()
 
 
+@_endpoint("GET", "/manage_file_relationships/get_file_relationships", state.RELATIONSHIPS)
 def _get_file_relationships(call: Call) -> dict[str, Any]:
     domain = call.domain()
-    rows = {
-        each: descriptions.file_relationships(call.state, each, domain) for each in call.hashes()
-    }
+    rows = {each: _relationships(call.client, each, domain) for each in call.hashes()}
     return {"file_relationships": rows}
 
 
+def _relationships(client: ClientState, file_hash: str, domain: str) -> dict[str, Any]:
+    visible = client.visible_in(domain)
+    relationships = client.relationships.relationships_of(file_hash, visible)
+
+    def by_id(hashes: frozenset[str]) -> list[str]:
+        return sorted(hashes, key=lambda each: (client.ids.get(each) or 0, each))
+
+    return {
+        "is_king": relationships.king == file_hash,
+        "king": relationships.king,
+        # In v681 these two describe the file, not its king, despite their names.
+        "king_is_on_file_domain": visible(file_hash),
+        "king_is_local": client.visible_in(services.LOCAL_STORAGE)(file_hash),
+        "0": by_id(relationships.potential),
+        "8": by_id(relationships.duplicate),
+        "1": by_id(relationships.false_positive),
+        "3": by_id(relationships.alternate),
+    }
+
+
+@_endpoint("POST", "/manage_file_relationships/set_file_relationships", state.RELATIONSHIPS)
 def _set_file_relationships(call: Call) -> Reply:
-    # Every row is read before the first is written: a bad one spoils them all.
+    # Parse all rows first: Hydrus writes nothing if one is bad.
     rows = [_relationship_row(row) for row in call.arguments.get("relationships", [])]
     for a, b, relationship in rows:
-        call.state.set_relationship(a, b, relationship)
+        call.client.post(a, b, relationship)
     return Reply()
 
 
 def _relationship_row(row: dict[str, Any]) -> tuple[str, str, Relationship]:
-    number = field_of(row, "relationship", int)
-    a, b = field_of(row, "hash_a", str), field_of(row, "hash_b", str)
-    field_of(row, "do_default_content_merge", bool)
+    number = required(row, "relationship", int)
+    a, b = required(row, "hash_a", str), required(row, "hash_b", str)
+    required(row, "do_default_content_merge", bool)
     if number not in set(Relationship):
         allowed = {int(each) for each in Relationship}
         raise bad_request(
@@ -226,66 +282,22 @@ def _relationship_row(row: dict[str, Any]) -> tuple[str, str, Relationship]:
         hashes = [bytes.fromhex(a).hex(), bytes.fromhex(b).hex()]
     except ValueError:
         raise bad_request(f"Sorry, did not understand one of the hashes {a} or {b}!") from None
-    _check_hash_lengths(hashes)
+    api.check_hash_lengths(hashes)
     return hashes[0], hashes[1], Relationship(number)
 
 
+@_endpoint("POST", "/manage_popups/add_popup", state.POPUPS)
 def _add_popup(call: Call) -> dict[str, Any]:
     names = ("status_title", "status_text_1", "status_text_2")
-    texts = {name: field_of(call.arguments, name, str) for name in names if name in call.arguments}
-    said = "\n".join(texts.values())
-    call.state.popups.append(said)
+    texts = {name: required(call.arguments, name, str) for name in names if name in call.arguments}
+    text = "\n".join(texts.values())
+    call.client.show_popup(text)
+    flags = ("had_error", "is_cancellable", "is_cancelled", "is_done", "is_pausable", "is_paused")
     job_status = {
         "key": secrets.token_hex(32),
         "creation_time": time.time(),
         **texts,
-        "had_error": False,
-        "is_cancellable": False,
-        "is_cancelled": False,
-        "is_done": True,
-        "is_pausable": False,
-        "is_paused": False,
-        "nice_string": said,
+        **{flag: flag == "is_done" for flag in flags},
+        "nice_string": text,
     }
     return {"job_status": job_status}
-
-
-def _delete_files(call: Call) -> Reply:
-    for_good = call.domain() == services.LOCAL_STORAGE
-    for file_hash in call.hashes():
-        if for_good:
-            call.state.delete(file_hash)
-        else:
-            call.state.trash(file_hash)
-    return Reply()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """How a path is served; `permission` is the one that a key needs, if any."""
-
-    method: str
-    run: Callable[[Call], dict[str, Any] | Reply]
-    permission: int | None = None
-    needs_key: bool = True
-
-
-ENDPOINTS = {
-    "/api_version": Endpoint("GET", _api_version, needs_key=False),
-    "/request_new_permissions": Endpoint("GET", _request_new_permissions, needs_key=False),
-    "/verify_access_key": Endpoint("GET", _verify_access_key),
-    "/get_services": Endpoint("GET", _get_services, SEARCH),
-    "/get_files/search_files": Endpoint("GET", _search_files, SEARCH),
-    "/get_files/file_metadata": Endpoint("GET", _file_metadata, SEARCH),
-    "/get_files/thumbnail": Endpoint("GET", _thumbnail, SEARCH),
-    "/get_files/file": Endpoint("GET", _file, SEARCH),
-    "/get_files/file_path": Endpoint("GET", _file_path, LOCAL_PATHS),
-    "/manage_file_relationships/get_file_relationships": Endpoint(
-        "GET", _get_file_relationships, RELATIONSHIPS
-    ),
-    "/manage_file_relationships/set_file_relationships": Endpoint(
-        "POST", _set_file_relationships, RELATIONSHIPS
-    ),
-    "/add_files/delete_files": Endpoint("POST", _delete_files, ADD_FILES),
-    "/manage_popups/add_popup": Endpoint("POST", _add_popup, POPUPS),
-}

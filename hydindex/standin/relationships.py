@@ -1,11 +1,11 @@
-"""How Hydrus relates files to each other as duplicates (v681), without the database.
+"""The duplicate relationships of Hydrus v681, in memory.
 
-Every file is in exactly one *group* of duplicates, at first alone in its own; the best file
-of a group is its *king*. Every group is in exactly one *family* of alternates. Nothing is
-kept between two files:
+Every file is in exactly one *group* of duplicates, at first alone; the best file of a group is its
+*king*. Every group is in exactly one *family* of alternates. Files have no relationships of their
+own:
 
 - potential duplicates are pairs of groups,
-- confirmed alternates are pairs of groups (which puts both into one family),
+- confirmed alternates are pairs of groups, which are then in one family,
 - false positives are pairs of families.
 """
 
@@ -15,7 +15,7 @@ from enum import IntEnum
 
 
 class Relationship(IntEnum):
-    """What can be set between two files, as the Client API numbers it."""
+    """A relationship between two files, by its number in the Client API."""
 
     POTENTIAL = 0
     FALSE_POSITIVE = 1
@@ -27,10 +27,10 @@ class Relationship(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileRelationships:
-    """The relatives of one file, by hash, as far as they are visible in a file domain.
+    """The relatives of one file that are visible in a file domain, by hash.
 
-    `king` is named whether it is visible or not. Groups stand in `potential`,
-    `false_positive` and `alternate` as one hash each, nearly always their king's.
+    `king` may be invisible. `potential`, `false_positive` and `alternate` hold one hash per group,
+    usually its king.
     """
 
     king: str
@@ -54,20 +54,11 @@ class _Group:
     potentials: set["_Group"] = field(default_factory=set)
     confirmed_alternates: set["_Group"] = field(default_factory=set)
 
-    def shown_as(self, visible: Callable[[str], bool]) -> str | None:
-        """The hash that stands for the group: its king, else a visible member, else None.
-
-        Hydrus takes any member at random; the first by hash is as good, and stays the same.
-        """
-        if visible(self.king):
-            return self.king
-        return min(filter(visible, self.members), default=None)
-
 
 class Relationships:
     """All relationships of a library.
 
-    A potential is only kept between groups whose kings both satisfy `takes_potentials`.
+    A potential is kept only if `takes_potentials` is true of the kings of both groups.
     """
 
     def __init__(self, takes_potentials: Callable[[str], bool] = lambda _king: True) -> None:
@@ -84,15 +75,15 @@ class Relationships:
         )
 
     def set_relationship(self, a: str, b: str, relationship: Relationship) -> None:
-        """Set a relationship between two files, with all that Hydrus makes follow from it.
+        """Set a relationship between two files, with all its consequences in Hydrus.
 
-        Never refuses: what Hydrus would not keep is not kept, and nobody is told.
+        Like Hydrus, silently ignore what cannot be set.
         """
         if relationship is Relationship.B_BETTER:
             a, b, relationship = b, a, Relationship.A_BETTER
         group_a, group_b = self._group(a), self._group(b)
-        # First of all Hydrus forgets a potential between the two. One that is not added
-        # again below is lost: v682 loses an old pair of videos when it is posted again.
+        # Hydrus removes the potential first. If it is not added again below it is lost: v682 loses
+        # an old pair of videos that is posted again.
         _unlink_potential(group_a, group_b)
         if a == b:
             return
@@ -109,18 +100,18 @@ class Relationships:
                 self._set_same_quality(a, b)
 
     def remove_potentials(self, file_hash: str) -> None:
-        """Forget every potential pair of the file's group."""
+        """Remove every potential pair of the file's group."""
         _unlink_all_potentials(self._group(file_hash))
 
-    def dissolve(self, file_hash: str) -> None:
-        """Make every member of the file's group a file without any relationship."""
-        self._dissolve_group(self._group(file_hash))
+    def king_of(self, file_hash: str) -> str:
+        """Return the king of the file's group."""
+        return self._group(file_hash).king
 
     def relationships_of(self, file_hash: str, visible: Callable[[str], bool]) -> FileRelationships:
-        """Tell the relatives of a file that are in a file domain: those that are `visible`."""
+        """Return the relatives of a file that are `visible`."""
         group = self._group(file_hash)
-        # A potential is shown where both kings are visible; elsewhere any visible member
-        # stands in for a king that is not.
+        # A potential is shown only if both kings are visible. In the other lists any visible member
+        # represents a group with an invisible king.
         potentials = group.potentials if visible(group.king) else set()
         false_positives = {
             other for family in group.family.false_positives for other in family.groups
@@ -129,8 +120,8 @@ class Relationships:
             king=group.king,
             potential=frozenset(other.king for other in potentials if visible(other.king)),
             duplicate=frozenset(filter(visible, group.members - {file_hash})),
-            false_positive=_shown(false_positives, visible),
-            alternate=_shown(group.family.groups - {group}, visible),
+            false_positive=_representatives(false_positives, visible),
+            alternate=_representatives(group.family.groups - {group}, visible),
         )
 
     def _group(self, file_hash: str) -> _Group:
@@ -141,11 +132,9 @@ class Relationships:
         return self._group_of[file_hash]
 
     def _add_potential(self, a: _Group, b: _Group) -> None:
-        if a is b or b.family in a.family.false_positives:
-            return
-        # Only an alternate that the user named is refused. Two alternates of one third
-        # group are in one family too, and may still become potentials.
-        if b in a.confirmed_alternates:
+        # Only confirmed alternates are refused. Two alternates of a third group are in one family
+        # too, and may still become potentials.
+        if a is b or b.family in a.family.false_positives or b in a.confirmed_alternates:
             return
         if self._takes_potentials(a.king) and self._takes_potentials(b.king):
             a.potentials.add(b)
@@ -170,40 +159,34 @@ class Relationships:
             return
         if a == self._group(a).king and b != self._group(b).king:
             a, b = b, a
-        elif b != self._group(b).king:
-            self._leave_group(b)
-        self._merge(self._group(a), self._group(b))
+        self._set_better(a, b)
 
     def _leave_group(self, member: str) -> None:
-        """Take a file that is not the king out of its group: it keeps no relationship."""
+        """Remove a file that is not the king from its group; it keeps no relationship."""
         self._group_of.pop(member).members.remove(member)
 
     def _merge(self, superior: _Group, inferior: _Group) -> None:
-        """Move all of `inferior`, its potentials included, into `superior`."""
+        """Move all of `inferior`, including its potentials, into `superior`."""
         if superior.family is not inferior.family:
             _confirm_alternates(superior, inferior)
         for other in inferior.potentials - {superior}:
             self._add_potential(superior, other)
         for other in inferior.confirmed_alternates - {superior}:
             _confirm_alternates(superior, other)
-        moved = set(inferior.members)
-        self._dissolve_group(inferior)
-        superior.members |= moved
-        self._group_of.update(dict.fromkeys(moved, superior))
-
-    def _dissolve_group(self, group: _Group) -> None:
-        _unlink_all_potentials(group)
-        for other in group.confirmed_alternates:
-            other.confirmed_alternates.remove(group)
-        group.family.groups.remove(group)
-        if not group.family.groups:
-            _forget_false_positives(group.family)
-        for member in group.members:
-            del self._group_of[member]
+        _unlink_all_potentials(inferior)
+        for other in inferior.confirmed_alternates:
+            other.confirmed_alternates.remove(inferior)
+        inferior.family.groups.remove(inferior)
+        superior.members |= inferior.members
+        self._group_of.update(dict.fromkeys(inferior.members, superior))
 
 
-def _shown(groups: set[_Group], visible: Callable[[str], bool]) -> frozenset[str]:
-    hashes = (group.shown_as(visible) for group in groups)
+def _representatives(groups: set[_Group], visible: Callable[[str], bool]) -> frozenset[str]:
+    """Return a visible hash per group: its king or else (Hydrus picks any member) the first."""
+    hashes = (
+        group.king if visible(group.king) else min(filter(visible, group.members), default=None)
+        for group in groups
+    )
     return frozenset(file_hash for file_hash in hashes if file_hash is not None)
 
 
@@ -218,7 +201,7 @@ def _unlink_all_potentials(group: _Group) -> None:
 
 
 def _set_false_positive(a: _Family, b: _Family) -> None:
-    """Keep two families apart; between two groups of one family Hydrus keeps nothing."""
+    """Make two families false positives; Hydrus ignores this within one family."""
     if a is b:
         return
     for group in a.groups:
@@ -228,16 +211,11 @@ def _set_false_positive(a: _Family, b: _Family) -> None:
     b.false_positives.add(a)
 
 
-def _forget_false_positives(family: _Family) -> None:
-    for other in family.false_positives:
-        other.false_positives.remove(family)
-
-
 def _confirm_alternates(a: _Group, b: _Group) -> None:
-    """Make two groups alternates, which joins their families and outdoes a false positive.
+    """Make two groups alternates, which merges their families and overrides a false positive.
 
-    The false positives of `b`'s family are handed to `a`'s before the two are joined. So a
-    potential between `b` and a false positive of `a` outlives the join, in Hydrus as here.
+    The false positives of `b`'s family move to `a`'s before the families are merged. So a potential
+    between `b` and a false positive of `a` outlives the merge, in Hydrus as here.
     """
     if a is b:
         return
@@ -246,7 +224,8 @@ def _confirm_alternates(a: _Group, b: _Group) -> None:
     if family is not joining:
         for apart in joining.false_positives - {family}:
             _set_false_positive(family, apart)
-        _forget_false_positives(joining)
+        for apart in joining.false_positives:
+            apart.false_positives.remove(joining)
         for group in joining.groups:
             group.family = family
         family.groups |= joining.groups

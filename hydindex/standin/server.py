@@ -1,27 +1,58 @@
-"""A stand-in for a running Hydrus client: the Client API over real HTTP, with troubles on order."""
+"""`StandIn`: a Hydrus client on loopback, over real HTTP, with faults on demand."""
 
+import socket
+import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
-from threading import Lock
-from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qsl
+from threading import Event, Thread
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from hydindex.standin import access
-from hydindex.standin.client_api import ClientApi, Request
-from hydindex.standin.client_state import ClientState
-from hydindex.standin.faults import Fault, FaultHook
-from hydindex.standin.http_server import LOOPBACK, HttpServer
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.relationships import Relationship
-from hydindex.standin.replies import Refusal, Reply
+from hydindex.standin.api import Refusal, Reply, Request, api_version_of, error_reply
+from hydindex.standin.endpoints import answer
+from hydindex.standin.state import ClientState, HydrusFile
+
+_HOST = "127.0.0.1"
+_POLL_S = 0.02  # how often the server checks for shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault: whether the request is still carried out, and the reply sent `instead`.
+
+    Without `instead` the connection is dropped.
+    """
+
+    carried_out: bool
+    instead: Reply | Refusal | None
+
+
+# Called with each request's method, path, and count among those of its method and path (from 1).
+FaultHook = Callable[[str, str, int], Fault | None]
+
+DROP_BEFORE_WORK = Fault(carried_out=False, instead=None)
+DROP_AFTER_WORK = Fault(carried_out=True, instead=None)
+GARBAGE = Fault(carried_out=True, instead=Reply(200, b"\x00not JSON, no picture", "text/plain"))
+
+_KIND_AND_TEXT = {
+    419: ("SessionException", "That session key has expired!"),
+    500: ("ServerException", "Something went wrong in the client."),
+    503: ("ServerBusyException", "This server is busy, please try again later."),
+}
+
+
+def refuse(status: int) -> Fault:
+    """Answer with an error and do nothing else."""
+    kind, text = _KIND_AND_TEXT.get(status, ("ServerException", f"A made-up error {status}."))
+    return Fault(carried_out=False, instead=Refusal(status, kind, text))
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """A request that arrived; `status` is None where the connection was dropped instead."""
+    """A request that arrived; `status` is None if the connection was dropped."""
 
     method: str
     path: str
@@ -29,22 +60,14 @@ class LoggedRequest:
     status: int | None
 
 
-class StandIn:
-    """A Hydrus client to test against: `with StandIn(files) as client:` and it answers.
+class StandIn(ClientState):
+    """A Hydrus client to test against; it answers inside `with StandIn(files) as client:`.
 
-    It keeps its memory, log and port when the block is left, and may be entered again: a
-    client that was shut down and started.
+    It keeps its memory, log and port after the block. Entering it again restarts the client.
 
-    With `tls` it speaks https. `faults` is asked about every request and may put a `Fault` in its
-    way (see `hydindex.standin.faults`). One limit is its own: a request line over 64 KiB is answered
-    414, where Hydrus takes up to 2 MB.
+    With `tls` it serves https. `faults` is called for each request and may return a `Fault`.
+    Unlike Hydrus, which accepts 2 MB, it answers 414 to a request line over 64 KiB.
     """
-
-    FULL_KEY = access.FULL_KEY
-    SEARCH_ONLY_KEY = access.SEARCH_ONLY_KEY
-    SEARCH_AND_RELATIONSHIPS_KEY = access.SEARCH_AND_RELATIONSHIPS_KEY
-    LOCAL_PATHS_KEY = access.LOCAL_PATHS_KEY
-    POPUPS_KEY = access.POPUPS_KEY
 
     def __init__(
         self,
@@ -53,12 +76,10 @@ class StandIn:
         hydrus_version: int = 681,
         tls: SSLContext | None = None,
     ) -> None:
-        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}"
+        super().__init__(hydrus_version)
+        self.url = f"{'https' if tls else 'http'}://{_HOST}"
         self.port = 0
         self.faults: FaultHook = lambda _method, _path, _nth: None
-        self._state = ClientState(hydrus_version)
-        self._api = ClientApi(self._state)
-        self._lock = Lock()
         self._log: list[LoggedRequest] = []
         self._arrived: Counter[tuple[str, str]] = Counter()
         self._tls = tls
@@ -66,123 +87,139 @@ class StandIn:
         self.add(files)
 
     def __enter__(self) -> Self:
-        self._server = HttpServer(self.port, self._api.server_name, self._respond, self._tls)
-        self._server.start()
+        self._server = HttpServer(self, self._tls)
         self.port = self._server.server_port
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         if self._server is not None:
             self._server.stop()
             self._server = None
 
-    def become(self, hydrus_version: int) -> None:
-        """Be another version of Hydrus from the next request on, with the same memory."""
-        with self._lock:
-            self._state.hydrus_version = hydrus_version
-            self._api = ClientApi(self._state)
-            if self._server is not None:
-                self._server.name_in_header = self._api.server_name
-
-    def add(self, files: Iterable[HydrusFile]) -> None:
-        """Import files, which get the next file ids."""
-        with self._lock:
-            self._state.add(files)
-
-    def trash(self, file_hash: str) -> None:
-        """Move a file to the trash."""
-        with self._lock:
-            self._state.trash(file_hash)
-
-    def delete(self, file_hash: str) -> None:
-        """Delete a file physically: its hash and id stay known, its thumbnail is gone."""
-        with self._lock:
-            self._state.delete(file_hash)
-
-    def restore(self, file_hash: str) -> None:
-        """Bring a file back from the trash or by importing it again, under its old id."""
-        with self._lock:
-            self._state.restore(file_hash)
-
-    def decide(self, a: str, b: str, relationship: int) -> None:
-        """Set a relationship as the user does, by its number in the Client API."""
-        with self._lock:
-            self._state.relationships.set_relationship(a, b, Relationship(relationship))
-
-    def remove_potentials(self, *hashes: str) -> None:
-        """Forget every potential pair that these files' groups are in, as Hydrus's command does."""
-        with self._lock:
-            for file_hash in hashes:
-                self._state.relationships.remove_potentials(file_hash)
-
-    def open_permission_dialog(self) -> None:
-        """Open *add > from api request*, as the user does: until then no program is given a key."""
-        with self._lock:
-            self._state.access_keys.open_dialog()
-
-    def approve(self, permissions: Collection[int] | None = None) -> None:
-        """Approve what a program asks for, or other permissions in its place; the dialog closes.
-
-        May be called again: the user edits the key.
-
-        Raises:
-            ValueError: no program has asked since the dialog was opened.
-        """
-        with self._lock:
-            self._state.access_keys.approve(permissions)
-
-    @property
-    def potentials(self) -> frozenset[frozenset[str]]:
-        """The potential pairs that the client keeps and shows, by the kings of their groups."""
-        with self._lock:
-            return self._state.potentials
-
-    @property
-    def posted_rows(self) -> list[tuple[str, str]]:
-        """Both hashes of every potential row in an accepted POST, in order, repeats included."""
-        with self._lock:
-            return list(self._state.posted_rows)
-
-    @property
-    def popups(self) -> list[str]:
-        """What each popup says, in order: its title and its texts, a line each."""
-        with self._lock:
-            return list(self._state.popups)
-
     @property
     def requests(self) -> list[LoggedRequest]:
         """Every request that arrived, in order."""
-        with self._lock:
+        with self.lock:
             return list(self._log)
 
     def clear_log(self) -> None:
         """Forget the requests and posted rows so far, and count requests from 1 again."""
-        with self._lock:
+        with self.lock:
             self._log.clear()
             self._arrived.clear()
-            self._state.posted_rows.clear()
+            self._posted_rows.clear()
 
-    def _respond(self, request: Request) -> Reply | None:
-        """Answer a request and log it; None stands for a connection to be dropped."""
-        with self._lock:
+    def respond(self, request: Request) -> Reply | None:
+        """Answer and log a request; return None to drop the connection."""
+        with self.lock:
             self._arrived[request.method, request.path] += 1
             nth = self._arrived[request.method, request.path]
-            reply = self._reply(request, self.faults(request.method, request.path, nth))
+            fault = self.faults(request.method, request.path, nth)
+            reply: Reply | Refusal | None = None
+            if fault is None or fault.carried_out:
+                reply = answer(self, request)
+            if fault is not None:
+                reply = fault.instead
+            if isinstance(reply, Refusal):
+                reply = error_reply(reply, self.hydrus_version)
             query = dict(parse_qsl(request.query))
-            status = reply.status if reply is not None else None
+            status = None if reply is None else reply.status
             self._log.append(LoggedRequest(request.method, request.path, query, status))
             return reply
 
-    def _reply(self, request: Request, fault: Fault | None) -> Reply | None:
-        if fault is None:
-            return self._api.answer(request)
-        if fault.carried_out:
-            self._api.answer(request)
-        if isinstance(fault.instead, Refusal):
-            return self._api.refused(fault.instead)
-        return fault.instead
+
+class HttpServer(ThreadingHTTPServer):
+    """Serves a stand-in on its port (0: any free one), with one thread per connection."""
+
+    daemon_threads = False  # so that server_close waits for open connections
+    request_queue_size = 128
+
+    def __init__(self, client: StandIn, tls: SSLContext | None) -> None:
+        super().__init__((_HOST, client.port), _Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.client = client
+        self.stopping = Event()
+        self._connections: set[socket.socket] = set()
+        self._thread = Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening and close open connections."""
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        for connection in list(self._connections):
+            _hang_up(connection)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember a new connection."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a closed connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error, unless the other side hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HttpServer
+    protocol_version = "HTTP/1.1"  # keeps connections open
+    # Send headers and body in one write: a second small write would wait for an acknowledgement.
+    wbufsize = 64 * 1024
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._respond()
+
+    def do_POST(self) -> None:
+        self._respond()
+
+    def finish(self) -> None:
+        """Close the connection, even if the other side hung up during the reply."""
+        try:
+            super().finish()
+        finally:
+            self.rfile.close()
+
+    def _respond(self) -> None:
+        target = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        reply = self.server.client.respond(
+            Request(self.command, target.path, target.query, self.headers, body)
+        )
+        if reply is None:
+            self.close_connection = True
+            _hang_up(self.connection)
+            return
+        self.server.stopping.wait(reply.silence_s)
+        self.send_response(reply.status)
+        if reply.content_type is not None:
+            self.send_header("Content-Type", reply.content_type)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in reply.headers:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def version_string(self) -> str:
+        version = self.server.client.hydrus_version
+        return f"client api/{api_version_of(version)} ({version})"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing: the stand-in keeps its own log."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the other side was faster

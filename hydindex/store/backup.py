@@ -19,13 +19,13 @@ BACKUPS_KEPT: Final = 3
 _PAGES_PER_STEP: Final = 4096
 
 
-def copy_aside(path: Path, *, before: str) -> Path:
+def back_up(path: Path, *, before: str) -> Path:
     """Back up the index beside itself, including its write-ahead log; keep the last few backups.
 
     Raises:
         IndexUnusable: there is too little space, or the index can't be read.
     """
-    copy = path.with_name(f"{path.name}.{file_timestamp()}.before-{before}.bak")
+    backup = path.with_name(f"{path.name}.{file_timestamp()}.before-{before}.bak")
     unfinished = path.with_name(f"{path.name}.copying")
     remove_database(unfinished)  # from a killed run
     require_space(path, purpose=f"back up the index before the {before}")
@@ -35,7 +35,7 @@ def copy_aside(path: Path, *, before: str) -> Path:
             closing(sqlite3.connect(unfinished)) as target,
         ):
             source.backup(target, pages=_PAGES_PER_STEP, progress=lambda *_: None)
-        unfinished.replace(copy)
+        unfinished.replace(backup)
     except (sqlite3.Error, OSError) as error:
         raise IndexUnusable(
             f"The index {path} cannot be backed up before the {before}: {error}",
@@ -43,20 +43,20 @@ def copy_aside(path: Path, *, before: str) -> Path:
         ) from None
     finally:
         remove_database(unfinished)
-    own = (each for each in copies(path) if fnmatch(each.name, "*.????????T??????Z.before-*.bak"))
+    own = (each for each in backups(path) if fnmatch(each.name, "*.????????T??????Z.before-*.bak"))
     for older in list(own)[BACKUPS_KEPT:]:
         try:
             older.unlink()
         except OSError as error:  # for example opened by another program
             log.warning("the old backup %s cannot be deleted: %s", older, error)
-    return copy
+    return backup
 
 
-def copies(path: Path) -> list[Path]:
+def backups(path: Path) -> list[Path]:
     """List the backups of an index, including the user's own, the newest first."""
     found = path.parent.glob(f"{glob.escape(path.name)}.*.bak")
     files = (each for each in found if each.is_file())
-    return sorted(files, key=lambda copy: (copy.stat().st_mtime_ns, copy.name), reverse=True)
+    return sorted(files, key=lambda each: (each.stat().st_mtime_ns, each.name), reverse=True)
 
 
 def require_space(path: Path, *, purpose: str) -> None:

@@ -68,7 +68,7 @@ class ComparedSet:
         """Load the members without a duration, such as still images."""
         return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
 
-    def earlier_memberships(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
+    def earlier_intervals(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier membership intervals of files: id -> [(first step, end step)]."""
         asked = listed(ids)
         query = select(

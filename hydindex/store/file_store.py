@@ -1,6 +1,7 @@
 """The files in the index: their presence, metadata and pictures."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import chain
 from typing import Any, Final
@@ -28,7 +29,7 @@ from hydindex.records.files import (
     UnusableFile,
 )
 from hydindex.records.pictures import PreparedThumbnail
-from hydindex.store import compared_set as comparisons
+from hydindex.store.compared_set import forget, leave
 from hydindex.store.queries import (
     SELECT_COMPARABLE,
     columns,
@@ -83,7 +84,7 @@ class FileStore:
     def record_presence(self, *, gone: Sequence[int], returned: Sequence[int]) -> None:
         """Record which files Hydrus no longer finds, and which it finds again."""
         with self._engine.begin() as connection:
-            comparisons.leave(connection, gone)
+            leave(connection, gone)
             _set_gone_at(connection, gone, clock.now())
             _set_gone_at(connection, returned, None)
 
@@ -100,32 +101,28 @@ class FileStore:
         """
         with self._engine.begin() as connection:
             for file_id in ids:
-                comparisons.forget(connection, file_id)
+                forget(connection, file_id)
                 _mark_unusable(connection, file_id, FORGOTTEN, checked_at=clock.NEVER)
 
-    def save(self, judged: Iterable[PreparedFile | UnusableFile]) -> None:
+    def save(self, files: Iterable[PreparedFile | UnusableFile]) -> None:
         """Save new files, or replace known ones, which then count as never compared."""
-        outcomes = {_remote(outcome).sha256: outcome for outcome in judged}
-        if not outcomes:
+        by_sha256 = {bytes.fromhex(_metadata(each).sha256): each for each in files}
+        if not by_sha256:
             return
         with self._engine.begin() as connection:
-            hashes = [bytes.fromhex(sha256) for sha256 in outcomes]
-            for known_id in file_ids(connection, hashes).values():
-                comparisons.forget(connection, known_id)
+            for known_id in file_ids(connection, by_sha256).values():
+                forget(connection, known_id)
                 _delete_pictures(connection, known_id)
-            connection.execute(_UPSERT_FILE, [_row(outcome) for outcome in outcomes.values()])
-            ids = file_ids(connection, hashes)
-            comparable = [
-                (ids[bytes.fromhex(sha256)], outcome)
-                for sha256, outcome in outcomes.items()
-                if isinstance(outcome, PreparedFile)
+            connection.execute(_UPSERT_FILE, [_row(each) for each in by_sha256.values()])
+            prepared = [
+                (file_id, each)
+                for sha256, file_id in file_ids(connection, by_sha256).items()
+                for each in [by_sha256[sha256]]
+                if isinstance(each, PreparedFile)
             ]
-            _put(
-                connection,
-                thumbnail,
-                [(file_id, each.thumbnail.picture) for file_id, each in comparable],
-            )
-            _save_prepared(connection, [(file_id, each.prepared) for file_id, each in comparable])
+            pictures = [(file_id, each.thumbnail.picture) for file_id, each in prepared]
+            _put(connection, thumbnail, pictures)
+            _save_prepared(connection, [(file_id, each.prepared) for file_id, each in prepared])
 
     def pictured_count(self) -> int:
         """Count the files with a stored thumbnail, including gone ones."""
@@ -148,15 +145,15 @@ class FileStore:
         with self._engine.connect() as connection:
             return [(file_id, picture) for file_id, picture in connection.execute(query)]
 
-    def save_prepared(self, outcomes: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
+    def save_prepared(self, results: Iterable[tuple[int, PreparedThumbnail | str]]) -> None:
         """Save prepared thumbnails, or the reasons why they are unusable."""
         with self._engine.begin() as connection:
             prepared = []
-            for file_id, outcome in outcomes:
-                if isinstance(outcome, str):
-                    _mark_unusable(connection, file_id, outcome, checked_at=clock.now())
+            for file_id, result in results:
+                if isinstance(result, str):
+                    _mark_unusable(connection, file_id, result, checked_at=clock.now())
                 else:
-                    prepared.append((file_id, outcome))
+                    prepared.append((file_id, result))
             _save_prepared(connection, prepared)
 
     def comparable(self, ids: NDArray[np.int64]) -> ComparableFiles:
@@ -207,23 +204,20 @@ def damaged_picture(file_id: int) -> IndexUnusable:
     )
 
 
-def _remote(outcome: PreparedFile | UnusableFile) -> FileMetadata:
-    return outcome.thumbnail.file if isinstance(outcome, PreparedFile) else outcome.file
+def _metadata(saved: PreparedFile | UnusableFile) -> FileMetadata:
+    return saved.thumbnail.file if isinstance(saved, PreparedFile) else saved.file
 
 
-def _row(outcome: PreparedFile | UnusableFile) -> dict[str, Any]:
+def _row(saved: PreparedFile | UnusableFile) -> dict[str, Any]:
     """Return the row of a new file."""
-    remote = _remote(outcome)
+    metadata = asdict(_metadata(saved))
+    del metadata["hydrus_id"]  # not valid beyond this run
+    reason = saved.reason if isinstance(saved, UnusableFile) else None
     return {
-        "sha256": bytes.fromhex(remote.sha256),
-        "size_bytes": remote.size_bytes,
-        "mime": remote.mime,
-        "width_px": remote.width_px,
-        "height_px": remote.height_px,
-        "duration_ms": remote.duration_ms,
-        "num_frames": remote.num_frames,
-        "state": "fetched" if isinstance(outcome, PreparedFile) else "unusable",
-        "unusable_reason": None if isinstance(outcome, PreparedFile) else outcome.reason,
+        **metadata,
+        "sha256": bytes.fromhex(metadata["sha256"]),
+        "state": "fetched" if reason is None else "unusable",
+        "unusable_reason": reason,
         "checked_at": clock.now(),
         "average_hash": None,
         "compared_since": None,

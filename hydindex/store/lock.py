@@ -43,14 +43,14 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         lock.release()
         raise _no_lock(path, error) from None
 
-    mark_stays = False
+    keep_mark = False
     try:
         yield ended_cleanly
     except BaseException as error:
-        mark_stays = not ended_cleanly or isinstance(error, IndexUnusable)
+        keep_mark = not ended_cleanly or isinstance(error, IndexUnusable)
         raise
     finally:
-        if not mark_stays:
+        if not keep_mark:
             mark.unlink(missing_ok=True)
         lock.release()
 

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 
 from hydindex.common.errors import IndexDamaged, IndexOutdated, IndexTooNew, IndexUnusable
-from hydindex.store.backup import copy_aside
+from hydindex.store.backup import back_up
 from hydindex.store.schema import REVISION
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ def upgrade(
     if revision is not None and revision > target:
         raise too_new(path, revision)
 
-    copy = None if revision is None else copy_aside(path, before="upgrade")
-    if copy is not None:
-        log.info("upgrading the index from schema %s to %s; backup: %s", revision, target, copy)
+    backup = None if revision is None else back_up(path, before="upgrade")
+    if backup is not None:
+        log.info("upgrading the index from schema %s to %s; backup: %s", revision, target, backup)
     try:
         if migrations is not None:
             _run_migrations(engine, migrations, target)
@@ -62,10 +62,10 @@ def upgrade(
             with as_file(files(MIGRATIONS_PACKAGE)) as packaged:
                 _run_migrations(engine, packaged, target)
     except BaseException:
-        if copy is not None:  # the index is unchanged; failed tries must not leave backups
-            copy.unlink()
+        if backup is not None:  # the index is unchanged; failed tries must not leave backups
+            backup.unlink()
         raise
-    return copy
+    return backup
 
 
 def _revision(connection: Connection, path: Path) -> str | None:

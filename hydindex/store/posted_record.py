@@ -31,7 +31,7 @@ class PostedRecord:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
-    def each(self) -> Iterator[PostedPair]:
+    def pairs(self) -> Iterator[PostedPair]:
         """Yield every pair that Hydrus has or may have, ordered by SHA-256."""
         a = func.min(LOW.c.sha256, HIGH.c.sha256).label("a")
         b = func.max(LOW.c.sha256, HIGH.c.sha256).label("b")

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common.clock import file_timestamp
 from hydindex.common.errors import IndexMissing, IndexUnusable
-from hydindex.store.backup import copies, remove_database, require_space
+from hydindex.store.backup import backups, remove_database, require_space
 from hydindex.store.database import enable_ctrl_c, is_damage, opened_database, translated
 from hydindex.store.lock import exclusive
 from hydindex.store.migration import foreign, is_of_another_program, too_new, upgrade
@@ -57,7 +57,7 @@ def repair(path: Path) -> Repaired | None:
         IndexMissing, IndexLocked, IndexTooNew, IndexUnusable: it doesn't exist or can't be opened.
     """
     with exclusive(path, "repair"):
-        others = [*_set_aside(path), *copies(path)]
+        others = [*_damaged_files(path), *backups(path)]
         if not path.exists():
             if not others:
                 raise IndexMissing(f"There is no index at {path}", "Run hydindex update first.")
@@ -205,7 +205,7 @@ def _duplicate(path: Path, to: Path) -> None:
         new.replace(to)
 
 
-def _set_aside(path: Path) -> list[Path]:
+def _damaged_files(path: Path) -> list[Path]:
     """List the damaged files of earlier repairs, one of which may have been interrupted."""
     found = path.parent.glob(f"{glob.escape(path.name)}.*.damaged")
     return sorted((each for each in found if each.is_file()), reverse=True)

@@ -27,7 +27,7 @@ class RecordedRun:
     error: str | None
 
 
-class RunStore:
+class RunLog:
     """Reads and writes the record of runs."""
 
     def __init__(self, engine: Engine) -> None:

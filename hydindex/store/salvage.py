@@ -14,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from sqlalchemy import Column
+
 from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
 from hydindex.store.database import enable_ctrl_c, is_damage, translated
+from hydindex.store.schema import file
 
 _RANGE_KEYS: Final = 512
 # Ranges of SHA-256 are formed by the first 12 bits.
@@ -30,20 +33,21 @@ _FILE_IDS: Final = (
 _SMALLEST_ROW_BYTES: Final = 32
 
 Row = tuple[Any, ...]
-_Number = int | float | None
-_Text = str | None
-# The columns of a file to recover, and their valid types.
-_FILE_COLUMNS: Final[dict[str, Any]] = {
-    "sha256": bytes,
-    "size_bytes": _Number,
-    "mime": _Text,
-    "width_px": _Number,
-    "height_px": _Number,
-    "duration_ms": _Number,
-    "num_frames": _Number,
-    "unusable_reason": _Text,
-    "checked_at": str,
-    "gone_at": _Text,
+# What the next update computes again.
+_COMPUTED: Final = (
+    *("id", "state", "average_hash", "compared_since", "content_shape", "content_hash"),
+)
+
+
+def _valid_types(column: Column[Any]) -> tuple[type, ...]:
+    kind = column.type.python_type
+    kinds = (int, float) if kind in (int, float) else (kind,)
+    return (*kinds, type(None)) if column.nullable else kinds
+
+
+# The columns of a file to recover, and their valid types: SQLite may return others from damage.
+_FILE_COLUMNS: Final = {
+    column.name: _valid_types(column) for column in file.c if column.name not in _COMPUTED
 }
 
 

@@ -176,11 +176,11 @@ pair = Table(
 )
 Index("ix_pair_high_id", pair.c.high_id)
 Index("ix_pair_state", pair.c.state)
-_is_told = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
+_is_in_hydrus = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
 _is_undecided = pair.c.decision.is_(None)
-Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_told & _is_undecided)
+Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_in_hydrus & _is_undecided)
 # Without `likely`, SQLite assumes that the state is rare, and sorts instead of using its index.
-IS_OPEN = func.likely(_is_told) & _is_undecided
+IS_OPEN = func.likely(_is_in_hydrus) & _is_undecided
 
 # Pairs that wait for frame verification. A match becomes a `pair`; the row here is deleted.
 doubtful_pair = Table(

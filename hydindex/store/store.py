@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func, insert, select
 
 from hydindex.common.errors import IndexDamaged, IndexMissing
-from hydindex.store.backup import copies, copy_aside
+from hydindex.store.backup import back_up, backups
 from hydindex.store.compared_set import ComparedSet
 from hydindex.store.database import opened_database, require_sound
 from hydindex.store.decision_log import DecisionLog
@@ -20,7 +20,7 @@ from hydindex.store.migration import require_present_schema, upgrade
 from hydindex.store.outbox import Outbox
 from hydindex.store.pair_list import PairList
 from hydindex.store.posted_record import PostedRecord
-from hydindex.store.run_log import RunStore
+from hydindex.store.run_log import RunLog
 from hydindex.store.schema import file, index_state
 from hydindex.store.summary import Summary, summarize
 
@@ -39,7 +39,7 @@ class Store:
         self.pairs = PairList(engine)
         self.posted = PostedRecord(engine)
         self.decisions = DecisionLog(engine)
-        self.runs = RunStore(engine)
+        self.runs = RunLog(engine)
         self._engine = engine
 
     def begin_with(self, recipe: dict[str, Any]) -> None:
@@ -49,10 +49,9 @@ class Store:
                 connection.execute(delete(index_state))
                 connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
-    def copy_aside(self, *, before: str) -> None:
+    def back_up(self, *, before: str) -> None:
         """Back up the index before a large change."""
-        copy = copy_aside(self.path, before=before)
-        log.info("backup of the index: %s", copy)
+        log.info("backup of the index: %s", back_up(self.path, before=before))
 
     def require_sound(self) -> None:
         """Check the whole file for damage; this takes some seconds per gigabyte.
@@ -100,7 +99,7 @@ def require_not_lost(path: Path) -> None:
     Raises:
         IndexDamaged: backups of it exist.
     """
-    if (not path.exists() or path.stat().st_size == 0) and copies(path):
+    if (not path.exists() or path.stat().st_size == 0) and backups(path):
         raise IndexDamaged(path, "it is empty or missing, but backups of it exist")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import CORPUS, Home, count, fetched, rows
 
-from hydindex.standin.library_files import load_folder, true_pairs
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import load_folder, true_pairs
 
 pytestmark = pytest.mark.skipif(
     not CORPUS.exists(), reason="needs the labelled corpus, which is not part of the project"

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Home, Serve
-from hydindex.matching.calibrated.probability import probabilities
 
 from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.average_hash import average_hash
 from hydindex.matching.calibrated.features import compute_features
-from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.model import load_model, probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Signature, SignatureBatch
-from hydindex.standin.library_files import HydrusFile
+from hydindex.standin.state import HydrusFile
 
 FILES = generate_library(seed=11, pictures=36)
 PICTURES = {file: decode_thumbnail(file.thumbnail) for file in FILES}
@@ -145,8 +144,8 @@ def calibrated_probability(*files: tuple[HydrusFile, Signature], filters: bool) 
         np.array([0]),
         np.array([1]),
         aspect_ratio_tolerance=AR_TOLERANCE if filters else None,
-        gate=-1.0,
+        min_structure=-1.0,
     )
-    if len(features) == 0 or features.structure_8px[0] < model.gate:
+    if len(features) == 0 or features["structure_8px"][0] < model.min_structure:
         return 0.0
     return float(probabilities(features, model)[0])

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from conftest import THRESHOLD, Home, Library, Serve
 
-from hydindex.standin.faults import Fault
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive
 
 SUBJECTS = (

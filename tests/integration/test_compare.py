@@ -12,7 +12,7 @@ from PIL import Image
 
 from hydindex.demo.generated_library import generate_library
 from hydindex.pipeline import compare
-from hydindex.standin.faults import DROP_BEFORE_WORK
+from hydindex.standin.server import DROP_BEFORE_WORK
 
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
 

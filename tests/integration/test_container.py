@@ -16,9 +16,8 @@ import pytest
 from conftest import Home
 
 from hydindex import __version__
-from hydindex.standin.faults import Fault
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
 
 NIGHTLY = Path(__file__).parents[2] / "container" / "nightly.sh"
 DAY_S = 24 * 60 * 60

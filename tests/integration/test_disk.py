@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Home, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 from hydindex.store.lock import exclusive
 
 Serve = Callable[..., StandIn]

@@ -1,15 +1,15 @@
-"""What the docs tell people to type is typed, and what they tell people to write is read.
+"""Follow the docs: run their commands and load their configs.
 
-A page is gone through from top to bottom, as a reader does, in a folder of its own beside a
-stand-in client with a small library. Of its fenced blocks
+Each page is followed from top to bottom, in a folder of its own, with a stand-in client and a small
+library. Of its fenced blocks
 
-- `console` is run, line by line: what follows `$ ` is a command, which has to end well; the lines
-  below it must come in its output in this order, `...` standing for anything;
-- `json` is merged into `hydrus_config.json`, or into the file that `title=` names, and must then be
-  a valid config;
-- any other language is refused: it would not be tried.
+- `console` is run line by line: what follows `$ ` is a command, which must exit with 0; its output
+  must contain the lines below it in this order, where `...` stands for anything;
+- `json` is merged into `hydrus_config.json`, or into the file that `title=` names, which must then
+  be a valid config;
+- any other language is an error, because it would not be tested.
 
-Where a snippet names an address and a key, the stand-in's are taken instead.
+The address and the key of the stand-in replace those of a snippet.
 """
 
 import json
@@ -29,25 +29,24 @@ from made_certificate import make_certificate
 
 from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
 PAGES = sorted([CHECKOUT / "README.md", *DOCS.rglob("*.md")])
 
 NOT_RUN = {
-    "make demo": "it is hydindex demo, which the tutorial runs, in an environment to be made first",
-    "make docs": "test_the_site_is_built_without_a_warning does the same",
-    "python3 -m venv .venv": "the tests have an environment already",
+    "make demo": "it creates an environment and runs hydindex demo, as the tutorial does",
+    "python3 -m venv .venv": "the tests already have an environment",
     ". .venv/bin/activate": "as above",
     "python -m pip install --constraint constraints.txt .": "it would change that environment",
-    'pipx install --pip-args="--constraint $PWD/constraints.txt" .': "it would install for good",
+    'pipx install --pip-args="--constraint $PWD/constraints.txt" .': "it would install a command",
     "uv tool install --constraints constraints.txt --torch-backend cpu .": "as above",
-    "hydindex init": "tests/integration/test_init.py answers its questions",
-    "hydindex schedule --at 04:30 --install": "it would set up a timer; test_schedule.py does",
+    "hydindex init": "it asks questions; test_init.py answers them",
+    "hydindex schedule --at 04:30 --install": "it would install a timer; see test_schedule.py",
     "loginctl enable-linger": "it would change the machine",
-    "docker build --tag hydindex --file container/Containerfile .": "there is no Docker here",
+    "docker build --tag hydindex --file container/Containerfile .": "it needs Docker",
     "docker run --interactive --tty --rm --network host --volume hydindex:/data hydindex init": (
         "as above"
     ),
@@ -61,7 +60,7 @@ FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOT
 
 @dataclass(frozen=True)
 class Snippet:
-    """A fenced block of a page; `line` is the one on which it begins."""
+    """A fenced block of a page, which starts at `line`."""
 
     page: Path
     line: int
@@ -83,7 +82,7 @@ def snippets(page: Path) -> Iterator[Snippet]:
 
 
 class Reader:
-    """Somebody who goes through a page, with a config for a client that runs."""
+    """Follows a page, with a config for a running client."""
 
     def __init__(self, folder: Path, client: StandIn) -> None:
         self.folder = folder
@@ -99,7 +98,7 @@ class Reader:
         self._config.write_text(json.dumps(shipped | videos | self._client), encoding="utf-8")
 
     def write(self, name: str, values: dict[str, Any]) -> None:
-        """Merge values into a config; one that is not there yet begins as a copy of the first."""
+        """Merge values into a config; a new one starts as a copy of the first."""
         path = self.folder / name
         if not path.exists():
             shutil.copy(self._config, path)
@@ -108,9 +107,9 @@ class Reader:
         path.write_text(json.dumps(_merged(read, values | real)), encoding="utf-8")
         config_file.load(path)
 
-    def type(self, command: str) -> str:
-        """Run a command in the folder, and give all that it shows."""
-        commands = Path(sys.executable).parent  # where `hydindex` is
+    def run(self, command: str) -> str:
+        """Run a command in the folder, and return its output."""
+        commands = Path(sys.executable).parent  # contains `hydindex`
         environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
         ended = subprocess.run(
             ["bash", "-c", command],
@@ -134,8 +133,8 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def typed(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the commands of a console block, each with the output that is shown below it."""
+def commands_in(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands of a console block, each with the output below it."""
     command: str | None = None
     shown: list[str] = []
     for line in text.splitlines():
@@ -145,12 +144,12 @@ def typed(text: str) -> Iterator[tuple[str, list[str]]]:
             command, shown = line.removeprefix("$ "), []
         else:
             shown.append(line)
-    assert command is not None, f"a console block without a command:\n{text}"
+    assert command is not None, f"This console block has no command:\n{text}"
     yield command, shown
 
 
-def require_shown(shown: list[str], output: str) -> None:
-    """Hold output to what a page shows of it, in this order."""
+def require_lines(shown: list[str], output: str) -> None:
+    """Check that output contains the lines that a page shows, in this order."""
     rest = [line.strip() for line in output.splitlines()]
     for line in shown:
         if line.strip() in ("", "..."):
@@ -158,7 +157,7 @@ def require_shown(shown: list[str], output: str) -> None:
         pattern = re.escape(line.strip()).replace(r"\.\.\.", ".*")
         pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
         found = next((at for at, each in enumerate(rest) if re.fullmatch(pattern, each)), None)
-        assert found is not None, f"not shown: {line}\nbut:\n{output}"
+        assert found is not None, f"The output lacks the line: {line}\n{output}"
         del rest[: found + 1]
 
 
@@ -168,7 +167,7 @@ def still(file: HydrusFile) -> HydrusFile:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody with a small library, of videos and still images, who has set hydindex up."""
+    """Return a reader with a small library of videos and still images."""
     videos = generate_library(seed=3, pictures=100)
     images = [still(file) for file in generate_library(seed=4, pictures=20)]
     with StandIn([*videos, *images]) as client:
@@ -177,7 +176,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.fixture
 def reader_over_https(tmp_path: Path) -> Iterator[Reader]:
-    """Somebody whose client has made a certificate for itself, which lies beside the config."""
+    """Return a reader whose client uses https; its certificate is beside the config."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(make_certificate(tmp_path, "client"))
     with StandIn(generate_library(seed=3, pictures=10), tls=context) as client:
@@ -187,9 +186,7 @@ def reader_over_https(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(snippets(page))], ids=lambda page: page.stem
 )
-def test_what_a_page_tells_to_type_and_to_write_works(
-    page: Path, request: pytest.FixtureRequest
-) -> None:
+def test_the_examples_of_a_page_work(page: Path, request: pytest.FixtureRequest) -> None:
     kind = "reader_over_https" if page.name == "remote.md" else "reader"
     reader: Reader = request.getfixturevalue(kind)
     for snippet in snippets(page):
@@ -198,14 +195,14 @@ def test_what_a_page_tells_to_type_and_to_write_works(
                 name = snippet.title or "hydrus_config.json"
                 reader.write(name, json.loads(snippet.text))
             elif snippet.language == "console":
-                for command, shown in typed(snippet.text):
+                for command, shown in commands_in(snippet.text):
                     if command not in NOT_RUN:
-                        require_shown(shown, reader.type(command))
+                        require_lines(shown, reader.run(command))
         except Exception as error:
             raise AssertionError(f"{snippet}: {error}") from error
 
 
-def test_no_command_and_no_config_escapes_being_tried() -> None:
+def test_every_command_and_config_is_in_a_block_that_is_tested() -> None:
     for page in PAGES:
         for snippet in snippets(page):
             assert snippet.language in ("console", "json"), str(snippet)
@@ -217,18 +214,18 @@ def test_no_command_and_no_config_escapes_being_tried() -> None:
             ), page
 
 
-def test_what_is_not_run_is_in_the_docs() -> None:
-    told = {
+def test_the_docs_contain_every_command_that_is_not_run() -> None:
+    documented = {
         command
         for page in PAGES
         for snippet in snippets(page)
         if snippet.language == "console"
-        for command, _ in typed(snippet.text)
+        for command, _ in commands_in(snippet.text)
     }
-    assert set(NOT_RUN) <= told
+    assert set(NOT_RUN) <= documented
 
 
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("material")
     ended = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
@@ -251,7 +248,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         assert (tmp_path / "reference" / f"{name}.html").exists()
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+def test_relative_links_outside_of_the_site_exist() -> None:
     for name in ("README.md", "CONTRIBUTING.md"):
         text = (CHECKOUT / name).read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):

@@ -21,9 +21,15 @@ from conftest import SHIPPED, Home, assert_sent_once, count, fetched, rows
 
 from hydindex.commands import app as cli
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, FaultHook, refuse
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    Fault,
+    FaultHook,
+    StandIn,
+    refuse,
+)
 
 VERSION = "/api_version"
 KEY = "/verify_access_key"

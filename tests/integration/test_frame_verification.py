@@ -11,10 +11,9 @@ import pytest
 from conftest import Home, Library, Serve, assert_sent_once, count, rows
 from made_videos import doubtful_library, jpeg
 
-from hydindex.standin.faults import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import DROP_AFTER_WORK, GARBAGE, Fault, FaultHook, StandIn, refuse
+from hydindex.standin.state import HydrusFile
 
 Videos = dict[str, HydrusFile]
 FILE, PATH = "/get_files/file", "/get_files/file_path"
@@ -67,7 +66,7 @@ def test_frames_decide_doubtful_pairs_once(home: Home, client: StandIn) -> None:
     assert result["pairs"]["matched"] == result["pairs"]["posted"] == 2
     assert count(client, PATH) == 0  # the key may not read paths
     assert {each.status for each in client.requests if each.path == FILE} == {206}
-    stored = [json.loads(features) for (features,) in home.sql("SELECT evidence FROM pair")]
+    stored = [json.loads(features) for (features,) in home.sql("SELECT features FROM pair")]
     assert all({"thumbnails", "frames"} <= features.keys() for features in stored)
 
     client.clear_log()

@@ -1,15 +1,14 @@
-"""Random histories of a library and its runs, against what the promises say must come of them.
+"""Random histories of a library, checked against a model of what the runs must do.
 
-The model knows which pairs match under each config, by the plain definition, and which pairs have
-been together at the end of some run. Whatever is added, deleted, returned, decided, reconfigured,
-interrupted or cut off in between: just these are compared, each once, and none is ever posted
-twice, or after the user has had a word on it. Some configs decide by threshold, others by the
-calibrated model.
+The model knows which pairs match under each config, by the plain definition, and which files were
+together at the end of some run. Whatever the user adds, deletes, restores, decides, reconfigures or
+interrupts in between: exactly those pairs are compared, each once, and none is posted twice, or
+after the user decided it.
 """
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, count, product
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SHIPPED, THRESHOLD, Home, rows
-from hydindex.matching.calibrated.probability import probabilities
-from hydindex.matching.preparation import Preparation, prepare
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,44 +31,43 @@ from sqlalchemy import Connection, Engine, event
 from hydindex.config import config_file
 from hydindex.config.settings import Config
 from hydindex.demo.generated_library import generate_library
+from hydindex.matching.average_hash import average_hash
 from hydindex.matching.calibrated.features import compute_features
-from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.model import load_model, probabilities
+from hydindex.matching.calibrated.signature import signature
+from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
-from hydindex.records.pictures import Prepared, Signature, SignatureBatch
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.standin.server import StandIn
+from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.records.pictures import Picture, Signature, SignatureBatch
+from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 
-# Twelve files of nearly the same length: some pairs match, some do not, and at the edges of the
-# tolerance some are no candidates.
+# Twelve files of nearly the same length: some pairs match, some don't, and at the edges of the
+# tolerance some aren't candidates.
 FILES = [
     replace(file, duration_ms=10_000 + 400 * (number % 5))
     for number, file in enumerate(generate_library(seed=3, pictures=12))
 ]
 SOME_FILES = st.sets(st.sampled_from(range(len(FILES))), max_size=6)
-# Under these 9, 22, 6, 9, 12 and 10 pairs match.
 CONFIGS: list[dict[str, Any]] = [
     {},
-    {"similarity_threshold": 0.2},
-    {
-        "similarity_threshold": 0.9,
-        "preprocessing": {**THRESHOLD["preprocessing"], "preBlurSigma": 0.0},
-    },
-    {"ahash": {"hammingMax": 16}},
-    {"decision": {"method": "calibrated"}},
-    {
-        "decision": {"method": "calibrated", "min_probability": 0.9},
-        "post": {"pairs": "spanning"},
-    },
+    {"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}},
+    {"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}},
+    {"candidate_generation": {"tolSeconds": 0.5}},
+    THRESHOLD,
+    {**THRESHOLD, "similarity_threshold": 0.2},
 ]
+MATCHES = [12, 10, 9, 7, 9, 22]
+"""The number of matching pairs under each config."""
 CONFIG_NUMBERS = st.integers(0, len(CONFIGS) - 1)
-# Answers that all is done, but keeps no pair of videos.
+# Answers that all is done, but stores no pair of videos.
 FORGETFUL_VERSION = 682
 
 
 class CtrlC:
-    """Is pressed just before the nth commit of the index, if there are so many."""
+    """Press Ctrl-C just before the nth commit of the index, if it comes to that."""
 
     def __init__(self, nth: int) -> None:
         self.pressed = False
@@ -92,7 +88,7 @@ class CtrlC:
 
 
 class Groups:
-    """Which files the user has called duplicates of each other."""
+    """Files that the user decided are duplicates of each other."""
 
     def __init__(self) -> None:
         self._of: dict[str, frozenset[str]] = {}
@@ -106,10 +102,10 @@ class Groups:
 
 
 class History(RuleBasedStateMachine):
-    """One home, one client, and what is expected of them."""
+    """One home, one client, and the model of both."""
 
     capsys: pytest.CaptureFixture[str]
-    scores: list[dict[Pair, bool]]
+    verdicts: list[dict[Pair, bool]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,11 +116,11 @@ class History(RuleBasedStateMachine):
         self.config = self.made_with = 0
         self.present: set[str] = set()
         self.ever: set[str] = set()
-        self.met: set[Pair] = set()
+        self.compared: set[Pair] = set()
         self.expected: set[Pair] = set()
-        self.client_keeps_pairs = True
+        self.client_stores_pairs = True
         self.rows_seen = 0
-        self.kept: set[Pair] = set()
+        self.accepted: set[Pair] = set()
         self.groups = Groups()
         self.decided: set[Pair] = set()
         self.removed: set[Pair] = set()
@@ -134,23 +130,23 @@ class History(RuleBasedStateMachine):
         first=st.none() | st.sets(st.sampled_from(range(len(FILES))), min_size=6),
     )
     def configure(self, number: int, first: set[int] | None) -> None:
-        """Begin with nothing at all, or, as most nights do, with what an earlier one left."""
+        """Start without an index, or with that of an earlier run."""
         self._write_config(number)
         if first is not None:
             self.update(first, set(), dry_run=False)
 
     def _write_config(self, number: int) -> None:
-        values: dict[str, Any] = {"tags": ["system:filetype is video"], **SHIPPED, **THRESHOLD}
+        values: dict[str, Any] = dict(SHIPPED)
         values["post"] = {"retry_pause_s": 0.0, "max_retries": 0, "batch_size": 4}
         self.home = Home(self.home.folder, self.capsys)
-        # One request after the other, so that the same history always takes the same course.
+        # One request after the other, so that a history can be repeated.
         values["network"] = {**SHIPPED["network"], "max_connections": 1}
         self.home.configure(self.client, **values)
         self.home.configure(**CONFIGS[number])
         self.config = number
 
     def library_changes(self, arriving: set[int], leaving: set[int]) -> None:
-        """Import or return files, and delete others."""
+        """Import or restore files, and delete others."""
         for number in sorted(arriving):
             name = FILES[number].hash
             if name in self.ever - self.present:
@@ -164,7 +160,7 @@ class History(RuleBasedStateMachine):
                 self._delete(number)
 
     def _delete(self, number: int) -> None:
-        """Move a file to the trash; some do not even stay there, and take their pairs with them."""
+        """Move a file to the trash; delete every second one for good, with its pairs."""
         name = FILES[number].hash
         self.present.remove(name)
         if number % 2 or self._something_is_being_sent():
@@ -177,7 +173,7 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data(), relationship=st.sampled_from([1, 2, 3]))
     @precondition(lambda self: self._decidable())
     def user_decides(self, data: st.DataObject, relationship: int) -> None:
-        """Decide a pair, which stands for all pairs between two groups of duplicates."""
+        """Decide a pair, and with it all pairs between two groups of duplicates."""
         one, other = data.draw(st.sampled_from(self._decidable()))
         self.client.decide(one, other, relationship)
         self.decided |= set(map(frozenset, product(self.groups.of(one), self.groups.of(other))))
@@ -185,9 +181,9 @@ class History(RuleBasedStateMachine):
             self.groups.merge(one, other)
 
     def _something_is_being_sent(self) -> bool:
-        """Tell whether a run's work may have been done but never been read back.
+        """Return whether a run may have posted pairs without reading them back.
 
-        Such a pair, taken away before the next run looks, is to that run one that never arrived.
+        If the user removes such a pair, the next run can't know that it arrived.
         """
         return self._has_tables() and bool(self.home.pairs("sending"))
 
@@ -201,9 +197,9 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def hydrus_is_updated_or_downgraded(self) -> None:
-        """Between a version that keeps no pair of videos, and one that does."""
-        self.client_keeps_pairs = not self.client_keeps_pairs
-        self.client.become(683 if self.client_keeps_pairs else FORGETFUL_VERSION)
+        """Switch between a version that stores no pair of videos, and one that does."""
+        self.client_stores_pairs = not self.client_stores_pairs
+        self.client.become(683 if self.client_stores_pairs else FORGETFUL_VERSION)
 
     @rule(number=CONFIG_NUMBERS)
     def change_config(self, number: int) -> None:
@@ -214,20 +210,20 @@ class History(RuleBasedStateMachine):
     def rebuild(self, refetch: bool) -> None:
         self.home.rebuild(*(["--refetch"] if refetch else []))
         if refetch or self.config != self.made_with:
-            self._start_comparing_anew()
-        self._meet(self._indexed("gone_at IS NULL"))
+            self._restart_comparing()
+        self._compare(self._indexed("gone_at IS NULL"))
 
     @rule(refetch=st.booleans(), nth=st.integers(1, 6))
     @precondition(lambda self: self.home.index.exists())
     def rebuild_interrupted(self, refetch: bool, nth: int) -> None:
         before = self._comparisons()
-        starts_anew = refetch or self.config != self.made_with
+        restarts = refetch or self.config != self.made_with
         with CtrlC(nth) as ctrl_c:
             outcome = self.home.run("rebuild", *(["--refetch"] if refetch else []))
         assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
-        if starts_anew and self._comparisons() != before:
-            self._start_comparing_anew()
-        self._meet(self._indexed("compared_since IS NOT NULL"))
+        if restarts and self._comparisons() != before:
+            self._restart_comparing()
+        self._compare(self._indexed("compared_since IS NOT NULL"))
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, dry_run=st.booleans())
     def update(self, arriving: set[int], leaving: set[int], dry_run: bool) -> None:
@@ -238,21 +234,22 @@ class History(RuleBasedStateMachine):
         self.made_with = self.config
         outcome = self.home.run("update", *(["--dry-run"] if dry_run else []), "--json")
         report = outcome.json
-        assert outcome.exit_code == (0 if dry_run else self._exit_code_of_a_whole_run()), outcome
-        newly_met = self._meet(self.present)
+        assert outcome.exit_code == 0, outcome
+        self._assert_refused_only_by_forgetful_client()
+        newly_compared = self._compare(self.present)
         assert report["files"]["found"] == report["files"]["indexed"] == len(self.present)
-        assert report["pairs"]["scored"] == sum(self._is_candidate(pair) for pair in newly_met)
+        assert report["pairs"]["scored"] == sum(self._is_candidate(pair) for pair in newly_compared)
         if not dry_run:
-            self._check_what_waits()
+            self._check_waiting_pairs()
 
-    def _check_what_waits(self) -> None:
-        """Nothing does after a whole run; a spanning forest leaves what its own pairs join."""
-        refused = {"refused"} if self.client_keeps_pairs else set()
+    def _check_waiting_pairs(self) -> None:
+        """After a complete run, only pairs wait whose files are linked through other pairs."""
+        refused = {"refused"} if self.client_stores_pairs else set()
         waiting = self.home.pairs("queued", "sending", *refused)
-        told = self.home.pairs(*{"known", "posted", "refused"} - refused)
+        links = self.home.pairs(*{"known", "posted", "refused"} - refused)
         for pair in {pair for pair in waiting if pair <= self.present}:
             assert self._is_spanning()
-            assert is_joined_by(pair, told)
+            assert is_joined_by(pair, links)
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, nth=st.integers(1, 12))
     @precondition(lambda self: not self._drifted())
@@ -260,10 +257,9 @@ class History(RuleBasedStateMachine):
         self.library_changes(arriving, leaving)
         with CtrlC(nth) as ctrl_c:
             outcome = self.home.run("update")
-        expected = 130 if ctrl_c.pressed else self._exit_code_of_a_whole_run()
-        assert outcome.exit_code == expected, outcome
+        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
         self.made_with = self.config
-        self._meet(self._indexed("compared_since IS NOT NULL"))
+        self._compare(self._indexed("compared_since IS NOT NULL"))
 
     @rule(
         arriving=SOME_FILES,
@@ -276,7 +272,7 @@ class History(RuleBasedStateMachine):
     def update_cut_off(
         self, arriving: set[int], leaving: set[int], path: str, nth: int, fault: Fault
     ) -> None:
-        """From the nth request of a kind on, the client does not answer any more."""
+        """The client stops answering at the nth request of a kind."""
         self.library_changes(arriving, leaving)
         gone = False
 
@@ -291,27 +287,27 @@ class History(RuleBasedStateMachine):
         self.client.faults = hook
         outcome = self.home.run("update")
         self.client.faults = lambda *_: None
-        assert outcome.exit_code == (3 if gone else self._exit_code_of_a_whole_run()), outcome
+        assert outcome.exit_code == (3 if gone else 0), outcome
         self.made_with = self.config
-        if not gone or path == "set_file_relationships":  # posting comes after comparing
-            self._meet(self.present)
+        if not gone or path == "set_file_relationships":  # posting follows comparing
+            self._compare(self.present)
 
     @invariant()
-    def nothing_is_sent_that_was_kept_or_decided(self) -> None:
-        """Not even to a client that keeps nothing; what such a one was sent, was not posted."""
+    def no_pair_is_sent_that_was_accepted_or_decided(self) -> None:
+        """A pair counts as accepted if the client stores pairs."""
         sent = rows(self.client)[self.rows_seen :]
         self.rows_seen += len(sent)
-        assert self.kept.isdisjoint(sent)
+        assert self.accepted.isdisjoint(sent)
         assert self.decided.isdisjoint(sent)
-        if self.client_keeps_pairs:
+        if self.client_stores_pairs:
             assert len(sent) == len(set(sent))
-            self.kept |= set(sent)
+            self.accepted |= set(sent)
 
     @invariant()
-    def what_the_user_has_settled_does_not_come_back(self) -> None:
+    def what_the_user_decided_or_removed_does_not_come_back(self) -> None:
         potentials = self.client.potentials
         assert self.decided.isdisjoint(potentials)
-        # For a group of several, Hydrus shows a pair again once it has one with another member.
+        # Hydrus shows a pair of a group again once another member has one.
         for pair in self.removed & potentials:
             assert any(len(self.groups.of(name)) > 1 for name in pair)
 
@@ -337,19 +333,17 @@ class History(RuleBasedStateMachine):
         self._folder.cleanup()
 
     def _decidable(self) -> list[list[str]]:
-        """The pairs that Hydrus shows, and such as the user may find alike before any run does."""
+        """The pairs that Hydrus shows, and matches that the user may find before a run does."""
         found = {
             pair
-            for pair, matches in self.scores[self.config].items()
+            for pair, matches in self.verdicts[self.config].items()
             if matches and all(len(self.groups.of(each)) == 1 for each in pair)
         }
         return sorted(map(sorted, self.client.potentials | (found - self.decided)))
 
-    def _exit_code_of_a_whole_run(self) -> int:
+    def _assert_refused_only_by_forgetful_client(self) -> None:
         ((report,),) = self.home.sql("SELECT report FROM run ORDER BY id DESC LIMIT 1")
-        refused = json.loads(report)["pairs"]["refused"]
-        assert not (refused and self.client_keeps_pairs)
-        return 1 if refused else 0
+        assert not self.client_stores_pairs or json.loads(report)["pairs"]["refused"] == 0
 
     def _is_spanning(self) -> bool:
         return "post" in CONFIGS[self.config]
@@ -361,20 +355,20 @@ class History(RuleBasedStateMachine):
         return bool(self._indexed("1"))
 
     def _has_tables(self) -> bool:
-        """Tell whether the first run came so far; else SQLite may not even have made the file."""
+        """Return whether the first run created the tables before it was interrupted."""
         if not self.home.index.exists():
             return False
         return bool(self.home.sql("SELECT 1 FROM sqlite_master WHERE name = 'file'"))
 
     def _indexed(self, condition: str) -> set[str]:
-        """The files of the index of which something is true."""
+        """The files of the index that meet a condition."""
         if not self._has_tables():
             return set()
         found = self.home.sql(f"SELECT hex(sha256) FROM file WHERE {condition}")
         return {name.lower() for (name,) in found}
 
     def _comparisons(self) -> list[Any]:
-        """What the index keeps of what has been compared, which starting anew does away with."""
+        """What the index knows of comparisons, which a restart deletes."""
         if not self._has_tables():
             return []
         return [
@@ -386,25 +380,25 @@ class History(RuleBasedStateMachine):
             )
         ]
 
-    def _start_comparing_anew(self) -> None:
+    def _restart_comparing(self) -> None:
         self.made_with = self.config
-        self.met.clear()
+        self.compared.clear()
         self.expected.clear()
 
-    def _meet(self, names: set[str]) -> set[Pair]:
-        """Note that these files were together at the end of a run; give the pairs that met."""
-        newly_met = {frozenset(pair) for pair in combinations(names, 2)} - self.met
-        self.met |= newly_met
-        verdicts = self.scores[self.made_with]
-        self.expected |= {pair for pair in newly_met if verdicts.get(pair)}
-        return newly_met
+    def _compare(self, names: set[str]) -> set[Pair]:
+        """Record that a run compared these files; return the pairs that are new."""
+        newly_compared = {frozenset(pair) for pair in combinations(names, 2)} - self.compared
+        self.compared |= newly_compared
+        verdicts = self.verdicts[self.made_with]
+        self.expected |= {pair for pair in newly_compared if verdicts.get(pair)}
+        return newly_compared
 
     def _is_candidate(self, pair: Pair) -> bool:
-        return pair in self.scores[self.made_with]
+        return pair in self.verdicts[self.made_with]
 
 
 def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
-    """Tell whether one can walk from one file of a pair to the other along other pairs."""
+    """Return whether links lead from one file of a pair to the other."""
     reached = frozenset([min(pair)])
     while more := {link for link in links if link & reached and not link <= reached}:
         reached = reached.union(*more)
@@ -412,70 +406,95 @@ def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
 
 
 def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
-    """Which pairs are candidates under a config, and whether they match: each pair by itself."""
+    """Return the candidates under a config and whether each matches, one pair at a time."""
     path = folder / "config.json"
-    path.write_text(json.dumps({**SHIPPED, **THRESHOLD, **config}))
+    merged = {
+        key: {**SHIPPED.get(key, {}), **value} if isinstance(value, dict) else value
+        for key, value in config.items()
+    }
+    path.write_text(json.dumps({**SHIPPED, **merged}))
     settings = config_file.load(path)
-    made = {file.hash: prepare(file.thumbnail, Preparation.of(settings)) for file in FILES}
-    by_model = settings.decision.method == "calibrated"
-    matches = _match_by_model if by_model else _match_by_threshold
+    prepared = {file.hash: Prepared.of(file, settings) for file in FILES}
     return {
-        frozenset((a.hash, b.hash)): matches(a, b, made[a.hash], made[b.hash], settings)
+        frozenset((a.hash, b.hash)): _match(one, two, settings)
         for a, b in combinations(FILES, 2)
-        if _are_candidates(a, b, made[a.hash], made[b.hash], settings.ahash.hamming_max)
+        for one, two in [(prepared[a.hash], prepared[b.hash])]
+        if _are_candidates(one, two, settings)
     }
 
 
-def _are_candidates(a: Any, b: Any, one: Any, two: Any, hamming_max: int) -> bool:
-    ways = list(product(_looks(a, one), _looks(b, two)))
+@dataclass(frozen=True)
+class Prepared:
+    """A file as a method sees it; `looks`: aspect ratio and hash, also of the content in bars."""
+
+    duration_ms: float
+    looks: list[tuple[float, int]]
+    picture: Picture | Signature
+
+    @classmethod
+    def of(cls, file: HydrusFile, settings: Config) -> "Prepared":
+        decoded = decode_thumbnail(file.thumbnail)
+        ratio, duration_ms = file.width / file.height, float(file.duration_ms or 0)
+        if settings.decision.method == "threshold":
+            picture = preprocess(decoded, Preprocessing.of(settings))
+            looks = [(ratio, average_hash(decoded, settings.ahash.resize))]
+            return cls(duration_ms, looks, picture)
+        made = signature(decoded, settings.ahash.resize)
+        content = ratio * made.content_shape, made.content_hash
+        return cls(duration_ms, [(ratio, made.average_hash), content], made)
+
+
+def _are_candidates(one: Prepared, two: Prepared, settings: Config) -> bool:
+    ways = list(product(one.looks, two.looks))
+    tolerance_ms = 1000 * settings.candidate_generation.tolerance_s
     return (
-        abs(a.duration_ms - b.duration_ms) <= 1000
+        abs(one.duration_ms - two.duration_ms) <= tolerance_ms
         and any(abs(r1 - r2) <= 0.05 * max(r1, r2) for (r1, _), (r2, _) in ways)
-        and any((h1 ^ h2).bit_count() <= hamming_max for (_, h1), (_, h2) in ways)
+        and any((h1 ^ h2).bit_count() <= settings.ahash.hamming_max for (_, h1), (_, h2) in ways)
     )
 
 
-def _looks(file: Any, made: Prepared | Signature) -> list[tuple[float, int]]:
-    """The aspect ratio and average hash of a file, and of what it shows without bars."""
-    ratio = file.width / file.height
-    if isinstance(made, Prepared):
-        return [(ratio, made.average_hash)]
-    return [(ratio, made.average_hash), (ratio * made.content_shape, made.content_hash)]
-
-
-def _match_by_threshold(_a: Any, _b: Any, one: Any, two: Any, settings: Config) -> bool:
-    return reference.ssim(one.picture, two.picture) >= settings.similarity_threshold
-
-
-def _match_by_model(a: Any, b: Any, one: Any, two: Any, settings: Config) -> bool:
-    ratios, hashes = zip(*(_looks(a, one) + _looks(b, two)), strict=True)
-    files = SignatureBatch(
-        duration_ms=np.array([a.duration_ms, b.duration_ms], np.float64),
+def _match(one: Prepared, two: Prepared, settings: Config) -> bool:
+    if not isinstance(one.picture, Signature) or not isinstance(two.picture, Signature):
+        return reference.ssim(one.picture, two.picture) >= settings.similarity_threshold
+    both = (one.picture, two.picture)
+    ratios, hashes = zip(*one.looks, *two.looks, strict=True)
+    signatures = SignatureBatch(
+        duration_ms=np.array([one.duration_ms, two.duration_ms]),
         aspect_ratio=np.array(ratios[::2]),
         average_hash=np.array(hashes[::2], np.uint64),
         content_aspect_ratio=np.array(ratios[1::2]),
         content_hash=np.array(hashes[1::2], np.uint64),
-        has_bars=np.array([len(each.views) > 1 for each in (one, two)]),
-        views=np.stack([each.views[[0, -1]] for each in (one, two)]),
+        has_bars=np.array([len(each.views) > 1 for each in both]),
+        views=np.stack([each.views[[0, -1]] for each in both]),
     )
     model = load_model()
-    first, second = np.array([0]), np.array([1])
-    weighed, evidence = compute_features(
-        files, first, second, aspect_ratio_tolerance=0.05, gate=model.gate
+    scored, features = compute_features(
+        signatures,
+        np.array([0]),
+        np.array([1]),
+        aspect_ratio_tolerance=0.05,
+        min_structure=model.min_structure,
     )
-    likely = probabilities(evidence, model)
-    return len(weighed) == 1 and float(likely[0]) >= settings.decision.min_probability
+    probability = probabilities(features, model)
+    return len(scored) == 1 and float(probability[0]) >= settings.decision.min_probability
 
 
-def test_histories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("histories", "steps"),
+    [pytest.param(15, 12, id="short"), pytest.param(100, 16, id="long", marks=pytest.mark.slow)],
+)
+def test_histories(
+    histories: int, steps: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     History.capsys = capsys
-    History.scores = [verdicts_of(config, tmp_path) for config in CONFIGS]
-    assert [sum(verdicts.values()) for verdicts in History.scores] == [9, 22, 6, 9, 12, 10]
+    History.verdicts = [verdicts_of(config, tmp_path) for config in CONFIGS]
+    assert [sum(verdicts.values()) for verdicts in History.verdicts] == MATCHES
     run_state_machine_as_test(
         History,
         settings=settings(
-            max_examples=70,
-            stateful_step_count=16,
+            max_examples=histories,
+            stateful_step_count=steps,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -17,8 +17,8 @@ from conftest import USUAL_PORTS, Home, Outcome
 
 from hydindex.config import config_file, settings
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED = json.loads((CHECKOUT / "hydrus_config.json").read_bytes())

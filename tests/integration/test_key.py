@@ -14,10 +14,9 @@ from conftest import Home, Outcome
 from hydindex.config.config_file import load
 from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import PLACEHOLDER_KEY
-from hydindex.standin.faults import Fault, FaultHook, refuse
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.replies import Refusal, Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Refusal, Reply
+from hydindex.standin.server import Fault, FaultHook, StandIn, refuse
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 

@@ -32,9 +32,8 @@ from sqlalchemy import Engine, event
 
 from hydindex.commands import app
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
+from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 
@@ -122,12 +121,13 @@ def doubtful_night(home: Home, client: StandIn) -> None:
 
 def changed_config(home: Home, client: StandIn) -> None:
     """Every file must be prepared again; some pairs match no longer, and others do now."""
+    home.configure(candidate_generation={"tolSeconds": 0.5})
     client.add(videos())
     home.update()
     home.configure(
-        ahash={"resize": [32, 32], "hammingMax": 64},
-        decision={"min_probability": 0.01},
-        candidate_generation={"tolSeconds": 0.5},
+        ahash={"resize": [32, 32]},
+        decision={"min_probability": 0.95},
+        candidate_generation={"tolSeconds": 1.0},
     )
 
 

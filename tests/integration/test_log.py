@@ -7,8 +7,7 @@ import pytest
 from conftest import Home, Library, Serve
 
 from hydindex.commands import connection
-from hydindex.standin.faults import refuse
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import StandIn, refuse
 
 
 def lines(home: Home, word: str) -> list[str]:

@@ -19,8 +19,8 @@ from conftest import Home, count, rows
 from newer_schema import NEW, install, uninstall, write_migrations
 
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 from hydindex.store import schema
 from hydindex.store.database import opened_database
 from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade

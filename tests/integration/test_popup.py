@@ -6,9 +6,15 @@ import pytest
 from conftest import Home, Library, Serve, count
 
 from hydindex.hydrus import client as hydrus_client
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.standin.replies import NO_SUCH_PAGE, Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import NO_SUCH_PAGE, Reply
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    GARBAGE,
+    Fault,
+    StandIn,
+    refuse,
+)
 
 ADD_POPUP = "/manage_popups/add_popup"
 NOT_SHOWN = "No popup was shown"

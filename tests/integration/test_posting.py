@@ -5,8 +5,14 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, Library, Serve, assert_sent_once, count, rows
 
-from hydindex.standin.faults import DROP_AFTER_WORK, DROP_BEFORE_WORK, GARBAGE, Fault, refuse
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    GARBAGE,
+    Fault,
+    StandIn,
+    refuse,
+)
 
 POST = "/manage_file_relationships/set_file_relationships"
 READ = "/manage_file_relationships/get_file_relationships"

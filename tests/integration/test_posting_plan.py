@@ -13,8 +13,8 @@ from hydindex.config.settings import Post
 from hydindex.pipeline.posting_plan import plan_posting
 from hydindex.pipeline.run_report import HeldBackCounts
 from hydindex.records.pairs import FilePair, OutboxPair
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 FileT = TypeVar("FileT", bound=Hashable)
 FALSE_POSITIVE, DUPLICATE, ALTERNATE = 1, 2, 3

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from conftest import Home, fetched, rows
 
-from hydindex.standin.library_files import HydrusFile
 from hydindex.standin.server import StandIn
+from hydindex.standin.state import HydrusFile
 
 Serve = Callable[..., StandIn]
 STORED = {

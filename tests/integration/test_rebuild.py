@@ -8,8 +8,7 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched
 from PIL import Image
 
-from hydindex.standin.faults import DROP_BEFORE_WORK
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
 Config = dict[str, Any]
 PREPARED_DIFFERENTLY: Config = {"ahash": {"resize": [32, 32]}}

@@ -1,21 +1,28 @@
 """The stand-in answers as a real Hydrus client (v681) did.
 
-tests/data/exchanges.json holds recorded requests with their replies, and the files that they
-are about. The record does not tell the metadata of the files 9, 22, 26, 39 and 40, nor the ids
-of the last two and of 22: those are made up.
+tests/data/exchanges.json holds recorded requests, their replies and the files in the library. The
+record lacks the metadata of the files 9, 22, 26, 39 and 40, and the ids of 22, 39 and 40: these are
+invented.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from hydindex.standin import faults
-from hydindex.standin.http_server import HttpServer
-from hydindex.standin.library_files import HydrusFile
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import (
+    DROP_AFTER_WORK,
+    DROP_BEFORE_WORK,
+    GARBAGE,
+    Fault,
+    HttpServer,
+    StandIn,
+    refuse,
+)
+from hydindex.standin.state import HydrusFile
 
 RECORD = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_bytes())
 KEYS = {
@@ -24,15 +31,15 @@ KEYS = {
     "<search + relationships>": StandIn.SEARCH_AND_RELATIONSHIPS_KEY,
     "<search + relationships + local paths>": StandIn.LOCAL_PATHS_KEY,
 }
-# What stood between the recorded files before the first recorded request: pairs of file ids.
+# The potentials before the first recorded request, as pairs of file ids.
 POTENTIALS = [(3, 4), (3, 5), (3, 6), (4, 5), (4, 6), (5, 6)]
-JPEG = b"\xff\xd8\xff\xe0 as good as a picture"
 SET = "/manage_file_relationships/set_file_relationships"
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
 
-def a_file(name: str, **changes: Any) -> HydrusFile:
+def a_file(file_hash: str, **changes: Any) -> HydrusFile:
     values: dict[str, Any] = {
-        "hash": name * 64 if len(name) == 1 else name,
+        "hash": file_hash,
         "size": 1000,
         "mime": "video/mp4",
         "ext": ".mp4",
@@ -42,17 +49,18 @@ def a_file(name: str, **changes: Any) -> HydrusFile:
         "num_frames": 96,
         "has_audio": False,
         "tags": frozenset({"meta:demo"}),
-        "thumbnail": JPEG,
+        "thumbnail": b"\xff\xd8\xff\xe0 not really a JPEG",
     }
     return HydrusFile(**{**values, **changes})
 
 
 def recorded_library() -> list[HydrusFile]:
-    """The recorded files in the places of their ids, with others in between."""
-    rows = {row.pop("file_id"): row for row in json.loads(json.dumps(RECORD["files"]))}
+    """Return the recorded files at their ids, with others in between."""
+    rows = {row["file_id"]: dict(row) for row in RECORD["files"]}
     files = []
     for file_id in range(1, max(rows) + 1):
         row = rows.get(file_id, {"hash": f"{file_id:064x}"})
+        row.pop("file_id", None)
         if "duration" in row:
             row["duration_ms"] = row.pop("duration")
         files.append(a_file(row.pop("hash"), **row))
@@ -68,7 +76,7 @@ def send(client: StandIn, request: dict[str, Any]) -> requests.Response:
         for name, value in request.get("params", {}).items()
     }
     return requests.request(
-        request["method"],
+        request.get("method", "GET"),
         f"{client.url}:{client.port}{request['path']}",
         headers=headers,
         params=params,
@@ -78,8 +86,27 @@ def send(client: StandIn, request: dict[str, Any]) -> requests.Response:
     )
 
 
+@pytest.fixture
+def client() -> Iterator[StandIn]:
+    with StandIn([a_file(A), a_file(B)]) as client:
+        yield client
+
+
+def get(client: StandIn, path: str, **params: Any) -> requests.Response:
+    return send(client, {"path": path, "key": StandIn.LOCAL_PATHS_KEY, "params": params})
+
+
+def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Response:
+    rows = [
+        {"hash_a": a, "hash_b": b, "relationship": 0, "do_default_content_merge": False}
+        for a, b in pairs
+    ]
+    body = {"relationships": rows}
+    return send(client, {"method": "POST", "path": SET, "key": StandIn.FULL_KEY, "json": body})
+
+
 def differences(recorded: dict[str, Any], reply: requests.Response) -> list[str]:
-    """What is not as recorded. Of a picture only its kind is compared, not its bytes."""
+    """Return what differs from the record; the bytes of pictures are not compared."""
     names = ("Content-Type", *recorded["headers"])
     expected = {"Content-Type": recorded["content_type"], **recorded["headers"]}
     got: dict[str, Any] = {name: reply.headers.get(name) for name in names}
@@ -94,12 +121,12 @@ def differences(recorded: dict[str, Any], reply: requests.Response) -> list[str]
     return [
         f"{recorded['label']}: {name} is {got[name]!r}, recorded was {expected[name]!r}"
         for name in expected
-        # As JSON, because to Python 1, 1.0 and True are equal.
+        # Compared as JSON, because 1, 1.0 and True are equal in Python.
         if json.dumps(got[name], sort_keys=True) != json.dumps(expected[name], sort_keys=True)
     ]
 
 
-def test_it_answers_the_recorded_requests_as_recorded() -> None:
+def test_recorded_requests_get_the_recorded_replies() -> None:
     files = recorded_library()
     found: list[str] = []
     with StandIn(files) as client:
@@ -108,21 +135,6 @@ def test_it_answers_the_recorded_requests_as_recorded() -> None:
         for exchange in RECORD["exchanges"]:
             found += differences(exchange, send(client, exchange["request"]))
     assert not found, "\n".join(found)
-
-
-def get(client: StandIn, path: str, **params: Any) -> requests.Response:
-    key = "<search + relationships>"
-    return send(client, {"method": "GET", "path": path, "key": key, "params": params})
-
-
-def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Response:
-    rows = [
-        {"hash_a": a, "hash_b": b, "relationship": 0, "do_default_content_merge": False}
-        for a, b in pairs
-    ]
-    key = "<search + relationships>"
-    request = {"method": "POST", "path": SET, "key": key, "json": {"relationships": rows}}
-    return send(client, request)
 
 
 @pytest.mark.parametrize(
@@ -137,17 +149,15 @@ def post_potentials(client: StandIn, *pairs: tuple[str, str]) -> requests.Respon
         ("16757-16806", 200, 0, 16_756),
     ],
 )
-def test_it_gives_parts_of_a_file_as_recorded(
+def test_ranges_of_a_file_are_as_recorded(
     tmp_path: Path, asked: str | None, status: int, start: int, stop: int
 ) -> None:
-    """Recorded for another video of this size."""
+    """The record is of another video of this size."""
     video = tmp_path / "a.mp4"
     video.write_bytes(bytes(n % 251 for n in range(16_756)))
-    request: dict[str, Any] = {"method": "GET", "path": "/get_files/file"}
-    request |= {"params": {"file_id": 1}, "key": "<search + relationships>"}
-    if asked is not None:
-        request["headers"] = {"Range": f"bytes={asked}"}
-    with StandIn([a_file("a", size=16_756, video=video)]) as client:
+    request: dict[str, Any] = {"path": "/get_files/file", "key": StandIn.FULL_KEY}
+    request |= {"params": {"file_id": 1}, "headers": {"Range": f"bytes={asked}"} if asked else {}}
+    with StandIn([a_file(A, size=16_756, video=video)]) as client:
         reply = send(client, request)
     is_part = status == 206
     assert reply.status_code == status
@@ -164,96 +174,79 @@ def test_it_gives_parts_of_a_file_as_recorded(
     assert {name: reply.headers.get(name) for name in expected} == expected
 
 
-def test_it_tells_where_files_lie_as_recorded(tmp_path: Path) -> None:
-    """Recorded for another video, of another path."""
-    video = tmp_path / "a.mp4"
-    video.write_bytes(b"a video")
-    key = "<search + relationships + local paths>"
-    versions = {"version": 94, "hydrus_version": 681}
-    with StandIn([a_file("a", size=7, video=video)]) as client:
-        request = {"method": "GET", "path": "/get_files/file_path", "key": key}
-        by_id = send(client, {**request, "params": {"file_id": 1}}).json()
-        by_hash = send(client, {**request, "params": {"hash": A}}).json()
-    assert by_id == {"path": str(video), "filetype": "video/mp4", "size": 7, **versions}
-    assert by_hash == by_id
-
-
 @pytest.mark.parametrize("path", ["/get_files/file", "/get_files/file_path"])
-def test_files_in_the_trash_are_there_and_lost_or_deleted_ones_are_not_as_recorded(
+def test_trashed_files_are_available_and_missing_or_deleted_files_are_not_as_recorded(
     tmp_path: Path, path: str
 ) -> None:
+    """The record is of another video at another path."""
     video = tmp_path / "a.mp4"
     video.write_bytes(b"a video")
-    key = "<search + relationships + local paths>"
-    request = {"method": "GET", "path": path, "key": key, "params": {"file_id": 1}}
-    with StandIn([a_file("a", size=7, video=video)]) as client:
+    with StandIn([a_file(A, size=7, video=video)]) as client:
         client.trash(A)
-        assert send(client, request).status_code == 200
+        stored = get(client, path, file_id=1)
+        assert get(client, path, hash=A).content == stored.content
         video.unlink()
-        lost = send(client, request)
+        missing = get(client, path, file_id=1)
         client.delete(A)
-        deleted = send(client, request)
-    assert (lost.status_code, deleted.status_code) == (404, 404)
-    assert lost.json()["error"] == "That file seems to be missing!"
+        deleted = get(client, path, file_id=1)
+    assert [reply.status_code for reply in (stored, missing, deleted)] == [200, 404, 404]
+    assert missing.json()["error"] == "That file seems to be missing!"
     assert deleted.json()["error"] == "The client does not have this file!"
+    if path == "/get_files/file_path":
+        versions = {"version": 94, "hydrus_version": 681}
+        described = {"path": str(video), "filetype": "video/mp4", "size": 7}
+        assert stored.json() == described | versions
 
 
-A, B, C = ("a" * 64, "b" * 64, "c" * 64)
-
-
-def test_a_rejected_batch_counts_no_posted_row() -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        assert post_potentials(client, (A, B), (A, "zz")).status_code == 400
-        assert client.posted_rows == []
-        assert post_potentials(client, (A, B), (B, A)).status_code == 200
-        assert client.posted_rows == [(A, B), (B, A)]
-        assert client.potentials == {frozenset({A, B})}
+def test_a_rejected_post_sets_nothing(client: StandIn) -> None:
+    assert post_potentials(client, (A, B), (A, "zz")).status_code == 400
+    assert client.posted_rows == []
+    assert post_potentials(client, (A, B), (B, A)).status_code == 200
+    assert client.posted_rows == [(A, B), (B, A)]
+    assert client.potentials == {frozenset({A, B})}
 
 
 @pytest.mark.parametrize(
     ("mime", "duration_ms", "kept"),
     [("video/mp4", 8000, 0), ("image/gif", 900, 0), ("image/png", None, 1)],
 )
-def test_v682_accepts_potentials_and_keeps_only_those_of_stills(
+def test_v682_accepts_potentials_but_keeps_only_those_of_still_images(
     mime: str, duration_ms: int | None, kept: int
 ) -> None:
-    files = [a_file(name, mime=mime, duration_ms=duration_ms) for name in "ab"]
+    files = [a_file(name, mime=mime, duration_ms=duration_ms) for name in (A, B)]
     with StandIn(files, hydrus_version=682) as client:
         assert post_potentials(client, (A, B)).status_code == 200
         assert len(client.potentials) == kept
         assert get(client, "/api_version").json() == {"version": 95, "hydrus_version": 682}
 
 
-def test_a_potential_with_a_deleted_file_is_seen_when_the_file_comes_back() -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        client.delete(B)
-        assert post_potentials(client, (A, B)).status_code == 200
-        assert client.potentials == frozenset()
-        client.restore(B)
-        assert client.potentials == {frozenset({A, B})}
+def test_a_potential_with_a_deleted_file_appears_once_the_file_is_restored(client: StandIn) -> None:
+    client.delete(B)
+    assert post_potentials(client, (A, B)).status_code == 200
+    assert client.potentials == frozenset()
+    client.restore(B)
+    assert client.potentials == {frozenset({A, B})}
 
 
-def test_deleting_a_king_ends_the_potentials_of_its_group() -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        client.decide(A, B, 0)
-        client.delete(B)
-        client.restore(B)
-        assert client.potentials == frozenset()
+def test_deleting_a_king_removes_the_potentials_of_its_group(client: StandIn) -> None:
+    client.decide(A, B, 0)
+    client.delete(B)
+    client.restore(B)
+    assert client.potentials == frozenset()
 
 
-def test_a_deleted_file_is_still_known_but_not_found() -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        client.delete(A)
-        found = get(client, "/get_files/search_files", tags=["system:everything"]).json()
-        assert found["file_ids"] == [2]
-        pictures = {
-            get(client, "/get_files/thumbnail", file_id=file_id).content for file_id in (1, 2, 3)
-        }
-        assert len(pictures) == 3, "deleted, held and unknown have different pictures"
-        row = get(
-            client, "/get_files/file_metadata", hashes=[A], only_return_basic_information=True
-        ).json()["metadata"][0]
-        assert (row["file_id"], row["duration"]) == (1, 8000)
+def test_a_deleted_file_is_still_known_but_not_in_searches(client: StandIn) -> None:
+    client.delete(A)
+    found = get(client, "/get_files/search_files", tags=["system:everything"]).json()
+    assert found["file_ids"] == [2]
+    pictures = {
+        get(client, "/get_files/thumbnail", file_id=file_id).content for file_id in (1, 2, 3)
+    }
+    assert len(pictures) == 3, "deleted, stored and unknown files have different pictures"
+    row = get(
+        client, "/get_files/file_metadata", hashes=[A], only_return_basic_information=True
+    ).json()["metadata"][0]
+    assert (row["file_id"], row["duration"]) == (1, 8000)
 
 
 @pytest.mark.parametrize(
@@ -269,44 +262,39 @@ def test_a_deleted_file_is_still_known_but_not_found() -> None:
     ],
 )
 def test_search(tags: list[Any], found: list[int]) -> None:
-    still = a_file("c", mime="image/png", duration_ms=None)
-    cat = a_file("b", tags=frozenset({"meta:demo", "cat"}), duration_ms=3400)
-    with StandIn([a_file("a"), cat, still]) as client:
+    still = a_file(C, mime="image/png", duration_ms=None)
+    cat = a_file(B, tags=frozenset({"meta:demo", "cat"}), duration_ms=3400)
+    with StandIn([a_file(A), cat, still]) as client:
         assert get(client, "/get_files/search_files", tags=tags).json()["file_ids"] == found
 
 
-def test_a_refused_request_is_not_carried_out() -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        client.faults = lambda _method, _path, nth: faults.refuse(503) if nth == 1 else None
-        assert post_potentials(client, (A, B)).status_code == 503
-        assert client.posted_rows == []
-        assert post_potentials(client, (A, B)).status_code == 200
-        assert [(each.path, each.status) for each in client.requests] == [(SET, 503), (SET, 200)]
+def test_a_refused_request_is_not_carried_out(client: StandIn) -> None:
+    client.faults = lambda _method, _path, nth: refuse(503) if nth == 1 else None
+    assert post_potentials(client, (A, B)).status_code == 503
+    assert client.posted_rows == []
+    assert post_potentials(client, (A, B)).status_code == 200
+    assert [(each.path, each.status) for each in client.requests] == [(SET, 503), (SET, 200)]
 
 
-@pytest.mark.parametrize(
-    ("fault", "kept"), [(faults.DROP_BEFORE_WORK, 0), (faults.DROP_AFTER_WORK, 1)]
-)
-def test_a_dropped_connection_may_hide_that_the_work_was_done(
-    fault: faults.Fault, kept: int
+@pytest.mark.parametrize(("fault", "kept"), [(DROP_BEFORE_WORK, 0), (DROP_AFTER_WORK, 1)])
+def test_a_connection_may_be_dropped_before_or_after_the_work(
+    client: StandIn, fault: Fault, kept: int
 ) -> None:
-    with StandIn([a_file("a"), a_file("b")]) as client:
-        client.faults = lambda _method, _path, _nth: fault
-        with pytest.raises(requests.ConnectionError):
-            post_potentials(client, (A, B))
-        assert len(client.potentials) == kept
-        assert [each.status for each in client.requests] == [None]
+    client.faults = lambda _method, _path, _nth: fault
+    with pytest.raises(requests.ConnectionError):
+        post_potentials(client, (A, B))
+    assert len(client.potentials) == kept
+    assert [each.status for each in client.requests] == [None]
 
 
-def test_garbage_is_no_json() -> None:
-    with StandIn() as client:
-        client.faults = lambda _method, _path, _nth: faults.GARBAGE
-        with pytest.raises(requests.exceptions.JSONDecodeError):
-            get(client, "/api_version").json()
+def test_garbage_is_not_json(client: StandIn) -> None:
+    client.faults = lambda _method, _path, _nth: GARBAGE
+    with pytest.raises(requests.exceptions.JSONDecodeError):
+        get(client, "/api_version").json()
 
 
-def test_a_client_that_was_shut_down_is_gone_until_it_is_started_again() -> None:
-    client = StandIn([a_file("a")])
+def test_a_stopped_client_can_be_restarted() -> None:
+    client = StandIn([a_file(A)])
     with requests.Session() as session:
         with client:
             url = f"{client.url}:{client.port}/api_version"
@@ -317,7 +305,9 @@ def test_a_client_that_was_shut_down_is_gone_until_it_is_started_again() -> None
             assert session.get(url, timeout=5).status_code == 200
 
 
-def test_one_connection_serves_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection_serves_many_requests(
+    client: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
     process_request = HttpServer.process_request
 
@@ -326,39 +316,37 @@ def test_one_connection_serves_many_requests(monkeypatch: pytest.MonkeyPatch) ->
         process_request(self, request, client_address)
 
     monkeypatch.setattr(HttpServer, "process_request", count)
-    with StandIn() as client, requests.Session() as session:
+    with requests.Session() as session:
         for _ in range(5):
             session.get(f"{client.url}:{client.port}/api_version", timeout=5)
     assert len(opened) == 1
 
 
-def test_it_gives_out_a_key_while_its_dialog_is_open_that_opens_nothing_until_approved() -> None:
+def test_a_requested_key_is_unknown_until_approved(client: StandIn) -> None:
     def ask(**params: Any) -> requests.Response:
-        request = {"method": "GET", "path": "/request_new_permissions", "params": params}
-        return send(client, request)
+        return send(client, {"path": "/request_new_permissions", "params": params})
 
     def verify(key: str) -> requests.Response:
-        return send(client, {"method": "GET", "path": "/verify_access_key", "key": key})
+        return send(client, {"path": "/verify_access_key", "key": key})
 
-    with StandIn() as client:
-        assert ask(name="a", basic_permissions=[3, 8]).status_code == 409
-        client.open_permission_dialog()
-        with pytest.raises(ValueError, match="no request"):
-            client.approve()
-        assert ask(basic_permissions=[3, 8]).status_code == 400
-        forgotten = ask(name="a", basic_permissions=[3]).json()["access_key"]
-        asked = ask(name="b", basic_permissions=[8, 3]).json()
-        key = asked["access_key"]
-        assert asked == {"access_key": key, "version": 94, "hydrus_version": 681}
-        assert len(bytes.fromhex(key)) == 32
-        assert verify(key).status_code == 403
+    assert ask(name="a", basic_permissions=[3, 8]).status_code == 409
+    client.open_permission_dialog()
+    with pytest.raises(ValueError, match="no request"):
         client.approve()
-        assert verify(forgotten).status_code == 403
-        known = verify(key).json()
-        assert (known["name"], known["basic_permissions"]) == ("b", [3, 8])
-        assert ask(name="c", basic_permissions=[3]).status_code == 409
+    assert ask(basic_permissions=[3, 8]).status_code == 400
+    forgotten = ask(name="a", basic_permissions=[3]).json()["access_key"]
+    asked = ask(name="b", basic_permissions=[8, 3]).json()
+    key = asked["access_key"]
+    assert asked == {"access_key": key, "version": 94, "hydrus_version": 681}
+    assert len(bytes.fromhex(key)) == 32
+    assert verify(key).status_code == 403
+    client.approve()
+    assert verify(forgotten).status_code == 403
+    known = verify(key).json()
+    assert (known["name"], known["basic_permissions"]) == ("b", [3, 8])
+    assert ask(name="c", basic_permissions=[3]).status_code == 409
 
-        client.open_permission_dialog()
-        edited = ask(name="d", permits_everything=True).json()["access_key"]
-        client.approve(permissions={3})
-        assert verify(edited).json()["basic_permissions"] == [3]
+    client.open_permission_dialog()
+    edited = ask(name="d", permits_everything=True).json()["access_key"]
+    client.approve(permissions={3})
+    assert verify(edited).json()["basic_permissions"] == [3]

@@ -8,10 +8,9 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, count, fetched
 from PIL import Image
 
-from hydindex.standin.faults import refuse
-from hydindex.standin.library_files import true_pairs
-from hydindex.standin.placeholders import unknown_file
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import StandIn, refuse
+from hydindex.standin.services import unknown_file_icon
+from hydindex.standin.state import true_pairs
 
 THUMBNAIL = "/get_files/thumbnail"
 
@@ -134,7 +133,7 @@ def test_unusable_files_are_retried_after_a_week(
     home: Home, serve: Serve, library: Library
 ) -> None:
     """Hydrus serves a placeholder for a missing thumbnail; hydindex learns it from the client."""
-    missing = replace(library[0], thumbnail=unknown_file())
+    missing = replace(library[0], thumbnail=unknown_file_icon())
     undecodable = replace(library[1], thumbnail=b"?")
     client = serve([missing, undecodable, *library[2:]])
     files = home.update()["files"]

@@ -17,9 +17,8 @@ from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.replies import Relationships
 from hydindex.records.files import FileMetadata, FileRef, SearchResult, hex_hashes
 from hydindex.records.pair_states import Decision
-from hydindex.standin.faults import Fault
-from hydindex.standin.replies import Reply
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
 
 A, B = "a1" * 32, "b2" * 32
 VERSIONS = {"version": 94, "hydrus_version": 681}

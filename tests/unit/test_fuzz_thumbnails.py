@@ -1,11 +1,10 @@
-"""Whatever bytes come as a thumbnail: `prepare` makes them comparable, or says why it cannot."""
+"""Any bytes that arrive as a thumbnail are prepared or have a reason why not."""
 
 import io
 import math
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,26 +14,33 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hydindex.config.settings import Config
-from hydindex.matching.preparation import Preparation, prepare
-from hydindex.matching.threshold.pyramid import coarse_shape
-from hydindex.records.pictures import VIEW_PX, Prepared, Signature
+from hydindex.matching.method import Method, method_for
+from hydindex.matching.threshold.packing import unpack_coarse, unpack_picture
+from hydindex.matching.threshold.preprocessing import Preprocessing
+from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape
+from hydindex.matching.threshold.threshold_matcher import COARSE, PREPARED
+from hydindex.records.pictures import VIEW_PX, PreparedThumbnail
 
-PREPARATIONS = [
-    Preparation.of(Config.model_validate(settings))
-    for settings in (
-        {"preprocessing": {"fixedResize": (32, 24), "useMSSSIM": False}},
+CONFIGS = [
+    Config.model_validate(values)
+    for values in (
         {
+            "decision": {"method": "threshold"},
+            "preprocessing": {"fixedResize": (32, 24), "useMSSSIM": False},
+        },
+        {
+            "decision": {"method": "threshold"},
             "preprocessing": {
                 "fixedResize": (24, 32),
                 "useMSSSIM": False,
                 "toGray": False,
                 "histEq": True,
-            }
+            },
         },
         {"decision": {"method": "calibrated"}},
     )
 ]
-MOST_MIB = 400
+MAX_MIB = 400
 
 
 def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
@@ -64,13 +70,13 @@ FILES = [
     encoded(SIXTEEN_BIT, "PNG", transparency=257),
     encoded(PICTURE, "PNG", **FRAMES),
 ]
-# The largest that is decoded, in few bytes: as RGBA it is the dearest.
+# The largest picture that is decoded: RGBA takes the most memory.
 LARGE = encoded(Image.new("RGBA", (4096, 4096)), "PNG")
 
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> bytes:
-    """A picture with some bytes changed, a piece of another one put in, or its end cut off."""
+    """A picture with some bits flipped, a piece of another inserted, or its end cut off."""
     damaged = bytearray(draw(st.sampled_from(FILES)))
     anywhere = st.integers(0, len(damaged))
     for at, bit in draw(st.lists(st.tuples(anywhere, st.integers(0, 7)), max_size=5)):
@@ -85,16 +91,17 @@ def damaged_files(draw: st.DrawFn) -> bytes:
 
 
 NUMBERS = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 24, 255, 4096, 2**16, 2**31 - 1, 2**31, 2**32 - 1])
+NAMES = [b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"iCCP", b"zTXt", b"iTXt", b"eXIf"]
 
 
 @st.composite
 def damaged_chunks(draw: st.DrawFn) -> bytes:
-    """A PNG whose chunks are changed, left out, repeated and reordered, with checksums that fit."""
+    """A PNG with chunks changed, left out or repeated, and valid checksums."""
     chunks = _chunks(draw(st.sampled_from([file for file in FILES if file[1:4] == b"PNG"])))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(chunks) - 1))
         name, content = chunks[at]
-        change = draw(st.sampled_from(["number", "byte", "leave out", "repeat", "name", "cut"]))
+        change = draw(st.sampled_from(["number", "byte", "remove", "repeat", "name", "cut"]))
         if change == "number" and len(content) >= 4:
             start = 4 * draw(st.integers(0, min(3, len(content) // 4 - 1)))
             number = struct.pack(">I", draw(NUMBERS))
@@ -103,27 +110,16 @@ def damaged_chunks(draw: st.DrawFn) -> bytes:
             start = draw(st.integers(0, len(content) - 1))
             byte = bytes([draw(st.integers(0, 255))])
             chunks[at] = (name, content[:start] + byte + content[start + 1 :])
-        elif change == "leave out" and len(chunks) > 1:
+        elif change == "remove" and len(chunks) > 1:
             del chunks[at]
         elif change == "repeat":
             chunks.insert(draw(st.integers(0, len(chunks))), chunks[at])
         elif change == "name":
-            names = [
-                b"PLTE",
-                b"tRNS",
-                b"acTL",
-                b"fcTL",
-                b"fdAT",
-                b"iCCP",
-                b"zTXt",
-                b"iTXt",
-                b"eXIf",
-            ]
-            chunks[at] = (draw(st.sampled_from(names)), content)
+            chunks[at] = (draw(st.sampled_from(NAMES)), content)
         elif change == "cut":
             chunks[at] = (name, content[: draw(st.integers(0, len(content)))])
     whole = b"".join(png_chunk(*chunk) for chunk in chunks)
-    if draw(st.booleans()):  # one length that does not fit
+    if draw(st.booleans()):  # one invalid length
         at = draw(st.integers(0, len(whole) - 1)) & ~3
         whole = whole[:at] + struct.pack(">I", draw(NUMBERS)) + whole[at + 4 :]
     return b"\x89PNG\r\n\x1a\n" + whole
@@ -146,65 +142,80 @@ RANDOM = st.builds(
 )
 
 
-@given(
-    file=st.one_of(damaged_files(), damaged_chunks(), RANDOM),
-    preparation=st.sampled_from(PREPARATIONS),
+ANY_FILE = st.one_of(damaged_files(), damaged_chunks(), RANDOM)
+CAMPAIGN = settings(
+    database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@example(file=LARGE, preparation=PREPARATIONS[0])
-@settings(
-    max_examples=800,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-def test_any_bytes_are_prepared_or_have_a_reason(file: bytes, preparation: Preparation) -> None:
-    check_outcome(file, preparation)
 
 
-def check_outcome(file: bytes, preparation: Preparation) -> Prepared | Signature | str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as errors they would only be further reasons
-        outcome, again = (without_much_memory(prepare, file, preparation) for _ in range(2))
-    if isinstance(outcome, str):
-        assert outcome == again
-        assert outcome.isprintable()
-        assert len(outcome) < 300
-        assert "object at 0x" not in outcome
-        return outcome
-    check_hash(outcome.average_hash, again.average_hash)
-    if isinstance(outcome, Signature):
-        check_hash(outcome.content_hash, again.content_hash)
-        assert math.isfinite(outcome.content_shape)
-        assert outcome.content_shape > 0
-        assert len(outcome.views) in (1, 2)
-        assert outcome.views.shape[1:] == (VIEW_PX, VIEW_PX)
-        assert outcome.views.dtype == np.uint8
-        np.testing.assert_array_equal(outcome.views, again.views)
-        return outcome
-    assert outcome.picture.shape == preparation.shape
-    assert outcome.picture.dtype == np.uint8
-    assert outcome.coarse.shape == coarse_shape(preparation.shape)
-    assert outcome.coarse.dtype == np.uint16
-    np.testing.assert_array_equal(outcome.picture, again.picture)
-    np.testing.assert_array_equal(outcome.coarse, again.coarse)
-    return outcome
+@given(file=ANY_FILE, config=st.sampled_from(CONFIGS))
+@example(file=LARGE, config=CONFIGS[0])
+@settings(CAMPAIGN, max_examples=300)
+def test_any_bytes_are_prepared_or_have_a_reason(file: bytes, config: Config) -> None:
+    check_outcome(file, config)
 
 
-def check_hash(value: int, again: int) -> None:
-    assert type(value) is int
-    assert 0 <= value == again < 2**64
-
-
-def without_much_memory(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that may not make the process much larger than it ever was."""
-    resource = pytest.importorskip("resource")  # there is none on Windows
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result = function(*arguments)
-    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
-    assert grown_kib < MOST_MIB * 1024
-    return result
+@pytest.mark.slow
+@given(file=ANY_FILE, config=st.sampled_from(CONFIGS))
+@settings(CAMPAIGN, max_examples=5000)
+def test_any_bytes_are_prepared_or_have_a_reason_in_a_long_campaign(
+    file: bytes, config: Config
+) -> None:
+    check_outcome(file, config)
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_what_is_damaged_here_is_sound_before(file: bytes, preparation: Preparation) -> None:
-    assert not isinstance(check_outcome(file, preparation), str)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_files_are_valid_before_they_are_damaged(file: bytes, config: Config) -> None:
+    assert not isinstance(check_outcome(file, config), str)
+
+
+def check_outcome(file: bytes, config: Config) -> PreparedThumbnail | str:
+    method = method_for(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as errors they would become reasons
+        outcome, again = (prepare_in_little_memory(method, file) for _ in range(2))
+    assert outcome == again
+    if isinstance(outcome, str):
+        assert outcome.isprintable()
+        assert len(outcome) < 300
+        assert "object at 0x" not in outcome
+    elif config.decision.method == "calibrated":
+        check_signature(outcome)
+    else:
+        check_picture(outcome, Preprocessing.of(config).shape)
+    return outcome
+
+
+def check_signature(outcome: PreparedThumbnail) -> None:
+    check_hash(outcome.average_hash)
+    check_hash(outcome.content_hash)
+    assert outcome.content_shape is not None
+    assert math.isfinite(outcome.content_shape)
+    assert outcome.content_shape > 0
+    (views,) = outcome.blobs.values()
+    assert len(views) in (VIEW_PX**2, 2 * VIEW_PX**2)
+
+
+def check_picture(outcome: PreparedThumbnail, shape: tuple[int, ...]) -> None:
+    check_hash(outcome.average_hash)
+    assert (outcome.content_hash, outcome.content_shape) == (None, None)
+    assert outcome.blobs.keys() == {PREPARED, COARSE}
+    picture = unpack_picture(outcome.blobs[PREPARED], shape)
+    coarse = unpack_coarse(outcome.blobs[COARSE], coarse_shape(shape))
+    np.testing.assert_array_equal(coarse, coarse_picture(picture))
+
+
+def check_hash(value: int | None) -> None:
+    assert type(value) is int
+    assert 0 <= value < 2**64
+
+
+def prepare_in_little_memory(method: Method, file: bytes) -> PreparedThumbnail | str:
+    """Prepare a thumbnail without making the process much larger than it ever was."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome = method.prepare(file)
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    assert grown_kib < MAX_MIB * 1024
+    return outcome

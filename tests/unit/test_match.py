@@ -1,4 +1,4 @@
-"""Candidates, neighbourhoods and meetings agree with their plain definitions."""
+"""Candidates, neighbourhoods and membership agree with their plain definitions."""
 
 import itertools
 import math
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hydindex.config.settings import Config
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.membership import met_before
+from hydindex.matching.membership import compared_before
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
 
 
 class Row(NamedTuple):
-    """A file; what it shows without bars is the whole of it, unless said otherwise."""
+    """A file; without other values its content is the whole picture."""
 
     duration_ms: float
     ratio: float = 1.0
@@ -55,7 +55,7 @@ def comparables(rows: list[Row], first_id: int = 1) -> ComparableFiles:
 
 
 def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
-    """The rules, for one pair, as the README words them."""
+    """The rules for one pair, as the README states them."""
     if math.isnan(a.duration_ms) or math.isnan(b.duration_ms):
         if not (math.isnan(a.duration_ms) and math.isnan(b.duration_ms)):
             return False
@@ -63,7 +63,7 @@ def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
         return False
     tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
     shapes_agree = tolerance is None or any(
-        abs(one - other) <= tolerance * max(one, other)  # never where one is unknown
+        abs(one - other) <= tolerance * max(one, other)  # false where one is unknown
         for one, other in itertools.product(a.ratios, b.ratios)
     )
     hashes_agree = hamming_max is None or any(
@@ -74,7 +74,7 @@ def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
 
 
 def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
-    """Each unordered pair, by positions in members + joining, of which one at least joins."""
+    """Each unordered pair with a joining file, by positions in members + joining."""
     every = members + joining
     return Counter(
         frozenset((a, b))
@@ -97,7 +97,7 @@ def found_candidates(joining: list[Row], members: list[Row], rules: CandidateRul
     )
 
 
-# Few values, many of them just at, within or beyond a tolerance of each other.
+# Few values, many of them exactly at, within or beyond a tolerance of each other.
 DURATIONS_MS = st.sampled_from(
     [UNKNOWN, 0.0, 5000.0, 5999.9, 6000.0, math.nextafter(6000.0, 7000.0), 7000.0]
 )
@@ -125,7 +125,7 @@ RULES = st.builds(
 
 
 @given(joining=ROWS, members=ROWS, rules=RULES)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_candidates_are_those_of_a_plain_loop_each_once(
     joining: list[Row], members: list[Row], rules: CandidateRules
 ) -> None:
@@ -173,7 +173,7 @@ def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
     assert found.total() == int(agree)
 
 
-def test_a_filter_that_is_switched_off_stops_no_pair() -> None:
+def test_a_disabled_filter_drops_no_pair() -> None:
     filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
     rules = CandidateRules.of(Config.model_validate({"filters": filters}))
     assert found_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
@@ -188,7 +188,7 @@ TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) |
 
 @st.composite
 def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
-    """Durations next to multiples of the tolerance."""
+    """Durations close to multiples of the tolerance."""
     tolerance_ms = draw(TOLERANCES_MS)
     edges = st.builds(
         lambda width, count, offset: max(0.0, width * count + offset),
@@ -202,8 +202,8 @@ def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
 
 
 @given(tolerances_and_durations())
-@settings(max_examples=300)
-def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
+@settings(max_examples=150)
+def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
     drawn: tuple[float, list[float]],
 ) -> None:
     tolerance_ms, durations_ms = drawn
@@ -219,8 +219,8 @@ def test_every_file_is_in_one_neighbourhood_and_every_partner_within_its_reach(
                     assert other_id in own_ids
 
 
-def test_files_far_apart_make_neighbourhoods_of_their_own() -> None:
-    """So that a night with few new files reads little of a large index."""
+def test_distant_files_are_in_separate_neighbourhoods() -> None:
+    """A night with few new files reads little of a large index."""
     files = comparables([Row(90_000.0), Row(2000.0), Row(2500.0), Row(30_000.0)])
     found = [
         (each.joining.ids.tolist(), each.to_ms - each.from_ms)
@@ -260,7 +260,7 @@ def test_two_files_have_met_if_they_were_in_the_set_together(
         for file_id in joining:
             others = sorted((since.keys() | joining) - {file_id})
             others_since = [since.get(other, NOT_COMPARED) for other in others]
-            met = met_before(
+            met = compared_before(
                 file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
             )
             assert met.tolist() == [frozenset((file_id, other)) in together for other in others]

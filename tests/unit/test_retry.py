@@ -7,8 +7,7 @@ import pytest
 from hydindex.common.errors import HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.retry import ATTEMPTS, Retries
-from hydindex.standin.faults import DROP_BEFORE_WORK, Fault, refuse
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import DROP_BEFORE_WORK, Fault, StandIn, refuse
 
 
 def client_of(server: StandIn, retries: Retries | None) -> HydrusClient:

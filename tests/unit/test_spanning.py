@@ -1,6 +1,6 @@
-"""Which pairs join groups of copies, against the plain definition: one by one, by search."""
+"""The pairs that connect groups of copies agree with the plain definition: a search per pair."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hydindex.matching.spanning_forest import spanning
@@ -15,19 +15,20 @@ PAIRS = st.lists(
 
 
 def reached_from(start: int, links: list[FilePair]) -> set[int]:
-    """The files that some pairs join to one, found by walking along them."""
-    reached, edge = {start}, [start]
-    while edge:
-        here = edge.pop()
+    """The files that links connect to one, found by following them."""
+    reached, pending = {start}, [start]
+    while pending:
+        here = pending.pop()
         for each in links:
             if here in (each.low, each.high):
-                edge += {each.low, each.high} - reached
+                pending += {each.low, each.high} - reached
                 reached |= {each.low, each.high}
     return reached
 
 
 @given(PAIRS, PAIRS)
-def test_a_pair_is_needed_if_no_stronger_ones_join_its_files(
+@settings(max_examples=60)
+def test_a_pair_is_needed_if_no_stronger_pairs_connect_its_files(
     pairs: list[FilePair], joined: list[FilePair]
 ) -> None:
     assert spanning(pairs, joined) == [
@@ -37,7 +38,8 @@ def test_a_pair_is_needed_if_no_stronger_ones_join_its_files(
 
 
 @given(PAIRS, PAIRS)
-def test_what_is_needed_joins_what_all_pairs_join(
+@settings(max_examples=60)
+def test_needed_pairs_connect_the_same_files_as_all_pairs(
     pairs: list[FilePair], joined: list[FilePair]
 ) -> None:
     needed = [

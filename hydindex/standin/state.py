@@ -1,0 +1,261 @@
+"""What a Hydrus client remembers: its files, where they are, relationships and access keys."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from hydindex.standin import services
+from hydindex.standin.relationships import Relationship, Relationships
+
+# v682 drops potentials between files without a perceptual hash, which videos don't have. v683
+# accepts them again.
+_VERSION_WITHOUT_VIDEO_POTENTIALS = 682
+
+
+@dataclass(frozen=True, slots=True)
+class HydrusFile:
+    """A file of a library.
+
+    `hash` is the SHA-256 (64 hex digits), `size` is in bytes, `thumbnail` is a JPEG or PNG, `video`
+    is the path of the file itself, if there is one. Files that share a label in `base` are
+    duplicates: the ground truth for measurements, which the client does not know.
+    """
+
+    hash: str
+    size: int
+    mime: str
+    ext: str
+    width: int | None
+    height: int | None
+    duration_ms: float | int | None
+    num_frames: int | None
+    has_audio: bool
+    tags: frozenset[str]
+    thumbnail: bytes
+    base: frozenset[str] = frozenset()
+    video: Path | None = None
+
+
+def load_folder(path: Path, tags: Iterable[str]) -> list[HydrusFile]:
+    """Load a labelled library from a folder and give every file the `tags`.
+
+    The folder holds `files.json`, a list of objects with the client's basic metadata and a list
+    `base`; the thumbnails as `thumbs/HASH`; and optionally the videos as `videos/HASH.ext`.
+
+    Raises:
+        ValueError: the folder has another layout; the text says what is wrong.
+    """
+    try:
+        rows = json.loads((path / "files.json").read_bytes())
+        return [_load_file(row, path, frozenset(tags)) for row in rows]
+    except KeyError as error:
+        raise ValueError(f"{path}: a row of files.json lacks the field {error}") from error
+    except OSError as error:
+        raise ValueError(f"{error.filename} can't be read: {error.strerror}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path / 'files.json'} is not a list of files: {error}") from error
+
+
+def _load_file(row: Any, folder: Path, tags: frozenset[str]) -> HydrusFile:
+    copied = ("hash", "size", "mime", "ext", "width", "height", "num_frames", "has_audio")
+    video = folder / "videos" / f"{row['hash']}{row['ext']}"
+    return HydrusFile(
+        **{name: row[name] for name in copied},
+        duration_ms=row["duration"],
+        tags=tags,
+        thumbnail=(folder / "thumbs" / row["hash"]).read_bytes(),
+        base=frozenset(row["base"]),
+        video=video if video.exists() else None,
+    )
+
+
+def true_pairs(files: Iterable[HydrusFile]) -> frozenset[frozenset[str]]:
+    """Return the duplicate pairs: the hashes of all files that share a label in `base`."""
+    hashes_of_base: defaultdict[str, set[str]] = defaultdict(set)
+    for file in files:
+        for base in file.base:
+            hashes_of_base[base].add(file.hash)
+    return frozenset(
+        frozenset(pair) for hashes in hashes_of_base.values() for pair in combinations(hashes, 2)
+    )
+
+
+# Permissions of access keys, by their number in the Client API.
+ADD_FILES, SEARCH, RELATIONSHIPS, POPUPS, LOCAL_PATHS = 1, 3, 8, 10, 13
+EVERY_PERMISSION = frozenset(range(14))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What an access key permits, and the name of the program that holds it."""
+
+    name: str
+    permissions: frozenset[int]
+
+
+# The file domains of a file, by where it is. The client still knows a deleted file.
+_LIBRARY = {services.MY_FILES, services.LOCAL_MEDIA, services.LOCAL_STORAGE}
+_TRASH = {services.TRASH, services.LOCAL_STORAGE}
+_DELETED: set[str] = set()
+
+
+class ClientState:
+    """The memory of one client, and what its user does and sees there.
+
+    Methods and properties may be used from any thread. Endpoints use the attributes as well, while
+    `lock` is held. A file's id counts from 1 in the order of import.
+    """
+
+    FULL_KEY = "f0" * 32
+    SEARCH_ONLY_KEY = "5e" * 32
+    SEARCH_AND_RELATIONSHIPS_KEY = "38" * 32
+    LOCAL_PATHS_KEY = "1d" * 32
+    POPUPS_KEY = "90" * 32
+
+    def __init__(self, hydrus_version: int) -> None:
+        basic = frozenset({SEARCH, RELATIONSHIPS})
+        self.access_of_key = {
+            self.FULL_KEY: Access("full", EVERY_PERMISSION),
+            self.SEARCH_ONLY_KEY: Access("search only", frozenset({SEARCH})),
+            self.SEARCH_AND_RELATIONSHIPS_KEY: Access("hydindex", basic),
+            self.LOCAL_PATHS_KEY: Access("beside Hydrus", basic | {LOCAL_PATHS}),
+            self.POPUPS_KEY: Access("with popups", basic | {POPUPS}),
+        }
+        self.dialog_is_open = False
+        self.requested_access: tuple[str, Access] | None = None
+        self.hydrus_version = hydrus_version
+        self.lock = RLock()
+        self.files: dict[str, HydrusFile] = {}
+        self.ids: dict[str, int] = {}
+        self.hashes: dict[int, str] = {}
+        self.relationships = Relationships(self._takes_potentials)
+        self._domains: dict[str, set[str]] = {}
+        self._posted_rows: list[tuple[str, str]] = []
+        self._popups: list[str] = []
+
+    def become(self, hydrus_version: int) -> None:
+        """Change the version of Hydrus, with the same memory."""
+        with self.lock:
+            self.hydrus_version = hydrus_version
+
+    def add(self, files: Iterable[HydrusFile]) -> None:
+        """Import files. A known file keeps its id."""
+        with self.lock:
+            for file in files:
+                if file.hash not in self.ids:
+                    self.ids[file.hash] = len(self.ids) + 1
+                    self.hashes[self.ids[file.hash]] = file.hash
+                self.files[file.hash] = file
+                self._domains[file.hash] = _LIBRARY
+
+    def trash(self, file_hash: str) -> None:
+        """Move a file from the library to the trash."""
+        with self.lock:
+            if self._domains.get(file_hash) is _LIBRARY:
+                self._domains[file_hash] = _TRASH
+
+    def delete(self, file_hash: str) -> None:
+        """Delete a file physically. If it is a king, its group loses its potentials."""
+        with self.lock:
+            if file_hash in self._domains:
+                self._domains[file_hash] = _DELETED
+                if self.relationships.king_of(file_hash) == file_hash:
+                    self.relationships.remove_potentials(file_hash)
+
+    def is_deleted(self, file_hash: str) -> bool:
+        """Return whether a known file is physically gone."""
+        with self.lock:
+            return self._domains.get(file_hash) is _DELETED
+
+    def restore(self, file_hash: str) -> None:
+        """Bring a known file back, from the trash or by importing it again."""
+        self.add([self.files[file_hash]])
+
+    def visible_in(self, domain: str) -> Callable[[str], bool]:
+        """Return a test for whether a file is in a file domain, given by its service key."""
+        everything = domain == services.ALL_KNOWN_FILES
+        return lambda file_hash: everything or domain in self._domains.get(file_hash, _DELETED)
+
+    def decide(self, a: str, b: str, relationship: int) -> None:
+        """Set a relationship as the user does, by its number in the Client API."""
+        with self.lock:
+            self.relationships.set_relationship(a, b, Relationship(relationship))
+
+    def post(self, a: str, b: str, relationship: Relationship) -> None:
+        """Set a relationship from an accepted POST."""
+        with self.lock:
+            if relationship is Relationship.POTENTIAL:
+                self._posted_rows.append((a, b))
+            self.relationships.set_relationship(a, b, relationship)
+
+    def remove_potentials(self, *hashes: str) -> None:
+        """Remove every potential pair of these files' groups."""
+        with self.lock:
+            for file_hash in hashes:
+                self.relationships.remove_potentials(file_hash)
+
+    @property
+    def potentials(self) -> frozenset[frozenset[str]]:
+        """The potential pairs that the client shows: by king, both on disk.
+
+        v681 also stores a pair with a file that it does not have, and shows it once the file is
+        imported.
+        """
+        with self.lock:
+            on_disk = self.visible_in(services.LOCAL_STORAGE)
+            stored = self.relationships.potentials
+            return frozenset(pair for pair in stored if all(map(on_disk, pair)))
+
+    @property
+    def posted_rows(self) -> list[tuple[str, str]]:
+        """The hashes of every potential in an accepted POST, kept or not, in order."""
+        with self.lock:
+            return list(self._posted_rows)
+
+    def show_popup(self, text: str) -> None:
+        """Show a popup."""
+        with self.lock:
+            self._popups.append(text)
+
+    @property
+    def popups(self) -> list[str]:
+        """The text of each popup: its title and texts, one per line."""
+        with self.lock:
+            return list(self._popups)
+
+    def open_permission_dialog(self) -> None:
+        """Open *add > from api request* and forget earlier requests.
+
+        While it is open a program gets a key at once; the client knows it only after `approve`.
+        """
+        with self.lock:
+            self.dialog_is_open, self.requested_access = True, None
+
+    def approve(self, permissions: Collection[int] | None = None) -> None:
+        """Approve the latest request, with other `permissions` if given, and close the dialog.
+
+        A second call edits the key.
+
+        Raises:
+            ValueError: there is no request.
+        """
+        with self.lock:
+            if self.requested_access is None:
+                raise ValueError("there is no request to approve")
+            key, access = self.requested_access
+            if permissions is not None:
+                access = Access(access.name, frozenset(permissions))
+            self.access_of_key[key] = access
+            self.dialog_is_open = False
+
+    def _takes_potentials(self, king: str) -> bool:
+        if self.hydrus_version != _VERSION_WITHOUT_VIDEO_POTENTIALS:
+            return True
+        file = self.files.get(king)
+        is_still = file is not None and file.mime.startswith("image/") and not file.duration_ms
+        return is_still and not self.is_deleted(king)
