@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The test workers occupy every core; threads of BLAS would only wait for one.
+export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo test campaigns lint format docs bench clean
 
