@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py --files 10000 100000 --plot docs/images/scale.png
 
-Libraries are generated and put into an index directly (see `scale_library.py`); a stand-in serves
-them from its own process. Runs use the shipped config, except that the method `threshold` has a
-threshold of 0.9; `--hamming` sets `ahash.hammingMax`. One unmeasured run comes first, so the page
-cache is warm; of the nights with new files, the median in time is shown.
+Libraries are generated and put into an index directly (see `scale_library.py`). The stand-in that
+serves them answers searches with prepared replies. Runs use the shipped config, except that the
+method `threshold` has a threshold of 0.9; `--hamming` sets `ahash.hammingMax`. One unmeasured run
+comes first, so the page cache is warm; of the nights with new files, the median in time is shown.
 
 Filled indexes stay in the folder and grow by the new files of each night; one that has grown by a
 tenth is filled again. A million files take 7 GB of disk with the method `calibrated`, 30 GB with
@@ -20,8 +20,7 @@ from statistics import median
 from typing import Any, Final
 
 from measure import Cost, print_table, run_hydindex, write_config
-from scale_client import ACCESS_KEY, scale_client
-from scale_library import NEW_FILES, Pool, fill_index, index_of_pool
+from scale_library import NEW_FILES, Files, Pool, fill_index, index_of_pool, prepare_search, serve
 
 METHODS: Final = ("calibrated", "threshold")
 STAGES: Final = ("search", "fetch", "prepare", "compare", "post")
@@ -51,8 +50,7 @@ class Measured:
 
 def main() -> None:
     options = _options()
-    pool_path = options.folder / f"pool-{options.pictures}.pickle"
-    pool = Pool(pool_path, options.pictures)
+    pool = Pool(options.folder / f"pool-{options.pictures}.pickle", options.pictures)
     all_measured = []
     for count, method in product(options.files, options.method):
         print(f"{count:,} files, {method}", flush=True)
@@ -60,8 +58,9 @@ def main() -> None:
         if options.hamming is not None:
             changes["ahash"] = {"hammingMax": options.hamming}
         home = options.folder / f"{method}-{options.hamming}-{options.pictures}" / str(count)
-        all_measured.append(measure(home, pool_path, pool, count, changes, options.nights))
-    show(all_measured)
+        all_measured.append(measure(home, pool, count, changes, options.nights))
+    limit = "shipped" if options.hamming is None else options.hamming
+    show(all_measured, f"ahash.hammingMax: {limit}")
     if options.plot is not None:
         draw(options.plot, all_measured)
 
@@ -78,22 +77,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(
-    home: Path, pool_path: Path, pool: Pool, count: int, changes: dict[str, Any], nights: int
-) -> Measured:
+def measure(home: Path, pool: Pool, count: int, changes: dict[str, Any], nights: int) -> Measured:
     """Run nights on a library of this size."""
     index_path, past_path = home / "hydindex.db", home / "nights"
+    library = pool.library(count)
     past = int(past_path.read_text()) if past_path.exists() else 0
     if not index_path.exists() or past * NEW_FILES > count * MAX_GROWTH:
         past = 0
-        fill(home, pool, count, changes)
-    with scale_client(pool_path, count, past) as client:
-        write_config(home, client.port, ACCESS_KEY, changes)
+        fill(home, pool, library, changes)
+    with serve(pool.hydrus_files(library, range(1, past + 1))) as client:
+        write_config(home, client.port, client.FULL_KEY, changes)
         run_hydindex(home, "update")
         with_new_files = []
         for night in range(past + 1, past + 1 + nights):
             past_path.write_text(str(night))  # before the run: an interrupted night has begun, too
-            client.import_night(night)
+            client.add(pool.new_files(library, night))
+            prepare_search(client)
             with_new_files.append(Night(*run_hydindex(home, "update")))
         nothing_new = [Night(*run_hydindex(home, "update")) for _ in range(nights)]
     return Measured(
@@ -105,14 +104,14 @@ def measure(
     )
 
 
-def fill(home: Path, pool: Pool, count: int, changes: dict[str, Any]) -> None:
-    """Fill an index with a library of this size; its folder holds nothing else afterwards."""
+def fill(home: Path, pool: Pool, library: Files, changes: dict[str, Any]) -> None:
+    """Fill an index with a library; its folder holds nothing else afterwards."""
     pool_index = index_of_pool(home.parent / "pool", pool, changes)
     home.mkdir(parents=True, exist_ok=True)
     for old in home.iterdir():
         if old.is_file():
             old.unlink()
-    fill_index(home / "hydindex.db", pool_index, pool, pool.library(count), WITHIN_MS)
+    fill_index(home / "hydindex.db", pool_index, pool, library, WITHIN_MS)
 
 
 def _median(nights: list[Night]) -> Night:
@@ -120,10 +119,10 @@ def _median(nights: list[Night]) -> Night:
     return min(nights, key=lambda night: abs(night.cost.wall_s - middle_s))
 
 
-def show(all_measured: list[Measured]) -> None:
+def show(all_measured: list[Measured], setting: str) -> None:
     print_table(
         f"Nightly runs with {NEW_FILES} new files and with nothing new. Stages in seconds; compare "
-        "includes\nimporting torch with the method threshold.",
+        f"includes\nimporting torch with the method threshold. {setting}.",
         (
             "files",
             "method",

@@ -6,6 +6,7 @@ six round durations, the others are log-normal with a median of 45 s. Some files
 others: a picture of the same scene, at most 0.3 s longer or shorter.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -13,12 +14,14 @@ import pickle
 import sqlite3
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import numpy as np
 from measure import run_hydindex, write_config
@@ -27,7 +30,8 @@ from numpy.typing import NDArray
 from hydindex.common import clock
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.calibrated.features import FEATURES, Features
-from hydindex.standin.server import StandIn
+from hydindex.standin.api import Reply
+from hydindex.standin.server import Fault, StandIn
 from hydindex.standin.state import HydrusFile
 
 SEED: Final = 20_001
@@ -47,6 +51,7 @@ _FRAMES_PER_S, _BYTES_PER_S = 25, 250_000
 
 _FILES_PER_RUN: Final = 32  # that a run saves at once: rows and pictures lie in turns on the disk
 _FILES_PER_TRANSACTION: Final = 100_000
+_SEARCH: Final = "/get_files/search_files"
 
 Ints = NDArray[np.int64]
 
@@ -91,8 +96,11 @@ class Pool:
         self._make_copies(rng, files, np.flatnonzero(is_copy), files, np.flatnonzero(~is_copy))
         return files
 
-    def night(self, library: Files, night: int) -> Files:
-        """Draw the files that a night adds; nights count from 1."""
+    def new_files(self, library: Files, night: int) -> Iterator[HydrusFile]:
+        """Return the files that a night adds; nights count from 1."""
+        return self._served(self._night(library, night))
+
+    def _night(self, library: Files, night: int) -> Files:
         rng = np.random.default_rng((SEED, len(library), night))
         first = len(library) + (night - 1) * NEW_FILES
         files = self._independent(rng, np.arange(first, first + NEW_FILES))
@@ -100,8 +108,13 @@ class Pool:
         self._make_copies(rng, files, copies, library, np.arange(len(library)))
         return files
 
-    def hydrus_files(self, files: Files) -> Iterator[HydrusFile]:
-        """Return files as the stand-in serves them."""
+    def hydrus_files(self, library: Files, nights: range = range(0)) -> Iterator[HydrusFile]:
+        """Return a library and the files of some nights as the stand-in serves them."""
+        yield from self._served(library)
+        for night in nights:
+            yield from self.new_files(library, night)
+
+    def _served(self, files: Files) -> Iterator[HydrusFile]:
         for number, picture, duration_ms in files.rows():
             yield replace(
                 self.files[picture],
@@ -145,6 +158,32 @@ class Pool:
 def sha256_of(number: int) -> bytes:
     """Return the SHA-256 of a file."""
     return hashlib.sha256(f"{SEED} {number}".encode()).digest()
+
+
+@contextmanager
+def serve(files: Iterator[HydrusFile]) -> Iterator[StandIn]:
+    """Serve a large library."""
+    with StandIn(files) as client:
+        gc.freeze()  # or garbage collection walks through a million files again and again
+        prepare_search(client)
+        yield client
+    gc.unfreeze()
+
+
+def prepare_search(client: StandIn) -> None:
+    """Search once and answer later searches with the same reply: Hydrus's time isn't measured."""
+    client.faults = lambda _method, _path, _nth: None
+    tags = f'["system:filetype is video", "{TAG}"]'
+    query = urlencode({"tags": tags, "return_hashes": "true", "return_file_ids": "true"})
+    request = Request(
+        f"{client.url}:{client.port}{_SEARCH}?{query}",
+        headers={"Hydrus-Client-API-Access-Key": client.FULL_KEY},
+    )
+    with urlopen(request) as response:
+        reply = Reply(200, response.read(), "application/json")
+    client.faults = lambda _method, path, _nth: (
+        Fault(carried_out=False, instead=reply) if path == _SEARCH else None
+    )
 
 
 def index_of_pool(folder: Path, pool: Pool, changes: Mapping[str, Any]) -> Path:

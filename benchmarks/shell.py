@@ -18,8 +18,7 @@ from typing import Final
 
 from measure import print_table, run_hydindex, write_config
 from scale import POOL_PICTURES
-from scale_client import ACCESS_KEY, scale_client
-from scale_library import Pool, fill_index, index_of_pool
+from scale_library import Pool, fill_index, index_of_pool, serve
 
 HYDINDEX: Final = Path(sys.executable).with_name("hydindex")
 WITHIN_MS: Final = 10_000
@@ -42,14 +41,15 @@ def main() -> None:
     options = _options()
     pool_path = options.folder.parent / "scale" / f"pool-{options.pictures}.pickle"
     pool = Pool(pool_path, options.pictures)
+    library = pool.library(options.files)
     home = options.folder / f"{options.pictures}-{options.files}"
     home.mkdir(parents=True, exist_ok=True)
     index = home / "hydindex.db"
     if not index.exists():
         pool_index = index_of_pool(options.folder / f"pool-{options.pictures}", pool, {})
-        fill_index(index, pool_index, pool, pool.library(options.files), WITHIN_MS)
-    with scale_client(pool_path, options.files) as client:
-        write_config(home, client.port, ACCESS_KEY, {})
+        fill_index(index, pool_index, pool, library, WITHIN_MS)
+    with serve(pool.hydrus_files(library)) as client:
+        write_config(home, client.port, client.FULL_KEY, {})
         run_hydindex(home, "update")  # asks about pairs that the stand-in has never seen
         seconds = [[timed(home, *each) for each in COMMANDS.values()] for _ in range(options.times)]
     pairs = len(run_hydindex(home, "pairs")[0]["pairs"])

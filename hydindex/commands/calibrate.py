@@ -86,7 +86,7 @@ def show_calibration(
         },
     )
     if not calibration.helps:
-        console.print("The model in use is as good or better: keep it.")
+        console.print("The fitted model is not clearly better; keep the model in use.")
     elif written:
         console.print(f"Written to {path}.")
         console.print(f'If it is not set yet, set "decision.model" to "{path}".')

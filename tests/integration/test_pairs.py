@@ -125,7 +125,7 @@ def test_stats_start_with_what_needs_attention(home: Home) -> None:
     attention = "\n".join(line for line in lines if line.startswith("  ! "))
     assert "decision.min_probability: 0.6 -> 0.7" in attention
     assert "hydindex rebuild" in attention
-    assert "the last good update was" in attention
+    assert "the last successful update was" in attention
     assert "refused pairs (1): it would not" in attention
     assert "unusable files (1): it is a picture of nothing" in attention
     stats = home.run("stats", "--json").json
