@@ -12,7 +12,18 @@ from hydindex.standin.api import Reply
 from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive
 
-SUBJECTS = "config address version key permissions search thumbnail index disk lock".split()
+SUBJECTS = [
+    "config",
+    "address",
+    "version",
+    "key",
+    "permissions",
+    "search",
+    "thumbnail",
+    "index",
+    "disk",
+    "lock",
+]
 UNKNOWN_KEY = "d" * 64
 
 
@@ -169,7 +180,7 @@ def test_an_unknown_host_and_a_server_that_is_not_hydrus_are_named(
 ) -> None:
     page = Reply(200, b"<p>A printer", "text/html")
     client.faults = lambda *_: Fault(carried_out=False, instead=page)
-    assert "not a Hydrus client" in Checked(home, expect=3).about("address")
+    assert "Unexpected reply" in Checked(home, expect=3).about("address")
     home.configure(api_url="http://no-such-host.invalid")
     assert "unknown host name" in Checked(home, expect=3).about("address")
 
