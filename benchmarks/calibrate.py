@@ -15,9 +15,9 @@ from labelled import DIVISIONS, Candidates, LabelledPairs, load_labelled
 from measure import SHIPPED_CONFIG, print_table
 
 import hydindex.matching.calibrated as package
-from hydindex.commands.calibration import Quality
 from hydindex.config import config_file
 from hydindex.matching.calibrated.model import SHIPPED
+from hydindex.pipeline.calibration import Quality
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from hydindex.commands.output_files import write_lines
 from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
-    from hydindex.commands.calibration import Calibration
     from hydindex.commands.console import Console
+    from hydindex.pipeline.calibration import Calibration
 
 
 def calibrate(
@@ -29,8 +29,7 @@ def calibrate(
 
     Example: hydindex calibrate --write
     """
-    from hydindex.commands.calibration import calibrate as fit_to_decisions
-    from hydindex.commands.calibration import model_path
+    from hydindex.pipeline.calibration import fit_to_decisions, model_path
 
     session = open_session(config_path, as_json=as_json)
     with session.read_index() as store:

@@ -76,7 +76,7 @@ class Calibration:
         return self.after.f1 > self.before.f1 + _MIN_GAIN_F1
 
 
-def calibrate(store: Store, config: Config) -> Calibration:
+def fit_to_decisions(store: Store, config: Config) -> Calibration:
     """Fit a model to all decisions so far. Nothing is written.
 
     Raises:
@@ -100,7 +100,7 @@ def calibrate(store: Store, config: Config) -> Calibration:
             f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
             "The nightly update records what you decide in Hydrus.",
         )
-    return fit_to(
+    return fit_to_pairs(
         decided,
         model_in_use(config),
         config.decision.min_probability,
@@ -117,7 +117,7 @@ def other_version_text(count: int) -> str:
     )
 
 
-def fit_to(
+def fit_to_pairs(
     decided: Sequence[DecidedPair],
     in_use: CalibratedModel,
     min_probability: float,
