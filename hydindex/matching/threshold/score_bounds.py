@@ -43,7 +43,7 @@ class ScoreBounds:
         return self.scores >= threshold - MARGIN
 
     def needs_reference(self, threshold: float) -> NDArray[np.bool_]:
-        """Return which pairs the library must score, once all levels are computed: bool (pairs,)."""
+        """Return which pairs the library must score after the last level: bool (pairs,)."""
         scores = self.scores
         # At a threshold of 0 all pairs match, except for a negative SSIM; near 0 that is floored.
         near = (np.abs(scores - threshold) <= MARGIN) & (threshold > 0)
