@@ -12,6 +12,7 @@ import numpy as np
 from measure import run_hydindex, write_config
 from numpy.typing import NDArray
 
+from hydindex.commands.calibration import Quality
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import Features, compute_features
 from hydindex.matching.calibrated.fitting import cross_validate, fit_model, random_folds
@@ -157,6 +158,16 @@ class Candidates:
             return scores if verify is None else verify(scores, model)
 
         return cross_validate(folds[self.first], folds[self.second], predict)
+
+    def qualities(self, min_probability: float, verify: Verifier | None = None) -> list[Quality]:
+        """Return precision and recall, cross-validated, for each division."""
+        return [
+            Quality.of(
+                self.in_all(self.cross_validated(division, verify)) >= min_probability,
+                self.pairs.is_duplicate,
+            )
+            for division in range(DIVISIONS)
+        ]
 
 
 def scores_by_config(
