@@ -73,7 +73,7 @@ class LabelledPairs:
     def of(cls, files: Sequence[LabelledFile]) -> Self:
         """Return all pairs of these files."""
         first, second = np.triu_indices(len(files), 1)
-        both = [(files[i], files[j]) for i, j in zip(first, second, strict=True)]
+        both = [(files[i], files[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
         duplicate = [not one.file.base.isdisjoint(other.file.base) for one, other in both]
         alteration = [_alteration(one, other) for one, other in both]
         return cls(files, first, second, np.array(duplicate), np.array(alteration))
