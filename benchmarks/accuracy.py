@@ -36,9 +36,9 @@ from measure import SHIPPED_CONFIG, print_table
 from numpy.typing import NDArray
 from second_library import second_library, title_cards, unrelated_library
 
-from hydindex.commands.calibration import Quality
 from hydindex.config import config_file
 from hydindex.config.settings import Config
+from hydindex.pipeline.calibration import Quality
 
 SEEDS: Final = (11, 21, 31)
 SEED_THRESHOLD: Final = 0.6

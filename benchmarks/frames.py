@@ -25,7 +25,6 @@ from labelled import (
 )
 from measure import SHIPPED_CONFIG, print_table
 
-from hydindex.commands.calibration import Quality
 from hydindex.config import config_file
 from hydindex.config.settings import Config
 from hydindex.frames.packing import frame_signatures, pack_frames
@@ -34,6 +33,7 @@ from hydindex.frames.verification import verify_frames
 from hydindex.matching.calibrated.calibrated_matcher import doubtful_band
 from hydindex.matching.calibrated.model import CalibratedModel
 from hydindex.matching.candidates import CandidateRules
+from hydindex.pipeline.calibration import Quality
 from hydindex.store.frame_store import FramesOfVideo
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from measure import run_hydindex, write_config
 from numpy.typing import NDArray
 
-from hydindex.commands.calibration import Quality
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import Features, compute_features
 from hydindex.matching.calibrated.fitting import cross_validate, fit_model, random_folds
@@ -20,6 +19,7 @@ from hydindex.matching.calibrated.model import CalibratedModel, load_model, prob
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.decoding import decode_thumbnail
+from hydindex.pipeline.calibration import Quality
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import SignatureBatch
 from hydindex.standin.server import StandIn

@@ -11,8 +11,8 @@ from hydindex.commands.output_files import write_lines
 from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
-    from hydindex.commands.calibration import Calibration
     from hydindex.commands.console import Console
+    from hydindex.pipeline.calibration import Calibration
 
 
 def calibrate(
@@ -29,8 +29,7 @@ def calibrate(
 
     Example: hydindex calibrate --write
     """
-    from hydindex.commands.calibration import calibrate as fit_to_decisions
-    from hydindex.commands.calibration import model_path
+    from hydindex.pipeline.calibration import fit_to_decisions, model_path
 
     session = open_session(config_path, as_json=as_json)
     with session.read_index() as store:
@@ -86,7 +85,7 @@ def show_calibration(
         },
     )
     if not calibration.helps:
-        console.print("The model in use is as good or better: keep it.")
+        console.print("The fitted model is not clearly better; keep the model in use.")
     elif written:
         console.print(f"Written to {path}.")
         console.print(f'If it is not set yet, set "decision.model" to "{path}".')

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Test the setup, and change nothing.
+    """Test the setup without changing anything.
 
     Checks config, connection, key, search, a thumbnail, index, disk and lock. The exit code is that
     of the first error; warnings leave it at 0.

@@ -1,4 +1,4 @@
-"""`hydindex export-posted`: write the record of posted pairs."""
+"""`hydindex export-posted`: export the record of posted pairs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ def export_posted(
         ),
     ] = None,
 ) -> None:
-    """Write the record of posted pairs.
+    """Export the record of posted pairs.
 
     The file (JSON lines) is for import-posted on another machine.
 

@@ -1,4 +1,4 @@
-"""`hydindex import-posted`: take over the record of posted pairs from another index."""
+"""`hydindex import-posted`: import the record of posted pairs from another index."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ def import_posted(
 ) -> None:
     """Import the record of another index.
 
-    None of these pairs is posted again from here.
+    This index never posts these pairs again.
 
     Example: hydindex import-posted posted.jsonl
     """

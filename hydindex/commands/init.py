@@ -31,8 +31,8 @@ def init(
 ) -> None:
     """Find the client and write a config.
 
-    It gets an access key from the client. Without a terminal it asks nothing, writes the defaults,
-    and lists what is left to do.
+    Gets an access key from the client. Without a terminal, it asks no questions: it writes the
+    defaults and lists what is left to do.
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """
@@ -51,9 +51,9 @@ def init(
         raise Interrupted("no config was written", "Run hydindex init again.") from None
     schema_path = init_dialog.write_schema(config_path)
 
-    readers = ", which only you can read" if os.name == "posix" else ""
+    readers = ", readable only by you" if os.name == "posix" else ""
     console.print(f"Written: {config_path}{readers}")
-    console.print(f"         {schema_path}, with which editors explain every key")
+    console.print(f"         {schema_path}, which lets editors explain every key")
     console.print()
     option = "" if config_path == DEFAULT_CONFIG else f" --config {shlex.quote(str(config_path))}"
     steps = list(_open_steps(new, option))

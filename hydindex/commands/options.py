@@ -59,7 +59,7 @@ WaitForClient = Annotated[
         "--wait-for-client",
         metavar="MINUTES",
         min=0.0,
-        help="Wait this long for Hydrus to answer, in minutes.",
+        help="Wait up to this many minutes for Hydrus.",
     ),
 ]
 AsJson = Annotated[
@@ -69,7 +69,7 @@ AsJson = Annotated[
 Verbose = Annotated[
     bool,
     typer.Option(
-        "-v", "--verbose", help="Log every score, and tracebacks.", callback=_note_verbose
+        "-v", "--verbose", help="Log every score and show tracebacks.", callback=_note_verbose
     ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]

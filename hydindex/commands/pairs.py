@@ -30,7 +30,7 @@ def pairs(
 ) -> None:
     """List pairs and their states.
 
-    The highest scores come first. Your decisions in Hydrus are shown, too.
+    The highest scores come first. Also shows your decisions in Hydrus.
 
     Example: hydindex pairs --state posted --min-score 0.9
     """

@@ -1,4 +1,4 @@
-"""`hydindex rebuild`: bring the index to a changed config."""
+"""`hydindex rebuild`: apply a changed config to the index."""
 
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def rebuild(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring the index to a changed config.
+    """Apply a changed config to the index.
 
     Redoes what the change requires, from the stored thumbnails. The next update posts new matches.
 
@@ -61,14 +61,15 @@ def rebuild(
     ):
         steps = run_rebuild(store, session.config, session.console.progress, refetch_from=client)
         result = run_and_record(store, "rebuild", session.config, steps, dry_run=False)
-    show_report(session.console, result, "rebuild")
+    queue_text = f"Queue: {result.pairs.queued:,} pairs, which the next update posts"
+    show_report(session.console, result, "rebuild", posting=queue_text, left_over={})
 
 
 def show_plan(console: "Console", plan: "RebuildPlan") -> None:
     """Show what a rebuild would redo.
 
-    `changes`: config keys that differ from what the index was built with. `work`: exact counts,
-    except `max_pairs_to_score`, an upper bound.
+    `changes`: config keys that differ from what the index was built with. `work`: what would be
+    redone; `files_to_fetch` and `max_pairs_to_score` are upper bounds.
     """
     work = {
         "files_to_fetch": plan.files_to_fetch,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Recover a damaged index.
 
-    Recovers the record of posted pairs, and thumbnails. The next update does the rest. An undamaged
-    index stays as it is.
+    Recovers the record of posted pairs and the thumbnails; the next update does the rest. Leaves an
+    undamaged index unchanged.
 
     Example: hydindex repair
     """
@@ -45,13 +45,15 @@ def show_repair(console: "Console", repaired: "Repaired | None") -> ExitCode:
         console.warn(
             f"Only part of the record of posted pairs could be read: {repaired.posted_pairs:,} "
             "pairs. Updates ask Hydrus about every pair before they post it, but pairs that you "
-            "removed there may come back once. If you have another copy of the index or of the "
-            "record, run hydindex import-posted first."
+            "removed in Hydrus may be posted once more. If you have another copy of the index or "
+            "of the record, run hydindex import-posted first."
         )
     console.table(
         "Recovered from the damaged index",
         {"posted pairs": repaired.posted_pairs, "files with thumbnails": repaired.files},
     )
     console.print("The next update fetches what is missing and compares all files again.")
-    console.print(f"The damaged file is now {repaired.damaged}. Delete it when all is well.")
+    console.print(
+        f"The damaged file is now {repaired.damaged}. Delete it once the new index works."
+    )
     return exit_code

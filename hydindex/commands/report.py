@@ -48,7 +48,7 @@ def report(
         int, typer.Option("--limit", metavar="PAIRS", min=1, help="Show at most this many pairs.")
     ] = 5000,
 ) -> None:
-    """Write a page that shows pairs side by side.
+    """Write an HTML page that shows pairs side by side.
 
     Open it in a browser. It is one file with all thumbnails, and needs neither network nor Hydrus.
 
@@ -89,13 +89,14 @@ class Page:
 def page_parts(page: Page, store: "Store") -> Iterator[str]:
     """Yield the page piece by piece: the thumbnails of many files are large."""
     style, script = _resource("page.css"), _resource("page.js")
+    data = _json(_data(page))
     before, after = (
         Template(half).substitute(
             style=style,
             script=script,
             style_hash=_policy_hash(style),
             script_hash=_policy_hash(script),
-            data=_json(_data(page)),
+            data=data,
         )
         for half in _resource("page.html").split("$thumbnails")
     )

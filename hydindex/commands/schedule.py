@@ -35,21 +35,22 @@ def schedule(
         Scheduler | None,
         typer.Option(
             metavar="NAME",
-            help="systemd, cron, launchd or windows. [default: the one of this system]",
+            help="systemd, cron, launchd or windows. [default: this system's]",
         ),
     ] = None,
     wait_for_client_minutes: WaitForClient = 0,
     install: Annotated[
-        bool, typer.Option("--install", help="Install the schedule instead of showing it.")
+        bool, typer.Option("--install", help="Install the schedule instead of printing it.")
     ] = False,
 ) -> None:
     """Run the update every night.
 
-    Shows how to schedule it; with --install, does so.
+    Prints the schedule. With --install, installs it.
 
     Example: hydindex schedule --at 04:30 --install
     """
     from hydindex.config import config_file
+    from hydindex.config.settings import API_KEY_VARIABLE
 
     config_file.load(config_path).require_key()
     planned = plan_schedule(
@@ -61,6 +62,11 @@ def schedule(
     if install:
         install_schedule(planned)
     show_schedule(planned, installed=install)
+    if os.environ.get(API_KEY_VARIABLE):
+        print(
+            f"Note: {API_KEY_VARIABLE} is set in this shell. A scheduled run does not see it; put "
+            "the key into the config, or set the variable for the scheduler."
+        )
 
 
 def show_schedule(planned: Schedule, *, installed: bool) -> None:

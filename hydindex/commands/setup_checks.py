@@ -226,7 +226,7 @@ def _check_thumbnails(client: HydrusClient, config: Config, files: SearchResult)
         )
     return _warning(
         "thumbnail",
-        f"None of the first files has a usable thumbnail: {reason}",
+        f"None of the first {_THUMBNAILS_TRIED} files has a usable thumbnail: {reason}",
         "In Hydrus: database > file maintenance > manage scheduled jobs, 'regenerate thumbnail'.",
     )
 

@@ -68,7 +68,7 @@ class Stats:
         if days is None:
             lines.append("no update has finished without an error yet")
         elif days >= _OVERDUE_DAYS:
-            lines.append(f"the last good update was {days:,.0f} days ago")
+            lines.append(f"the last successful update was {days:,.0f} days ago")
         if self.latest_runs and self.latest_runs[0].error:
             lines.append(f"the last run failed: {self.latest_runs[0].error.splitlines()[0]}")
         for reason, count in self.summary.refusal_reasons.items():
@@ -101,7 +101,7 @@ def gather_stats(store: "Store", config: "Config") -> Stats:
 def show_stats(console: "Console", stats: Stats) -> None:
     """Show the state of an index.
 
-    `attention`: what needs a person, in words. `files.waiting`: present, but not compared yet;
+    `attention`: what needs attention, in words. `files.waiting`: present, but not compared yet;
     `files.unusable` and `pairs.refusals`: counts by reason. `pairs.doubtful`: pairs that wait for
     frame verification. `decisions`: your decisions on posted pairs by score, from `lowest` to below
     `highest`; `precision` is the share that were not false positives. `scores.bands`: matching

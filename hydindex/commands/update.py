@@ -55,22 +55,33 @@ def update(
         adopt_recipe(store, session.config)
         steps = run_update(store, client, session.config, session.console.progress, dry_run=dry_run)
         result = run_and_record(store, "update", session.config, steps, dry_run=dry_run)
-    show_report(session.console, result, "update", dry_run=dry_run)
+    show_report(
+        session.console,
+        result,
+        "update",
+        posting=_posting_text(result, dry_run=dry_run),
+        left_over=result.left_over(posts=not dry_run),
+        dry_run=dry_run,
+    )
     popup_on_result(session, result, dry_run=dry_run)
 
 
 def show_report(
-    console: "Console", report: "RunReport", command: str, *, dry_run: bool = False
+    console: "Console",
+    report: "RunReport",
+    command: str,
+    *,
+    posting: str,
+    left_over: dict[str, int],
+    dry_run: bool = False,
 ) -> None:
     """Show what an update or a rebuild did.
 
-    `left_over` counts what the next run retries: files and videos not fetched, pairs refused or
-    still queued.
+    `left_over` counts what the next update retries: files and videos not fetched, pairs refused or
+    still queued. A rebuild leaves nothing over.
     """
     from hydindex.commands.console import log_run
 
-    posts = command == "update" and not dry_run
-    left_over = report.left_over(posts=posts)
     files, pairs, seconds = report.files, report.pairs, report.seconds
     log_run(
         f"{command} exit=0 found={files.found} new={files.new} matched={pairs.matched} "
@@ -88,15 +99,7 @@ def show_report(
     )
     console.print(f"Files: {report.files_text()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} matched")
-    if command == "rebuild":
-        console.print(f"Queue: {pairs.queued:,} pairs, which the next update posts")
-    elif dry_run:
-        console.print(
-            f"Hydrus: would post {pairs.queued - report.held_back.total:,} pairs; "
-            f"{pairs.known:,} already known (dry run: nothing was posted)"
-        )
-    else:
-        console.print(f"Hydrus: {report.posting_text()}")
+    console.print(posting)
     if frames := _frames_text(report):
         console.print(f"Frames: {frames}")
     if held_back := _held_back_text(report):
@@ -108,6 +111,16 @@ def show_report(
         f"Time: {seconds.total:.1f} s (search {seconds.search:.1f}, fetch {seconds.fetch:.1f}, "
         f"prepare {seconds.prepare:.1f}, compare {seconds.compare:.1f}, "
         f"verify frames {seconds.verify_frames:.1f}, post {seconds.post:.1f})"
+    )
+
+
+def _posting_text(report: "RunReport", *, dry_run: bool) -> str:
+    if not dry_run:
+        return f"Hydrus: {report.posting_text()}"
+    pairs = report.pairs
+    return (
+        f"Hydrus: would post {pairs.queued - report.held_back.total:,} pairs; "
+        f"{pairs.known:,} already known (dry run: nothing was posted)"
     )
 
 

@@ -29,8 +29,8 @@ class ExitCode(IntEnum):
     HYDRUS = 3, "Hydrus did not answer or refused the access key, or the Dask cluster was lost"
     INDEX = (
         4,
-        "the index needs a person: it is missing, in use, damaged (run repair), unreadable or from "
-        "another version, its disk is full, or the config changed (run rebuild)",
+        "the index needs attention: it is missing, in use, damaged (run repair), unreadable or "
+        "from another version, its disk is full, or the config changed (run rebuild)",
     )
     BUG = 70, "a bug in hydindex"  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; completed work is saved"

@@ -39,7 +39,7 @@ class Section(BaseModel):
     )
 
 
-class Progress(Section):
+class ProgressSettings(Section):
     """Progress bars."""
 
     enabled: bool = True
@@ -79,7 +79,7 @@ class AverageHash(Section):
     """Ignored; accepted for compatibility with older configs."""
 
 
-class Preprocessing(Section):
+class PreprocessingSettings(Section):
     """Thumbnail preparation and similarity measure; only for decision.method "threshold"."""
 
     fixed_resize: tuple[PictureSide, PictureSide] = Field((256, 256), alias="fixedResize")
@@ -109,7 +109,7 @@ class Preprocessing(Section):
         return round(width_px * self.center_fraction), round(height_px * self.center_fraction)
 
     @model_validator(mode="after")
-    def _require_scorable_size(self) -> "Preprocessing":
+    def _require_scorable_size(self) -> "PreprocessingSettings":
         name, minimum_px = ("MS-SSIM", MS_SSIM_SIDE_PX + 1) if self.use_ms_ssim else ("SSIM", 7)
         shorter_px = min(self.scored_size_px)
         if shorter_px < minimum_px:
@@ -120,7 +120,7 @@ class Preprocessing(Section):
         return self
 
 
-class Decision(Section):
+class MatchingSettings(Section):
     """How hydindex decides that a candidate pair is a match."""
 
     method: Literal["threshold", "calibrated"] = "threshold"
@@ -158,7 +158,7 @@ class Post(Section):
     batch_size: int = Field(200, ge=1, le=10_000)
     """Pairs per request."""
     max_retries: int = Field(3, ge=0, le=100)
-    """Retries of a post that got no answer, after checking that Hydrus did not store it."""
+    """Maximum retries of an unanswered post; sends again only what Hydrus did not store."""
     retry_pause_s: float = Field(1.0, ge=0.0, le=3600.0)
     """Pause before each retry, in seconds."""
     do_default_merge: bool = True
@@ -175,7 +175,7 @@ class Post(Section):
 
 
 class Timeouts(Section):
-    """Time to wait for an answer."""
+    """Timeouts of requests to Hydrus."""
 
     api: Timeout = 60
     """Timeout of API reads, in seconds."""
@@ -215,7 +215,7 @@ class Tls(Section):
 
 
 class Compare(Section):
-    """Hardware that scores pairs."""
+    """Where pairs are scored."""
 
     device: Device = "auto"
     """Processor (method "threshold"); "auto" uses a GPU if torch finds one.

@@ -12,17 +12,17 @@ from hydindex.config.sections import (
     AverageHash,
     CandidateGeneration,
     Compare,
-    Decision,
     Filters,
     Fraction,
     Frames,
     IndexFile,
     LogFile,
+    MatchingSettings,
     Network,
     Popup,
     Post,
-    Preprocessing,
-    Progress,
+    PreprocessingSettings,
+    ProgressSettings,
     Section,
     Timeouts,
     Tls,
@@ -56,14 +56,14 @@ class Config(Section):
     """Log the score of every pair, like the option -v."""
     verbosity: int | None = Field(None, ge=0, le=2)
     """Older spelling of verbose: 0 logs warnings only, 1 the steps of a run, 2 every score."""
-    progress: Progress = Progress()
+    progress: ProgressSettings = ProgressSettings()
     filters: Filters = Filters()
     candidate_generation: CandidateGeneration = CandidateGeneration()
     ahash: AverageHash = AverageHash()
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
     similarity_threshold: Fraction = 0.60
     """Minimum score of a match (method "threshold")."""
-    decision: Decision = Decision()
+    decision: MatchingSettings = MatchingSettings()
     frames: Frames = Frames()
     post: Post = Post()
     timeouts: Timeouts = Timeouts()

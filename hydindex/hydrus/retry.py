@@ -69,7 +69,7 @@ class Retries:
         """Wake all waiting threads, and send nothing from now on."""
         self._stopped.set()
 
-    def lose(self, seconds: float) -> None:
+    def add_lost_time(self, seconds: float) -> None:
         """Count lost time."""
         with self._lock:
             self.lost_s += seconds
@@ -79,15 +79,15 @@ class Retries:
             raise HydrusUnreachable("The connection to Hydrus is closed", "Start a new run.")
         if self.lost_s >= self._give_up_s:
             raise HydrusUnreachable(
-                f"Requests to Hydrus that failed cost {self.lost_s / 60:.0f} minutes; this run "
-                "gives up",
+                f"Failed requests took {self.lost_s / 60:.0f} minutes, added up over all "
+                "connections; this run stops",
                 "Check that Hydrus responds, then run the command again.",
             )
         started = time.monotonic()
         try:
             return send()
         except HydrusUnreachable:
-            self.lose(time.monotonic() - started)
+            self.add_lost_time(time.monotonic() - started)
             raise
 
     def _must_stop(self, state: RetryCallState) -> bool:
@@ -96,4 +96,4 @@ class Retries:
 
     def _count_wait(self, state: RetryCallState) -> None:
         if state.next_action is not None:
-            self.lose(state.next_action.sleep)
+            self.add_lost_time(state.next_action.sleep)

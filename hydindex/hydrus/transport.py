@@ -118,9 +118,9 @@ class Transport:
         )
 
     def bad_reply(self, what: str) -> HydrusBadReply:
-        """Return the error for a reply that no Hydrus client sends."""
+        """Return the error for a reply that the Client API does not send."""
         return HydrusBadReply(
-            f"The server at {self._base_url} is not a Hydrus client: {self._clean(what)}",
+            f"Unexpected reply from {self._base_url}: {self._clean(what)}",
             "Check that api_url (http or https) and api_port name the Client API itself.",
         )
 

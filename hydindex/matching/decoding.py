@@ -32,7 +32,7 @@ def decode_thumbnail(encoded: bytes) -> Image.Image:
 def _decode(encoded: bytes) -> Image.Image:
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
         if picture.width * picture.height > _MAX_PX:
-            raise ValueError(f"suspiciously large: {picture.width}x{picture.height} pixels")
+            raise ValueError(f"too large: {picture.width}x{picture.height} pixels")
         if picture.mode.startswith("I"):  # "I;16", or "I" in an older Pillow: 16-bit grey PNG
             return _high_bytes(picture)
         if not picture.has_transparency_data:

@@ -9,9 +9,7 @@ from typing import Any
 
 from hydindex.common.errors import ConfigChanged
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
-from hydindex.matching.method import method_for
-from hydindex.matching.threshold.threshold_method import ThresholdMethod
+from hydindex.matching.method import METHODS, method_for
 from hydindex.store.store import Store
 
 Recipe = Mapping[str, Any]
@@ -111,9 +109,5 @@ def require_same_recipe(store: Store, config: Config) -> None:
 
 def needs_preparation(changes: Sequence[RecipeChange]) -> bool:
     """Return whether thumbnails must be prepared again; if not, comparing again is enough."""
-    keys = {
-        *_PREPARATION_KEYS,
-        *ThresholdMethod.preparation_keys,
-        *CalibratedMethod.preparation_keys,
-    }
+    keys = {*_PREPARATION_KEYS}.union(*(method.preparation_keys for method in METHODS.values()))
     return any(change.key in keys for change in changes)

@@ -95,7 +95,7 @@ def _verify_batches(
                     log.info("Hydrus does not have file %d: its thumbnail decides", file_id)
                 else:
                     _save(file_id, frames, run)
-                    sampled += 1
+                    sampled += isinstance(frames, SampledFrames)
             ready = [each for each in batch if failed.isdisjoint(each.pair.ids)]
             report = _report(sampled=sampled, not_fetched=len(failed)) + _decide(ready, run)
             yield len(batch), report

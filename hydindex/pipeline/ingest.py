@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hydindex.common.batches import batched
+from hydindex.common.errors import HydindexError
 from hydindex.common.threads import map_unordered, thread_pool
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
@@ -96,11 +97,11 @@ def _save_batches(
             if len(batch) == SAVE_BATCH:
                 yield save()
         yield save()
-    except GeneratorExit:  # the run was stopped while it did something else
-        run.store.files.save(batch)
-        raise
-    except BaseException:  # the run is stopped, or Hydrus fails: keep what came so far
+    except HydindexError:  # Hydrus fails: keep and count what came so far
         yield save()
+        raise
+    except BaseException:  # the run is stopped: keep it, and start nothing more
+        run.store.files.save(batch)
         raise
 
 

@@ -63,24 +63,24 @@ class Poster:
 
         A dry run logs them instead, and changes nothing in Hydrus.
         """
-        room = len(plan.pairs) if plan.max_posts is None else plan.max_posts
+        remaining = len(plan.pairs) if plan.max_posts is None else plan.max_posts
         handled = 0
         for batch in batched(plan.pairs, self._settings.batch_size):
-            unknown = yield from self._set_known_aside(batch)
-            chosen = unknown[:room]
-            handled += len(batch) - len(unknown) + len(chosen)
-            if dry_run:
-                room -= len(chosen)
-                for item in chosen:
-                    log.debug(
-                        "would post %.4f: %s %s", item.score, item.sha256_low, item.sha256_high
-                    )
-            else:
-                for step in self._send_marked(chosen):
-                    room -= step.pairs.posted
-                    yield step
-            if room <= 0:
+            if remaining == 0:
                 break
+            unknown = yield from self._set_known_aside(batch)
+            handled += len(batch) - len(unknown)
+            # Refused pairs don't count: others take their places, from the same batch first.
+            while unknown and remaining:
+                chosen, unknown = unknown[:remaining], unknown[remaining:]
+                handled += len(chosen)
+                if dry_run:
+                    remaining -= len(chosen)
+                    _log_dry_run(chosen)
+                    continue
+                for step in self._send_marked(chosen):
+                    remaining -= step.pairs.posted
+                    yield step
         over_limit = len(plan.pairs) - handled
         return plan.held_back + HeldBackCounts(over_limit=over_limit)
 
@@ -95,9 +95,8 @@ class Poster:
 
     def _send_marked(self, batch: Sequence[OutboxPair]) -> Steps:
         """Mark pairs as sending, then send them."""
-        if batch:
-            self._outbox.apply(Event.SEND, batch)
-            yield from self._send(batch)
+        self._outbox.apply(Event.SEND, batch)
+        yield from self._send(batch)
 
     def _send(self, batch: Sequence[OutboxPair]) -> Steps:
         """Send pairs that are marked as sending, and settle each.
@@ -130,7 +129,7 @@ class Poster:
                 return
 
     def _isolate_rejected(self, batch: Sequence[OutboxPair], error: HydrusRejected) -> Steps:
-        """Send a rejected batch in halves: one row is to blame, and Hydrus wrote none of them."""
+        """Send a rejected batch in halves: Hydrus rejects a whole request for one bad row."""
         if len(batch) == 1:
             yield self._refuse(batch, error.message)
             return
@@ -167,6 +166,11 @@ class Poster:
             is_related = relationships.related(item.sha256_low, item.sha256_high)
             (related if is_related else unrelated).append(item)
         return related, unrelated
+
+
+def _log_dry_run(pairs: Sequence[OutboxPair]) -> None:
+    for each in pairs:
+        log.debug("would post %.4f: %s %s", each.score, each.sha256_low, each.sha256_high)
 
 
 def refusal_hint(hydrus_version: int) -> str:

@@ -1,4 +1,4 @@
-"""`hydindex rebuild`: redo what a change of the config makes necessary, and nothing else."""
+"""`hydindex rebuild`: redo what a changed config requires, and nothing else."""
 
 import logging
 from collections.abc import Generator
@@ -32,7 +32,7 @@ Steps = Generator[RunReport, None, None]
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a rebuild would redo. All counts are exact except `max_pairs`, an upper bound."""
+    """What a rebuild would redo. `files_to_fetch` and `max_pairs` are upper bounds."""
 
     changes: list[RecipeChange]
     files_to_fetch: int
@@ -69,7 +69,7 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
 def rebuild(
     store: Store, config: Config, progress: Progress, *, refetch_from: HydrusClient | None = None
 ) -> Steps:
-    """Bring the index to the config, from the stored thumbnails. Yields what each step did.
+    """Apply the config to the index, from the stored thumbnails. Yields what each step did.
 
     New matches are queued for the next update. A pair that was ever sent keeps its state, whether
     it still matches or not. With `refetch_from`, files are fetched again first. Adopting the
@@ -77,7 +77,7 @@ def rebuild(
 
     Raises:
         HydrusUnreachable, HydrusAccessDenied, HydrusBadReply, ConfigError: with `refetch_from`
-            only; nothing has changed yet, unless Hydrus fails during the fetch.
+            only, before anything is changed or during the fetch.
     """
     with run_context(store, config, progress) as run:
         if refetch_from is None:

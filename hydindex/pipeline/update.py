@@ -138,7 +138,7 @@ def _record_changes(found: SearchResult, store: Store) -> LibraryDiff:
 
 
 def _forget_long_gone(run: RunContext, *, present: int) -> None:
-    """Delete the pictures of files that have been gone for `index.forget_gone_days`."""
+    """Delete the thumbnails of files that have been gone for `index.forget_gone_days`."""
     days = run.config.index.forget_gone_days
     if days is None:
         return
@@ -146,7 +146,8 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
     if len(long_gone) > present:
         # Files that were deleted one by one don't outnumber the rest: the search is wrong.
         log.warning(
-            "%d files have been gone for %d days, but only %d are present: nothing is forgotten",
+            "%d files have been gone for %d days, but only %d are present: "
+            "no thumbnails are deleted",
             len(long_gone),
             days,
             present,
@@ -154,7 +155,7 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
         return
     run.store.files.forget_pictures(long_gone)
     if long_gone:
-        log.info("forgot the pictures of %d files that are long gone", len(long_gone))
+        log.info("deleted the thumbnails of %d files gone for %d days", len(long_gone), days)
 
 
 def _plan(run: RunContext, poster: Poster) -> PostingPlan:

@@ -46,8 +46,6 @@ never sent again."""
 
 SENDABLE: Final = TRANSITIONS[Event.SEND].sources
 """Pairs that Hydrus doesn't have. They leave the index if they no longer match."""
-IN_HYDRUS: Final = (PairState.POSTED, PairState.KNOWN)
-"""Pairs that Hydrus has, and on which the user may decide."""
 KEPT: Final = (PairState.SENDING, PairState.KNOWN, PairState.POSTED)
 """Pairs that Hydrus has or may have, the most advanced state last. The index never loses them."""
 

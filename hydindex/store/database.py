@@ -117,10 +117,11 @@ def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInte
     if "readonly" in cause or "unable to open" in cause:
         remedy = "Check that the folder exists, and that the file and the folder are writable."
     elif "full" in cause:
-        remedy = "Free some disk space and run the command again. Nothing is half-written."
+        remedy = "Free some disk space and run the command again. No partial data was written."
     elif "disk I/O" in cause:
         remedy = (
-            "The disk failed to read or write; it may be full or failing. Nothing is half-written."
+            "The disk failed to read or write; it may be full or failing. "
+            "No partial data was written."
         )
     elif "lock" in cause:
         remedy = (

@@ -13,9 +13,9 @@ from hydindex.records.pair_states import KEPT, Decision
 from hydindex.records.pairs import BY_FRAMES, DecidedPair, FilePair, OutboxPair
 from hydindex.store.pair_rows import (
     BOTH_PRESENT,
-    HIGH,
-    LOW,
     OUTBOX_PAIRS,
+    SHA256_A,
+    SHA256_B,
     is_row,
     keys,
     outbox_pairs,
@@ -107,19 +107,19 @@ class DecisionLog:
         Pairs that frame verification let through are left out: it rejected others with the same
         features, so these would make doubtful thumbnails look better than they are.
         """
-        columns = select(LOW.c.sha256, HIGH.c.sha256, pair.c.features, pair.c.decision)
+        columns = select(SHA256_A, SHA256_B, pair.c.features, pair.c.decision)
         query = with_files(columns, pair).where(
             pair.c.decision.is_not(None),
             pair.c.features.is_not(None),
             pair.c.features[BY_FRAMES].as_string().is_(None),
         )
         with self._engine.connect() as connection:
-            decided = [
-                DecidedPair((min(files), max(files)), features, Decision(decision))
-                for *sha256s, features, decision in connection.execute(query)
-                for files in [[sha256.hex() for sha256 in sha256s]]
+            return [
+                DecidedPair((a.hex(), b.hex()), features, Decision(decision))
+                for a, b, features, decision in connection.execute(
+                    query.order_by(SHA256_A, SHA256_B)
+                )
             ]
-        return sorted(decided, key=lambda each: each.sha256s)
 
     def by_score(self, *, calibrated: bool) -> list[ScoreBand]:
         """Count posted pairs by score and decision, the highest scores first.

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, select
 
 from hydindex.records.pairs import FilePair, OutboxPair
 from hydindex.store.schema import file, pair
 
 LOW: Final = file.alias("low")
 HIGH: Final = file.alias("high")
+# Both SHA-256 in order: unlike ids, they don't depend on the index.
+SHA256_A: Final = func.min(LOW.c.sha256, HIGH.c.sha256).label("sha256_a")
+SHA256_B: Final = func.max(LOW.c.sha256, HIGH.c.sha256).label("sha256_b")
 BOTH_PRESENT: Final = LOW.c.gone_at.is_(None) & HIGH.c.gone_at.is_(None)
 
 

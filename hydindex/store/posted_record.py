@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
-from hydindex.store.pair_rows import HIGH, LOW, with_files
+from hydindex.store.pair_rows import SHA256_A, SHA256_B, with_files
 from hydindex.store.queries import driver_rows, file_ids
 from hydindex.store.schema import file, pair
 
@@ -33,13 +33,9 @@ class PostedRecord:
 
     def pairs(self) -> Iterator[PostedPair]:
         """Yield every pair that Hydrus has or may have, ordered by SHA-256."""
-        a = func.min(LOW.c.sha256, HIGH.c.sha256).label("a")
-        b = func.max(LOW.c.sha256, HIGH.c.sha256).label("b")
-        query = (
-            with_files(select(a, b, pair.c.state, pair.c.score, pair.c.state_at), pair)
-            .where(pair.c.state.in_(KEPT))
-            .order_by("a", "b")
-        )
+        columns = select(SHA256_A, SHA256_B, pair.c.state, pair.c.score, pair.c.state_at)
+        query = with_files(columns, pair).where(pair.c.state.in_(KEPT))
+        query = query.order_by(SHA256_A, SHA256_B)
         with self._engine.connect() as connection:
             for rows in driver_rows(connection.execute(query)):
                 for sha256_a, sha256_b, state, score, state_at in rows:

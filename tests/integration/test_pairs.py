@@ -1,4 +1,4 @@
-"""`hydindex pairs` and `hydindex stats` show what the index holds, whatever Hydrus calls things."""
+"""`hydindex pairs` and `hydindex stats` show what the index holds, as text, JSON and CSV."""
 
 import csv
 import io
@@ -15,6 +15,10 @@ from hydindex.standin.server import StandIn
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n=cmd|'/c calc'!A0 \u202eevil \x9b31m"
 SAME_QUALITY = 2
+ADD_UNUSABLE_FILE = (
+    "INSERT INTO file (sha256, state, unusable_reason, checked_at) "
+    "VALUES (randomblob(32), 'unusable', {}, '')"
+)
 
 
 def pairs(home: Home, *words: str) -> list[dict[str, Any]]:
@@ -32,7 +36,7 @@ def refuse_one(home: Home, reason: str) -> None:
     )
 
 
-def test_every_pair_is_listed_the_most_certain_first(home: Home, posted: StandIn) -> None:
+def test_pairs_are_listed_by_descending_score(home: Home, posted: StandIn) -> None:
     listed = pairs(home)
     assert {frozenset((each["sha256_a"], each["sha256_b"])) for each in listed} == posted.potentials
     scores = [each["score"] for each in listed]
@@ -46,7 +50,7 @@ def test_every_pair_is_listed_the_most_certain_first(home: Home, posted: StandIn
 
 
 @pytest.mark.usefixtures("posted")
-def test_pairs_are_chosen_by_state_and_score(home: Home) -> None:
+def test_pairs_are_filtered_by_state_and_score(home: Home) -> None:
     refuse_one(home, "no")
     every = pairs(home)
     assert len(pairs(home, "--state", "refused")) == 1
@@ -57,88 +61,73 @@ def test_pairs_are_chosen_by_state_and_score(home: Home) -> None:
     assert chosen == [each for each in every if each["score"] >= middle]
     assert pairs(home, "--state", "queued") == []
     assert home.run("pairs", "--state", "queued").out == "No pairs.\n"
+    for words in (("--state", "lost"), ("--csv", "--json")):
+        wrong = home.run("pairs", *words)
+        assert wrong.exit_code == 2
+        assert words[0] in wrong.err
 
 
 @pytest.mark.usefixtures("posted")
-@pytest.mark.parametrize("words", [("--state", "lost"), ("--min-score", "2"), ("--csv", "--json")])
-def test_a_wrong_choice_is_said(home: Home, words: tuple[str, ...]) -> None:
-    outcome = home.run("pairs", *words)
-    assert outcome.exit_code == 2
-    assert words[0] in outcome.err
-
-
-@pytest.mark.usefixtures("posted")
-def test_that_nobody_reads_on_is_no_failure(home: Home) -> None:
+def test_a_closed_pipe_is_no_error(home: Home) -> None:
     reader, writer = os.pipe()
-    os.close(reader)  # as `head -1` does, only earlier
+    os.close(reader)  # like `head -1`, only earlier
     command = [sys.executable, "-m", "hydindex", "pairs", "--json", "--config", str(home.config)]
     ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_what_the_user_decided_is_shown(home: Home, posted: StandIn) -> None:
-    a, b = sorted(sorted(posted.potentials, key=sorted)[0])
-    posted.decide(a, b, SAME_QUALITY)
+def test_pairs_show_the_decisions_in_hydrus(home: Home, posted: StandIn) -> None:
+    pair = min(posted.potentials, key=sorted)
+    posted.decide(*sorted(pair), SAME_QUALITY)
     home.update()
-    decided = {
-        frozenset((each["sha256_a"], each["sha256_b"]))
-        for each in pairs(home)
-        if each["decision"] == "duplicate"
+    decisions = {
+        frozenset((each["sha256_a"], each["sha256_b"])): each["decision"] for each in pairs(home)
     }
-    assert frozenset((a, b)) in decided
+    assert decisions[pair] == "duplicate"
 
 
 @pytest.mark.usefixtures("posted")
-def test_csv_says_the_same_as_json(home: Home) -> None:
-    listed = pairs(home)
+def test_csv_and_json_agree(home: Home) -> None:
     rows = list(csv.DictReader(io.StringIO(home.run("pairs", "--csv").out)))
     assert [
         (row["sha256_a"], row["sha256_b"], float(row["score"]), row["state"], row["decision"])
         for row in rows
     ] == [
         (each["sha256_a"], each["sha256_b"], each["score"], each["state"], each["decision"] or "")
-        for each in listed
+        for each in pairs(home)
     ]
 
 
 @pytest.mark.usefixtures("posted")
-def test_nothing_that_is_shown_commands_the_terminal(home: Home) -> None:
+def test_control_characters_never_reach_the_terminal(home: Home) -> None:
     refuse_one(home, HOSTILE)
-    home.sql("UPDATE file SET state = 'prepared'")
-    home.sql(
-        "INSERT INTO file (sha256, state, unusable_reason, checked_at) "
-        "SELECT randomblob(32), 'unusable', reason, '' FROM pair WHERE reason IS NOT NULL"
-    )
+    home.sql(ADD_UNUSABLE_FILE.format("(SELECT reason FROM pair WHERE reason IS NOT NULL)"))
     for command in ("pairs", "stats"):
         shown = home.run(command).out
         assert "calc" in shown
-        odd = {each for each in shown if unicodedata.category(each)[0] == "C"}
-        assert odd == {"\n"}
+        assert {each for each in shown if unicodedata.category(each)[0] == "C"} == {"\n"}
     (refused,) = pairs(home, "--state", "refused")
     assert refused["reason"] == HOSTILE
 
 
 @pytest.mark.usefixtures("posted")
-def test_stats_begin_with_what_needs_attention(home: Home) -> None:
-    calm = home.run("stats")
-    assert "attention" not in calm.out
-    assert calm.out.count("#") > 0
+def test_stats_start_with_what_needs_attention(home: Home) -> None:
+    calm = home.run("stats").out
+    assert "attention" not in calm
+    assert "#" in calm
     refuse_one(home, "it would not")
-    home.sql(
-        "INSERT INTO file (sha256, state, unusable_reason, checked_at) "
-        "VALUES (randomblob(32), 'unusable', 'it is a picture of nothing', '')"
-    )
+    home.sql(ADD_UNUSABLE_FILE.format("'it is a picture of nothing'"))
     home.sql("UPDATE run SET finished_at = '2020-01-01T00:00:00+00:00'")
     home.configure(decision={"min_probability": 0.7})
     lines = home.run("stats").out.splitlines()
     assert lines[0] == "Needs attention"
-    told = "\n".join(line for line in lines if line.startswith("  ! "))
-    assert "decision.min_probability: 0.6 -> 0.7" in told
-    assert "hydindex rebuild" in told
-    assert "the last good update was" in told
-    assert "refused pairs (1): it would not" in told
-    assert "unusable files (1): it is a picture of nothing" in told
+    attention = "\n".join(line for line in lines if line.startswith("  ! "))
+    assert "decision.min_probability: 0.6 -> 0.7" in attention
+    assert "hydindex rebuild" in attention
+    assert "the last successful update was" in attention
+    assert "refused pairs (1): it would not" in attention
+    assert "unusable files (1): it is a picture of nothing" in attention
     stats = home.run("stats", "--json").json
     assert stats["days_since_update"] > 2000
     assert len(stats["attention"]) == 4
@@ -146,7 +135,7 @@ def test_stats_begin_with_what_needs_attention(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("posted")
-def test_a_run_that_ended_early_needs_attention(home: Home) -> None:
+def test_a_failed_run_needs_attention(home: Home) -> None:
     home.configure(api_key="d" * 64)
     assert home.run("update").exit_code == 3
     assert "the last run failed" in home.run("stats").out

@@ -1,9 +1,9 @@
-"""The popup in Hydrus: where the config asks for it, when there is something to say, and once."""
+"""The popup in Hydrus after an update: only if enabled, only with news, and sent once."""
 
 from collections.abc import Callable
 
 import pytest
-from conftest import Home, count
+from conftest import Home, Library, Serve, count
 
 from hydindex.hydrus import client as hydrus_client
 from hydindex.standin.api import NO_SUCH_PAGE, Reply
@@ -15,27 +15,25 @@ from hydindex.standin.server import (
     StandIn,
     refuse,
 )
-from hydindex.standin.state import HydrusFile
 
-Serve = Callable[..., StandIn]
 ADD_POPUP = "/manage_popups/add_popup"
 NOT_SHOWN = "No popup was shown"
 NOT_KNOWN = "It is unknown whether a popup was shown"
 
 
 @pytest.fixture
-def client(home: Home, serve: Serve, library: list[HydrusFile]) -> StandIn:
-    """A client whose key may show popups, and a config that wants them."""
+def client(home: Home, serve: Serve, library: Library) -> StandIn:
+    """A client with a key that permits popups, and popup.enabled."""
     client = serve(library)
     home.configure(api_key=client.POPUPS_KEY, popup={"enabled": True})
     return client
 
 
-def only_at_the_popup(fault: Fault) -> Callable[[str, str, int], Fault | None]:
+def fail_popup(fault: Fault) -> Callable[[str, str, int], Fault | None]:
     return lambda _method, path, _nth: fault if path == ADD_POPUP else None
 
 
-def test_a_popup_says_what_the_summary_says(home: Home, client: StandIn) -> None:
+def test_the_popup_repeats_the_summary(home: Home, client: StandIn) -> None:
     printed = home.run("update").out.splitlines()
     (popup,) = client.popups
     title, files, pairs = popup.splitlines()
@@ -45,25 +43,23 @@ def test_a_popup_says_what_the_summary_says(home: Home, client: StandIn) -> None
     assert f"{len(client.potentials)} posted" in pairs
 
 
-def test_a_night_with_nothing_new_and_a_dry_run_show_none(home: Home, client: StandIn) -> None:
+def test_a_dry_run_and_a_run_without_news_show_no_popup(home: Home, client: StandIn) -> None:
     home.update("--dry-run")
-    home.update()  # posts what the dry run has found
+    home.update()  # posts what the dry run queued
     assert len(client.popups) == 1
     client.clear_log()
     home.update()
     assert count(client, ADD_POPUP) == 0
 
 
-def test_by_default_there_is_none(home: Home, serve: Serve, library: list[HydrusFile]) -> None:
+def test_popups_are_off_by_default(home: Home, serve: Serve, library: Library) -> None:
     client = serve(library)
     home.configure(api_key=client.FULL_KEY)
     home.update()
     assert count(client, ADD_POPUP) == 0
 
 
-def test_what_is_left_over_is_told_every_night(
-    home: Home, client: StandIn, library: list[HydrusFile]
-) -> None:
+def test_every_run_reports_what_is_left_over(home: Home, client: StandIn, library: Library) -> None:
     client.faults = lambda _method, path, _nth: (
         refuse(400) if path == "/get_files/thumbnail" else None
     )
@@ -73,9 +69,7 @@ def test_what_is_left_over_is_told_every_night(
     assert all(f"{len(library)} not fetched" in popup for popup in client.popups)
 
 
-def test_a_run_that_ends_early_says_so_unless_hydrus_is_the_reason(
-    home: Home, client: StandIn
-) -> None:
+def test_a_failed_run_shows_its_error_unless_hydrus_caused_it(home: Home, client: StandIn) -> None:
     home.update()
     home.configure(decision={"min_probability": 0.9})
     home.update(expect=4)
@@ -98,10 +92,10 @@ def test_a_run_that_ends_early_says_so_unless_hydrus_is_the_reason(
         (DROP_AFTER_WORK, NOT_KNOWN, "popup.enabled"),
     ],
 )
-def test_a_popup_that_hydrus_does_not_show_costs_a_warning_and_is_not_sent_again(
+def test_a_popup_that_fails_is_a_warning_and_not_sent_again(
     home: Home, client: StandIn, fault: Fault, first: str, then: str
 ) -> None:
-    client.faults = only_at_the_popup(fault)
+    client.faults = fail_popup(fault)
     outcome = home.run("update")
     assert outcome.exit_code == 0
     (warning,) = outcome.err.splitlines()
@@ -112,11 +106,11 @@ def test_a_popup_that_hydrus_does_not_show_costs_a_warning_and_is_not_sent_again
     assert client.potentials
 
 
-def test_a_popup_that_hydrus_does_not_answer_is_not_waited_for_long(
+def test_a_popup_without_an_answer_times_out(
     home: Home, client: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hydrus_client, "POPUP_TIMEOUT_S", 0.2)
-    client.faults = only_at_the_popup(Fault(carried_out=True, instead=Reply(silence_s=60.0)))
+    client.faults = fail_popup(Fault(carried_out=True, instead=Reply(silence_s=60.0)))
     outcome = home.run("update")
     assert outcome.exit_code == 0
     assert f"{NOT_KNOWN}. " in outcome.err
@@ -124,14 +118,14 @@ def test_a_popup_that_hydrus_does_not_answer_is_not_waited_for_long(
     assert count(client, ADD_POPUP) == 1
 
 
-def test_what_hydrus_answers_to_a_popup_is_not_looked_at(home: Home, client: StandIn) -> None:
-    client.faults = only_at_the_popup(GARBAGE)
+def test_the_answer_to_a_popup_is_ignored(home: Home, client: StandIn) -> None:
+    client.faults = fail_popup(GARBAGE)
     outcome = home.run("update")
     assert outcome.exit_code == 0
     assert outcome.err == ""
 
 
-def test_a_key_without_the_permission_is_warned_of_by_check_and_by_the_run(
+def test_a_key_without_the_permission_is_a_warning_in_check_and_update(
     home: Home, client: StandIn
 ) -> None:
     assert "manage popups" not in home.run("check").out

@@ -1,4 +1,4 @@
-"""`hydindex report` writes one page that needs nothing else, shows all pairs, and stays quick."""
+"""`hydindex report` writes one page that loads nothing else and shows all pairs."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def embedded(page: str, element_id: str) -> Any:
 
 
 def add_pairs(home: Home, number: int) -> None:
-    """Put pairs into the index: threes of files with a thumbnail each, all three alike."""
+    """Add pairs to the index: groups of three files, all alike."""
     files = number + number % 3
     home.sql(
         f"WITH RECURSIVE n(i) AS (SELECT 100001 UNION ALL SELECT i + 1 FROM n "
@@ -54,7 +54,7 @@ def add_pairs(home: Home, number: int) -> None:
     )
 
 
-def test_the_page_holds_everything_it_shows_and_no_key(home: Home, posted: StandIn) -> None:
+def test_the_page_contains_all_pairs_and_no_key(home: Home, posted: StandIn) -> None:
     page = report(home).read_text("utf-8")
     shown = embedded(page, "data")
     files = [each["sha256"] for each in shown["files"]]
@@ -72,11 +72,11 @@ def test_the_page_holds_everything_it_shows_and_no_key(home: Home, posted: Stand
 
 
 @pytest.mark.usefixtures("posted")
-def test_pairs_are_chosen_as_in_the_list(home: Home) -> None:
+def test_report_selects_pairs_as_the_pairs_command_does(home: Home) -> None:
     every = home.run("pairs", "--json").json["pairs"]
     path = home.folder / "report.html"
-    said = home.run("report", "--output", str(path), "--limit", "3").out
-    assert f"{len(every) - 3} pairs with lower scores were left out" in said
+    printed = home.run("report", "--output", str(path), "--limit", "3").out
+    assert f"{len(every) - 3} pairs with lower scores were left out" in printed
     shown = embedded(path.read_text("utf-8"), "data")
     assert [each["score"] for each in shown["pairs"]] == [each["score"] for each in every[:3]]
     assert shown["left_out"] == len(every) - 3
@@ -86,7 +86,7 @@ def test_pairs_are_chosen_as_in_the_list(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("posted")
-def test_what_hydrus_says_is_text(home: Home) -> None:
+def test_text_from_hydrus_is_never_markup(home: Home) -> None:
     quoted = HOSTILE.replace("'", "''")
     home.sql(f"UPDATE file SET mime = '{quoted}'")
     home.sql(f"UPDATE pair SET state = 'refused', reason = '{quoted}'")
@@ -100,7 +100,7 @@ def test_what_hydrus_says_is_text(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("posted")
-def test_the_page_is_written_whole_or_not_at_all(home: Home) -> None:
+def test_the_page_is_written_completely_or_not_at_all(home: Home) -> None:
     before = report(home).read_bytes()
     blocked = home.folder / "folder"
     blocked.mkdir()
@@ -119,7 +119,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("needs chromium")
     with playwright.sync_playwright() as started:
-        # As root, as in containers, Chromium starts without its sandbox only.
+        # Chromium does not start with its sandbox as root, as in containers.
         running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
@@ -127,23 +127,23 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any) -> Iterator[Callable[[Path], Any]]:
-    """Open pages; none may complain, or ask for anything but itself."""
+    """Open pages; none may log errors, or load anything else."""
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     context.set_default_timeout(15_000)
-    complaints: list[str] = []
+    messages: list[str] = []
     requests: list[str] = []
 
     def open_page(path: Path) -> Any:
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
         return page
 
     yield open_page
     context.close()
-    assert complaints == []
+    assert messages == []
     assert all(url.startswith(("file:", "data:")) for url in requests)
 
 
@@ -152,7 +152,7 @@ def scores(page: Any) -> list[float]:
 
 
 @pytest.mark.usefixtures("posted")
-def test_filters_and_sorting(home: Home, show: Callable[[Path], Any]) -> None:
+def test_the_page_filters_and_sorts(home: Home, show: Callable[[Path], Any]) -> None:
     refused = (
         "UPDATE pair SET state = 'refused', reason = 'no', score = 0.5 WHERE (low_id, high_id)"
     )
@@ -189,7 +189,7 @@ def test_filters_and_sorting(home: Home, show: Callable[[Path], Any]) -> None:
 
 
 @pytest.mark.usefixtures("posted")
-def test_files_that_belong_together_stand_together(home: Home, show: Callable[[Path], Any]) -> None:
+def test_the_page_groups_pairs_that_share_files(home: Home, show: Callable[[Path], Any]) -> None:
     home.sql("DELETE FROM pair")
     add_pairs(home, 6)
     page = show(report(home))
@@ -200,7 +200,7 @@ def test_files_that_belong_together_stand_together(home: Home, show: Callable[[P
 
 
 @pytest.mark.usefixtures("posted")
-def test_keys_move_and_copy(home: Home, show: Callable[[Path], Any]) -> None:
+def test_keys_move_between_pairs_and_copy(home: Home, show: Callable[[Path], Any]) -> None:
     page = show(report(home))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
 
@@ -230,7 +230,7 @@ def test_keys_move_and_copy(home: Home, show: Callable[[Path], Any]) -> None:
 
 
 @pytest.mark.usefixtures("posted")
-def test_what_hydrus_says_is_shown_and_not_obeyed(home: Home, show: Callable[[Path], Any]) -> None:
+def test_text_from_hydrus_is_shown_as_it_is(home: Home, show: Callable[[Path], Any]) -> None:
     quoted = HOSTILE.replace("'", "''")
     home.sql(f"UPDATE file SET mime = '{quoted}'")
     home.sql(f"UPDATE pair SET state = 'refused', reason = '{quoted}'")
@@ -245,7 +245,7 @@ def test_what_hydrus_says_is_shown_and_not_obeyed(home: Home, show: Callable[[Pa
 @pytest.mark.usefixtures("posted")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width_px", [400, 800, 1400])
-def test_the_page_shuts_nobody_out(
+def test_the_page_is_accessible(
     home: Home, show: Callable[[Path], Any], scheme: str, width_px: int
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
@@ -258,7 +258,9 @@ def test_the_page_shuts_nobody_out(
 
 
 @pytest.mark.usefixtures("posted")
-def test_five_thousand_pairs_are_no_burden(home: Home, show: Callable[[Path], Any]) -> None:
+def test_of_5000_pairs_only_the_visible_ones_are_rendered(
+    home: Home, show: Callable[[Path], Any]
+) -> None:
     home.sql("DELETE FROM pair")
     add_pairs(home, 5000)
     page = show(report(home))

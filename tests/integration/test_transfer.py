@@ -1,16 +1,11 @@
-"""The record of posted pairs on its way to another machine."""
+"""`hydindex export-posted` and `import-posted`: move the record of posted pairs."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from conftest import Home, rows
+from conftest import Home, Library, Serve, rows
 
 from hydindex.standin.server import StandIn
-from hydindex.standin.state import HydrusFile
-
-Serve = Callable[..., StandIn]
 
 GOOD = {
     "sha256_a": "a" * 64,
@@ -21,18 +16,16 @@ GOOD = {
 }
 
 
-def elsewhere(home: Home, client: StandIn, capsys: pytest.CaptureFixture[str]) -> Home:
-    """A home on another machine, without an index yet, that knows the same client."""
+@pytest.fixture
+def other(home: Home, capsys: pytest.CaptureFixture[str]) -> Home:
+    """A home on another machine, without a config and an index."""
     (home.folder / "elsewhere").mkdir()
-    other = Home(home.folder / "elsewhere", capsys)
-    other.replace_config(json.loads(home.config.read_text()), client)
-    return other
+    return Home(home.folder / "elsewhere", capsys)
 
 
 @pytest.fixture
-def posted(home: Home, serve: Serve, library: list[HydrusFile]) -> StandIn:
-    """A client to which all pairs were posted; one is decided, one removed."""
-    client = serve(library)
+def posted(home: Home, client: StandIn) -> StandIn:
+    """A client to which all pairs were posted; the user decided one and removed one."""
     home.update("--dry-run")
     client.decide(*sorted(min(home.pairs("queued"), key=sorted)), 1)
     home.update()
@@ -41,27 +34,28 @@ def posted(home: Home, serve: Serve, library: list[HydrusFile]) -> StandIn:
     return client
 
 
-def test_a_new_index_that_takes_over_the_record_posts_nothing_again(
-    home: Home, posted: StandIn, capsys: pytest.CaptureFixture[str]
+def test_an_index_with_an_imported_record_posts_nothing_again(
+    home: Home, posted: StandIn, other: Home
 ) -> None:
     record = home.folder / "posted.jsonl"
     assert home.run("export-posted", "--output", str(record)).out == ""
-    told = home.pairs("posted", "known")
-    assert len(record.read_text().splitlines()) == len(told) > 1
+    recorded = home.pairs("posted", "known")
+    assert len(record.read_text().splitlines()) == len(recorded) > 1
 
-    potentials, new = posted.potentials, elsewhere(home, posted, capsys)
-    assert f"{len(told)} of them are new" in new.run("import-posted", str(record)).out
-    assert new.pairs("posted") == home.pairs("posted")
-    assert new.pairs("known") == home.pairs("known")
-    result = new.update()
+    other.replace_config(json.loads(home.config.read_text()), posted)
+    potentials = posted.potentials
+    assert f"{len(recorded)} of them are new" in other.run("import-posted", str(record)).out
+    assert other.pairs("posted") == home.pairs("posted")
+    assert other.pairs("known") == home.pairs("known")
+    result = other.update()
     assert result["files"]["indexed"] == 40
-    assert result["pairs"]["matched"] == len(told)
+    assert result["pairs"]["matched"] == len(recorded)
     assert rows(posted) == []
     assert posted.potentials == potentials
 
 
 @pytest.mark.usefixtures("posted")
-def test_to_export_and_import_again_changes_nothing(home: Home) -> None:
+def test_importing_an_own_export_changes_nothing(home: Home) -> None:
     record = home.folder / "posted.jsonl"
     text = home.run("export-posted").out
     record.write_text(text)
@@ -70,7 +64,7 @@ def test_to_export_and_import_again_changes_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "becomes"),
+    ("here", "imported", "result"),
     [
         ("queued", "posted", "posted"),
         ("refused", "known", "known"),
@@ -80,22 +74,19 @@ def test_to_export_and_import_again_changes_nothing(home: Home) -> None:
     ],
 )
 @pytest.mark.usefixtures("posted")
-def test_of_two_states_that_stays_which_says_more(
-    home: Home, here: str, there: str, becomes: str
-) -> None:
+def test_the_more_advanced_state_is_kept(home: Home, here: str, imported: str, result: str) -> None:
     record = home.folder / "posted.jsonl"
     first = json.loads(home.run("export-posted").out.splitlines()[0])
-    record.write_text(json.dumps({**first, "state": there}))
+    record.write_text(json.dumps({**first, "state": imported}))
     reason = "'no'" if here == "refused" else "NULL"
     home.sql(f"UPDATE pair SET state = '{here}', reason = {reason}")
     home.run("import-posted", str(record))
-    assert home.pairs(becomes) >= {frozenset((first["sha256_a"], first["sha256_b"]))}
+    assert home.pairs(result) >= {frozenset((first["sha256_a"], first["sha256_b"]))}
 
 
-def test_pairs_of_files_that_never_come_are_kept_and_told_again(
-    home: Home, serve: Serve, library: list[HydrusFile]
+def test_pairs_of_files_that_hydrus_lacks_are_kept_and_exported_again(
+    home: Home, client: StandIn
 ) -> None:
-    client = serve(library)
     record = home.folder / "posted.jsonl"
     record.write_text(json.dumps(GOOD) + "\n\n")
     home.run("import-posted", str(record))
@@ -121,10 +112,7 @@ def test_pairs_of_files_that_never_come_are_kept_and_told_again(
         json.dumps({key: value for key, value in GOOD.items() if key != "state"}),
     ],
 )
-def test_a_line_that_is_no_pair_is_named_and_nothing_is_taken_in(
-    home: Home, serve: Serve, line: str
-) -> None:
-    serve([])
+def test_a_wrong_line_is_named_and_nothing_is_imported(home: Home, line: str) -> None:
     record = home.folder / "posted.jsonl"
     record.write_text(f"{json.dumps(GOOD)}\n{line}\n")
     outcome = home.run("import-posted", str(record))
@@ -133,14 +121,18 @@ def test_a_line_that_is_no_pair_is_named_and_nothing_is_taken_in(
     assert not home.index.exists()
 
 
-def test_a_file_that_is_not_there_or_no_text_is_named(home: Home, serve: Serve) -> None:
-    serve([])
-    assert home.run("import-posted", str(home.folder / "missing")).exit_code == 2
+def test_an_input_that_is_missing_or_not_text_is_an_error(home: Home) -> None:
     (home.folder / "picture").write_bytes(b"\xff\xfe\x00")
-    assert home.run("import-posted", str(home.folder / "picture")).exit_code == 2
+    for name in ("missing", "picture"):
+        outcome = home.run("import-posted", str(home.folder / name))
+        assert outcome.exit_code == 2
+        assert name in outcome.err
 
 
-@pytest.mark.usefixtures("posted")
-def test_an_export_that_cannot_be_written_is_an_error(home: Home) -> None:
-    nowhere = Path(home.folder / "missing" / "posted.jsonl")
-    assert home.run("export-posted", "--output", str(nowhere)).exit_code == 2
+def test_an_export_that_cannot_be_written_is_an_error(
+    home: Home, serve: Serve, library: Library
+) -> None:
+    serve(library[:2])
+    home.update()
+    output = home.folder / "missing" / "posted.jsonl"
+    assert home.run("export-posted", "--output", str(output)).exit_code == 2

@@ -1,4 +1,4 @@
-"""The wheel holds all that hydindex needs, its migrations too, and nothing else."""
+"""The wheel contains all modules, migrations and data files, and nothing else."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from hydindex.store.schema import REVISION
 
 CHECKOUT = Path(__file__).parents[2]
-# What a release is built from, and what might slip into it.
+# What a release is built from, and what must not get into it.
 SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
 BYSTANDERS = ["tests", "benchmarks", "docs"]
 
@@ -33,10 +33,7 @@ def run(arguments: Sequence[str | Path], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a release from a copy: a build leaves its traces in the folder that it is run in.
-
-    The source archive is made first, and the wheel from what it holds.
-    """
+    """Build the source archive, and from it the wheel, in a copy: builds leave files behind."""
     folder = tmp_path_factory.mktemp("release")
     copy = folder / "checkout"
     copy.mkdir()
@@ -58,7 +55,7 @@ def wheel(dist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel into a folder of its own, beside the dependencies that are there."""
+    """Install the wheel without dependencies into its own folder."""
     target = tmp_path_factory.mktemp("installed")
     options = ["--quiet", "--no-index", "--no-deps", "--no-warn-script-location"]
     run(["-m", "pip", "install", *options, "--target", target, wheel], target)
@@ -94,14 +91,14 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
     assert contents(wheel) == modules | migrations | others
 
 
-def test_a_package_index_would_take_the_release(dist: Path) -> None:
+def test_twine_accepts_the_release(dist: Path) -> None:
     kinds = sorted(path.suffix for path in dist.iterdir())
     assert kinds == [".gz", ".whl"]
     checked = run(["-m", "twine", "--no-color", "check", "--strict", *dist.iterdir()], dist)
     assert checked.count("PASSED") == 2
 
 
-def test_the_licence_travels_along(wheel: Path) -> None:
+def test_the_wheel_contains_the_licence(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
 
@@ -119,8 +116,8 @@ from hydindex.store.store import open_for_writing
 
 for module in (hydindex, hydindex.migrations):
     assert Path(module.__file__).is_relative_to(target), module.__file__
-with open_for_writing(index_file) as index:
-    index.summary()
+with open_for_writing(index_file) as store:
+    store.summary()
 for name, module in sys.modules.items():
     if name.partition(".")[0] == "hydindex" and module.__file__:
         assert Path(module.__file__).is_relative_to(target), module.__file__
@@ -129,10 +126,10 @@ with closing(sqlite3.connect(index_file)) as connection:
 """
 
 
-def test_an_installed_hydindex_makes_an_index_with_migrations_of_its_own(
+def test_an_installed_hydindex_creates_an_index_with_its_own_migrations(
     installed: Path, tmp_path: Path
 ) -> None:
-    # Isolated (-I): neither the folder it runs in nor PYTHONPATH leads to the checkout.
+    # -I: neither the working folder nor PYTHONPATH leads to the checkout.
     printed = run(["-I", "-c", OPEN_AN_INDEX, installed, tmp_path / "hydindex.db"], tmp_path)
     assert printed.strip() == REVISION
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hydindex.commands.calibration import MIN_DECIDED, MIN_PER_KIND, Quality, fit_to
 from hydindex.matching.calibrated.features import FEATURES, Features
 from hydindex.matching.calibrated.model import CalibratedModel, load_model, probabilities
+from hydindex.pipeline.calibration import MIN_DECIDED, MIN_PER_KIND, Quality, fit_to_pairs
 from hydindex.records.pairs import DecidedPair, Decision
 
 Bools = NDArray[np.bool_]
@@ -108,7 +108,7 @@ def learn(name: str, seed: int) -> Learned:
         too_few = len(decisions) < MIN_DECIDED or min(right, len(decisions) - right) < MIN_PER_KIND
         if too_few or (night + 1) % NIGHTS_PER_FIT:
             continue
-        fitted = fit_to(decisions, model, MIN_PROBABILITY)
+        fitted = fit_to_pairs(decisions, model, MIN_PROBABILITY)
         if fitted.helps:
             model, replaced = fitted.model, replaced + 1
     return Learned(model, decisions, replaced)
@@ -154,8 +154,8 @@ def test_no_user_can_make_it_match_everything_or_nothing(name: str, seed: int) -
 def test_depends_on_the_decisions_only_not_on_earlier_fits() -> None:
     learned = learn("is stricter", 7)
     assert learned.model != SHIPPED
-    fresh = fit_to(learned.decisions, SHIPPED, MIN_PROBABILITY).model
-    assert fit_to(learned.decisions, learned.model, MIN_PROBABILITY).model == fresh
+    fresh = fit_to_pairs(learned.decisions, SHIPPED, MIN_PROBABILITY).model
+    assert fit_to_pairs(learned.decisions, learned.model, MIN_PROBABILITY).model == fresh
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -165,7 +165,7 @@ def test_ten_decisions_of_one_kind_change_it_little(right: bool) -> None:
     shown = before >= MIN_PROBABILITY
     pairs = decided(features, np.full(len(features), right))
     ten = [pairs[row] for row in np.flatnonzero(shown)[:10]]
-    model = fit_to(ten, SHIPPED, MIN_PROBABILITY).model
+    model = fit_to_pairs(ten, SHIPPED, MIN_PROBABILITY).model
     change = (probabilities(features, model) - before)[shown].mean()
     assert 0 < abs(change) < 0.1
     assert (change > 0) == right

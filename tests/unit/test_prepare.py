@@ -459,7 +459,7 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
 def test_a_picture_that_claims_to_be_enormous_is_not_decoded(side_px: int) -> None:
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(1000)))
-    with pytest.raises(ValueError, match="suspiciously large"):
+    with pytest.raises(ValueError, match="too large"):
         decode_thumbnail(bomb)
 
 

@@ -41,7 +41,7 @@ def test_reads_are_retried_within_the_budget(fault: Fault) -> None:
         assert failed_requests(server, None) == 1
         for seconds, requests in ((0.0, ATTEMPTS), (10.0, 1), (20.0, 0)):
             retries = Retries(0.0, budget_s=10.0, give_up_s=20.0)
-            retries.lose(seconds)
+            retries.add_lost_time(seconds)
             assert failed_requests(server, retries) == requests
 
 

@@ -305,7 +305,7 @@ function drawRuns() {
   const ends = [runs[0], runs.at(-1)].map((run) => minute(run.started_at));
   const series = (name, title, value) => barChart(title, runs.map(value),
     runs.map((run) => `${minute(run.started_at)}, ${run.command}: ${plural(value(run), name)}`), ends);
-  series("file", "Files found by each run", (run) => run.report.files.found);
+  series("file", "Files in each search result", (run) => run.report.files.found);
   series("pair", "Pairs posted by each run", (run) => run.report.pairs.posted);
   drawTimes(runs.slice(-8));
 }

@@ -72,11 +72,11 @@ class Calibration:
 
     @property
     def helps(self) -> bool:
-        """Whether the fitted model is better by more than chance."""
+        """Whether the fitted model is better by more than 0.005 in F1."""
         return self.after.f1 > self.before.f1 + _MIN_GAIN_F1
 
 
-def calibrate(store: Store, config: Config) -> Calibration:
+def fit_to_decisions(store: Store, config: Config) -> Calibration:
     """Fit a model to all decisions so far. Nothing is written.
 
     Raises:
@@ -85,7 +85,7 @@ def calibrate(store: Store, config: Config) -> Calibration:
     """
     if not method_for(config).has_probabilities:
         raise ConfigError(
-            "decision.method is not calibrated: there is no model to fit",
+            'decision.method is not "calibrated": there is no model to fit',
             'Set decision.method to "calibrated" and run hydindex rebuild.',
         )
     all_decided = store.decisions.decided()
@@ -97,10 +97,10 @@ def calibrate(store: Store, config: Config) -> Calibration:
         raise TooFewDecisions(
             f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
             f"{wrong:,} wrong{other_version_text(other_version)}",
-            f"It takes at least {MIN_DECIDED} decisions, {MIN_PER_KIND} of each kind. "
+            f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
             "The nightly update records what you decide in Hydrus.",
         )
-    return fit_to(
+    return fit_to_pairs(
         decided,
         model_in_use(config),
         config.decision.min_probability,
@@ -117,7 +117,7 @@ def other_version_text(count: int) -> str:
     )
 
 
-def fit_to(
+def fit_to_pairs(
     decided: Sequence[DecidedPair],
     in_use: CalibratedModel,
     min_probability: float,
