@@ -21,7 +21,7 @@ def demo(
         bool, typer.Option("--stay", help="Keep the stand-in running until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Run three nightly updates against a stand-in client.
+    """Run three updates against a stand-in client.
 
     Example: hydindex demo
     """

@@ -46,7 +46,7 @@ def popup_on_result(session: Session, report: RunReport, *, dry_run: bool) -> No
 
 
 def _show(session: Session, *texts: str) -> None:
-    """Show a popup through a connection of its own; failing to costs only a warning."""
+    """Show a popup through a connection of its own; a failure only logs a warning."""
     key = session.config.require_key()
     try:
         with connect(session.config, session.config_path, key=key, retry=False) as client:

@@ -48,7 +48,7 @@ def report(
         int, typer.Option("--limit", metavar="PAIRS", min=1, help="Show at most this many pairs.")
     ] = 5000,
 ) -> None:
-    """Write an HTML page that shows pairs side by side.
+    """Write an HTML page of pairs side by side.
 
     Open it in a browser. It is one file with all thumbnails, and needs neither network nor Hydrus.
 

@@ -245,4 +245,5 @@ class HydrusClient:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise self._transport.bad_reply(f"{first['msg']} ({path} {place})".strip()) from None
+            where = f"{path} {place}".strip()
+            raise self._transport.bad_reply(f"{first['msg']} ({where})") from None

@@ -6,7 +6,7 @@ from hydindex.records.pairs import FilePair
 
 
 def spanning(pairs: Sequence[FilePair], joined: Iterable[FilePair]) -> list[bool]:
-    """Tell which pairs are needed to connect the same files; the strongest pair comes first.
+    """Return which pairs are needed to connect the same files; the strongest pair comes first.
 
     With the pairs already `joined`, the needed ones are a spanning forest of the strongest links.
 

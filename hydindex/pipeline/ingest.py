@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from hydindex.common.batches import batched
-from hydindex.common.errors import HydindexError
 from hydindex.common.threads import map_unordered, thread_pool
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
@@ -48,7 +47,9 @@ def ingest(
     *,
     keep_pictures_of: Set[str] = frozenset(),
 ) -> Generator[RunReport, None, None]:
-    """Ingest files in batches. New files are added, known ones replaced.
+    """Ingest files in batches of SAVE_BATCH. New files are added, known ones replaced.
+
+    A smaller batch is the last one: all files have come, or the run is about to end.
 
     A file in `keep_pictures_of` (SHA-256) keeps its stored picture if Hydrus serves none now:
     Hydrus may have lost its copy.
@@ -97,11 +98,11 @@ def _save_batches(
             if len(batch) == SAVE_BATCH:
                 yield save()
         yield save()
-    except HydindexError:  # Hydrus fails: keep and count what came so far
-        yield save()
-        raise
-    except BaseException:  # the run is stopped: keep it, and start nothing more
+    except GeneratorExit:  # the run was stopped while it did something else
         run.store.files.save(batch)
+        raise
+    except BaseException:  # the run is stopped, or Hydrus fails: keep and count what came so far
+        yield save()
         raise
 
 

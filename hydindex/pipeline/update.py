@@ -10,7 +10,7 @@ from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.compare import compare
 from hydindex.pipeline.frame_verification import require_decoder, verify_doubtful
-from hydindex.pipeline.ingest import FETCH_AHEAD, ingest, prepare_stored
+from hydindex.pipeline.ingest import FETCH_AHEAD, SAVE_BATCH, ingest, prepare_stored
 from hydindex.pipeline.library_diff import LibraryDiff, diff_library
 from hydindex.pipeline.posting import Poster, refusal_hint
 from hydindex.pipeline.posting_plan import PostingPlan, plan_posting
@@ -112,7 +112,8 @@ def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusCli
         for step in ingested:
             yield step
             uncompared += step.files.ingested
-            if uncompared >= FETCH_AHEAD:
+            is_last = step.files.ingested < SAVE_BATCH  # then the run may be about to end
+            if uncompared >= FETCH_AHEAD and not is_last:
                 uncompared = 0
                 yield from timed("compare", compare(run, show_progress=False))
     yield from timed("prepare", prepare_stored(run))

@@ -139,8 +139,8 @@ class DecisionLog:
         )
         counts: dict[int, dict[str, int]] = {}
         with self._engine.connect() as connection:
-            for number, fate, count in connection.execute(query):
-                counts.setdefault(number, {})[fate] = count
+            for number, decision, count in connection.execute(query):
+                counts.setdefault(number, {})[decision] = count
         return [
             ScoreBand(_BAND_EDGES[number], _BAND_EDGES[number + 1], **counts[number])
             for number in sorted(counts, reverse=True)

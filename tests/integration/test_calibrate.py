@@ -82,7 +82,7 @@ def test_the_numbering_of_files_has_no_effect(home: Home, client: StandIn) -> No
 def test_a_model_that_agrees_with_the_user_is_kept(home: Home, client: StandIn) -> None:
     decide(home, client, min_score=0.5)
     outcome = home.run("calibrate", "--write")
-    assert "keep it" in outcome.out
+    assert "keep the model in use" in outcome.out
     assert outcome.exit_code == 1
     assert not list(home.folder.glob("*model*"))
 

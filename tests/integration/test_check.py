@@ -12,7 +12,7 @@ from hydindex.standin.api import Reply
 from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive
 
-SUBJECTS = (
+SUBJECTS = [
     "config",
     "address",
     "version",
@@ -23,7 +23,7 @@ SUBJECTS = (
     "index",
     "disk",
     "lock",
-)
+]
 UNKNOWN_KEY = "d" * 64
 
 
@@ -88,7 +88,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def test_a_good_setup_is_ok_before_and_after_the_first_update(home: Home, client: StandIn) -> None:
     checked = Checked(home, expect=0)
     assert checked.severities == {}
-    assert [each["subject"] for each in checked.findings] == list(SUBJECTS)
+    assert [each["subject"] for each in checked.findings] == SUBJECTS
     assert "none yet" in checked.about("index")
     assert "6 files found" in checked.about("search")
     assert "Everything works." in checked.text
@@ -108,7 +108,7 @@ def test_a_missing_config_is_an_error(home: Home) -> None:
     checked = Checked(home, expect=2)
     assert checked.severities == {"config": "error"}
     assert "hydindex init" in checked.about("config")
-    assert checked.not_checked == list(SUBJECTS[1:])
+    assert checked.not_checked == SUBJECTS[1:]
 
 
 @pytest.mark.usefixtures("indexed")
@@ -121,7 +121,7 @@ def test_a_wrong_config_hides_only_what_needs_it(home: Home) -> None:
     home.configure(api_port=0)
     checked = Checked(home, expect=2)
     assert checked.severities == {"config": "error"}
-    assert checked.not_checked == list(SUBJECTS[1:7])
+    assert checked.not_checked == SUBJECTS[1:7]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_unknown_host_and_a_server_that_is_not_hydrus_are_named(
 ) -> None:
     page = Reply(200, b"<p>A printer", "text/html")
     client.faults = lambda *_: Fault(carried_out=False, instead=page)
-    assert "not a Hydrus client" in Checked(home, expect=3).about("address")
+    assert "Unexpected reply" in Checked(home, expect=3).about("address")
     home.configure(api_url="http://no-such-host.invalid")
     assert "unknown host name" in Checked(home, expect=3).about("address")
 

@@ -13,7 +13,7 @@ from hydindex.config.settings import Post
 from hydindex.pipeline.posting_plan import plan_posting
 from hydindex.pipeline.run_report import HeldBackCounts
 from hydindex.records.pairs import FilePair, OutboxPair
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import StandIn, refuse
 from hydindex.standin.state import HydrusFile
 
 FileT = TypeVar("FileT", bound=Hashable)
@@ -178,6 +178,18 @@ def test_refused_pairs_do_not_block_others(home: Home, serve: Serve, group: Libr
     client = serve(group, hydrus_version=683)
     home.configure(post={"max_per_run": 10})
     assert home.update()["pairs"]["posted"] == len(client.potentials) == 10
+
+
+def test_the_next_best_pair_takes_the_place_of_a_refused_one(home: Home, client: StandIn) -> None:
+    home.update("--dry-run")
+    scores = score_by_pair(home)
+    best, second, *_ = sorted(scores, key=lambda pair: scores[pair], reverse=True)
+    post = "/manage_file_relationships/set_file_relationships"
+    client.faults = lambda _, path, nth: refuse(400) if path == post and nth == 1 else None
+    home.configure(post={"max_per_run": 1, "batch_size": 3})
+    home.update()
+    assert home.pairs("refused") == {best}
+    assert client.potentials == {second}
 
 
 def test_known_pairs_do_not_count(home: Home, serve: Serve, group: Library) -> None:

@@ -26,8 +26,8 @@ from hydindex.store.file_store import FileStore, damaged_picture
 SIGNATURE: Final = "signature"
 """The name of the picture table that holds the views."""
 
-DOUBTFUL: Final = (0.02, 0.98)
-"""Pairs with a probability from the first to below the second are worth a look at their frames."""
+DOUBTFUL_RANGE: Final = (0.02, 0.98)
+"""From the first to below the second probability, pairs are doubtful: frames decide."""
 
 _VIEW_BYTES: Final = VIEW_PX * VIEW_PX
 # Signatures in memory at a time; matching a pair takes a few kilobytes.
@@ -139,12 +139,12 @@ def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:
 
 
 def is_doubtful(probability: NDArray[np.float64], min_probability: float) -> NDArray[np.bool_]:
-    """Return which pairs are worth a look at their frames."""
+    """Return which pairs are doubtful."""
     lowest, highest = doubtful_band(min_probability)
     return (lowest <= probability) & (probability < highest)
 
 
 def doubtful_band(min_probability: float) -> tuple[float, float]:
-    """Return the doubtful probabilities: DOUBTFUL, widened to include `min_probability`."""
-    lowest, highest = DOUBTFUL
+    """Return the doubtful probabilities: DOUBTFUL_RANGE, widened to include `min_probability`."""
+    lowest, highest = DOUBTFUL_RANGE
     return min(lowest, min_probability), max(highest, min_probability)

@@ -184,7 +184,7 @@ FEATURES: Final = (
     Feature(
         "duration_difference_ms",
         measure=AlignedViews.duration_difference_ms,
-        label="difference of durations",
+        label="duration difference",
         unit="ms",
         explanation="counts where there is little to see",
         term=_duration_term,
@@ -193,21 +193,21 @@ FEATURES: Final = (
     Feature(
         "hamming_distance",
         measure=AlignedViews.hamming_distance,
-        label="difference of average hashes",
+        label="hash difference",
         unit="bits",
         explanation="of 64",
     ),
     Feature(
         "aspect_ratio_difference",
         measure=AlignedViews.aspect_ratio_difference,
-        label="difference of aspect ratios",
+        label="aspect ratio difference",
         unit="",
         explanation="as a share of the larger one",
     ),
     Feature(
         "content_aspect_ratio_difference",
         measure=AlignedViews.content_aspect_ratio_difference,
-        label="difference of aspect ratios without bars",
+        label="aspect ratio diff. without bars",
         unit="",
         explanation="as a share of the larger one",
     ),

@@ -1,4 +1,4 @@
-"""Fit the model to pairs that somebody has decided."""
+"""Fit the model to labelled pairs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

@@ -39,11 +39,11 @@ class ScoreBounds:
         return scores
 
     def may_match(self, threshold: float) -> NDArray[np.bool_]:
-        """Tell which pairs may reach the threshold: bool (pairs,)."""
+        """Return which pairs may reach the threshold: bool (pairs,)."""
         return self.scores >= threshold - MARGIN
 
-    def in_doubt(self, threshold: float) -> NDArray[np.bool_]:
-        """Tell which pairs the library must score, once all levels are computed: bool (pairs,)."""
+    def needs_reference(self, threshold: float) -> NDArray[np.bool_]:
+        """Return which pairs the library must score, once all levels are computed: bool (pairs,)."""
         scores = self.scores
         # At a threshold of 0 all pairs match, except for a negative SSIM; near 0 that is floored.
         near = (np.abs(scores - threshold) <= MARGIN) & (threshold > 0)

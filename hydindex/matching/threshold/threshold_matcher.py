@@ -94,7 +94,7 @@ class PairBlock:
             exact_score = reference.ms_ssim
             counts = MatcherCounts.of_levels(FINE_LEVELS, bounds.entered)
         scores = bounds.scores
-        (too_close,) = np.nonzero(bounds.in_doubt(threshold))
+        (too_close,) = np.nonzero(bounds.needs_reference(threshold))
         for row in too_close.tolist():
             scores[row] = exact_score(pictures[first[row]], pictures[second[row]])
         return scores, counts + MatcherCounts(confirmed_by_library=len(too_close))
