@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from labelled import (
@@ -33,6 +33,7 @@ from labelled import (
     threshold_scores,
 )
 from measure import SHIPPED_CONFIG, print_table
+from numpy.typing import NDArray
 from second_library import second_library, title_cards, unrelated_library
 
 from hydindex.config import config_file
@@ -94,7 +95,7 @@ class Library(NamedTuple):
     """
 
     is_duplicate: Bools
-    alteration: np.ndarray
+    alteration: NDArray[np.str_]
     is_candidate: Bools
     information: Floats
     ms_ssim: Scored
@@ -189,7 +190,7 @@ def _scores(pairs: LabelledPairs, config_path: Path) -> Floats:
 
 def combined(libraries: Sequence[Library]) -> Library:
     """Combine the pairs of libraries; there are no pairs across libraries."""
-    columns = []
+    columns: list[Any] = []
     for values in zip(*libraries, strict=True):
         if isinstance(values[0], Scored):
             scores = np.concatenate([each.scores for each in values], axis=1)

@@ -11,13 +11,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from labelled import DIVISIONS, Candidates, LabelledPairs, load_labelled
+from labelled import Candidates, LabelledPairs, load_labelled
 from measure import SHIPPED_CONFIG, print_table
 
 import hydindex.matching.calibrated as package
 from hydindex.config import config_file
 from hydindex.matching.calibrated.model import SHIPPED
-from hydindex.pipeline.calibration import Quality
 
 
 def main() -> None:
@@ -29,11 +28,7 @@ def main() -> None:
     pairs = LabelledPairs.of(load_labelled(options.path))
     candidates = Candidates.of(pairs, config)
 
-    qualities = []
-    for division in range(DIVISIONS):
-        scores = candidates.in_all(candidates.cross_validated(division))
-        matches = scores >= config.decision.min_probability
-        qualities.append(Quality.of(matches, pairs.is_duplicate))
+    qualities = candidates.qualities(config.decision.min_probability)
     precision = float(np.mean([each.precision for each in qualities]))
     recall = float(np.mean([each.recall for each in qualities]))
     rows = [(str(number), each.precision, each.recall) for number, each in enumerate(qualities)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def _annotate(
     point: tuple[float, float],
     colour: str,
     offset: tuple[float, float],
-    **style: object,
+    **style: Any,
 ) -> None:
     axes.annotate(
         text,

@@ -47,6 +47,7 @@ def main() -> None:
     config = config_file.load(SHIPPED_CONFIG)
     files = load_labelled(options.path)
     candidates = Candidates.of(LabelledPairs.of(files), config)
+    min_probability = config.decision.min_probability
     verifiers = {
         "thumbnails": None,
         "with frame verification": frame_verifier(files, candidates, config),
@@ -54,7 +55,10 @@ def main() -> None:
     print_table(
         f"Cross-validated: means of {DIVISIONS} divisions, the lowest and the highest.",
         ("", "precision", "recall"),
-        [(name, *accuracy(candidates, config, each)) for name, each in verifiers.items()],
+        [
+            (name, *mean_and_range(candidates.qualities(min_probability, verify)))
+            for name, verify in verifiers.items()
+        ],
     )
     with tempfile.TemporaryDirectory() as folder:
         changes = {"frames": {"enabled": True}}
@@ -70,14 +74,9 @@ def main() -> None:
     )  # fmt: skip
 
 
-def accuracy(candidates: Candidates, config: Config, verify: Verifier | None) -> list[str]:
-    """Return precision and recall, cross-validated, as text."""
-    qualities = []
-    for division in range(DIVISIONS):
-        scores = candidates.in_all(candidates.cross_validated(division, verify))
-        matches = scores >= config.decision.min_probability
-        qualities.append(Quality.of(matches, candidates.pairs.is_duplicate))
-    columns = ([q.precision for q in qualities], [q.recall for q in qualities])
+def mean_and_range(qualities: Sequence[Quality]) -> list[str]:
+    """Return precision and recall as text."""
+    columns = ([each.precision for each in qualities], [each.recall for each in qualities])
     return [f"{np.mean(each):.3f} ({min(each):.3f}-{max(each):.3f})" for each in columns]
 
 

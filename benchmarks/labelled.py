@@ -19,6 +19,7 @@ from hydindex.matching.calibrated.model import CalibratedModel, load_model, prob
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.decoding import decode_thumbnail
+from hydindex.pipeline.calibration import Quality
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import SignatureBatch
 from hydindex.standin.server import StandIn
@@ -72,7 +73,7 @@ class LabelledPairs:
     def of(cls, files: Sequence[LabelledFile]) -> Self:
         """Return all pairs of these files."""
         first, second = np.triu_indices(len(files), 1)
-        both = [(files[i], files[j]) for i, j in zip(first, second, strict=True)]
+        both = [(files[i], files[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
         duplicate = [not one.file.base.isdisjoint(other.file.base) for one, other in both]
         alteration = [_alteration(one, other) for one, other in both]
         return cls(files, first, second, np.array(duplicate), np.array(alteration))
@@ -157,6 +158,16 @@ class Candidates:
             return scores if verify is None else verify(scores, model)
 
         return cross_validate(folds[self.first], folds[self.second], predict)
+
+    def qualities(self, min_probability: float, verify: Verifier | None = None) -> list[Quality]:
+        """Return precision and recall, cross-validated, for each division."""
+        return [
+            Quality.of(
+                self.in_all(self.cross_validated(division, verify)) >= min_probability,
+                self.pairs.is_duplicate,
+            )
+            for division in range(DIVISIONS)
+        ]
 
 
 def scores_by_config(

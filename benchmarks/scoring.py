@@ -85,7 +85,7 @@ def _measure(task: Task) -> list[tuple[object, ...]]:
     import torch
 
     files = load_folder(task.corpus, ())
-    rows = []
+    rows: list[tuple[object, ...]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         StandIn(files) as client,

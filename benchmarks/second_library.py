@@ -74,7 +74,7 @@ Box = tuple[float, float, float, float]
 def second_library(seed: int, videos: int = 150) -> list[LabelledFile]:
     """Generate videos with up to five altered copies each."""
     rng = np.random.default_rng(seed)
-    files = []
+    files: list[LabelledFile] = []
     for number, (source, original) in enumerate(_originals(rng, videos)):
         kinds = list(ALTERATIONS)
         files += _with_copies(original, f"{seed}-{number:04}", source, 5, kinds, rng)
@@ -97,7 +97,7 @@ def title_cards(cards: int = 200, seed: int = 13) -> list[LabelledFile]:
     """Generate title cards with up to two altered copies each."""
     rng = np.random.default_rng(seed)
     kinds = [name for name in ALTERATIONS if name not in _MOSTLY_MISSED]
-    files = []
+    files: list[LabelledFile] = []
     for number in range(cards):
         duration_ms = _TEN_SECONDS_MS + int(rng.integers(-_NEAR_MS, _NEAR_MS + 1)) // 2
         frame = title_card(rng, *_fitted(_HD_PX, _FRAME_BOX_PX))
@@ -287,14 +287,15 @@ def title_card(rng: Rng, width: int, height: int) -> Image.Image:
     colour = _colour(rng, *((0, 14) if is_dark else (240, 255)))
     card = _noisy(rng, np.broadcast_to(colour, (height, width, 3)), 1.0)
     draw = ImageDraw.Draw(card)
-    font = ImageFont.load_default(size=height * rng.uniform(0.06, 0.16))
+    size_px = height * rng.uniform(0.06, 0.16)
+    font = ImageFont.load_default(size=size_px)
     fill = "white" if is_dark else "black"
     y = height * rng.uniform(0.3, 0.6)
     for _ in range(int(rng.integers(1, 4))):
         line = " ".join(rng.choice(_WORDS, int(rng.integers(1, 5))))
         text = line.upper() if rng.random() < 0.5 else line
         draw.text((width / 2, y), text, font=font, fill=fill, anchor="mm")
-        y += font.size * 1.5
+        y += size_px * 1.5
     return card
 
 
