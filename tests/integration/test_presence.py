@@ -101,5 +101,5 @@ def test_nothing_is_deleted_while_more_files_are_gone_than_remain(
         client.trash(file.hash)
     home.update()
     home.sql(LONG_AGO)
-    assert "forgotten" in home.run("update", "--quiet").err
+    assert "no thumbnails are deleted" in home.run("update", "--quiet").err
     assert stored(home) == {40}

@@ -143,9 +143,9 @@ def test_a_dry_run_announces_the_work_and_changes_nothing(
 
     candidates = home.rebuild()["pairs"]["candidates"]
     if to_prepare:  # average hashes that are yet to be computed can't rule out any pair
-        assert 0 < candidates <= work["pairs_to_score_at_most"]
+        assert 0 < candidates <= work["max_pairs_to_score"]
     else:
-        assert candidates == work["pairs_to_score_at_most"] > 0
+        assert candidates == work["max_pairs_to_score"] > 0
 
 
 def test_refetch_takes_changed_thumbnails(home: Home, serve: Serve, library: Library) -> None:
@@ -239,7 +239,7 @@ def test_the_plan_covers_an_interrupted_rebuild(
     )
     work = home.rebuild("--dry-run")["work"]
     assert (work["files_to_compare"], work["files_to_prepare"]) == (uncompared, unprepared)
-    assert 0 < home.rebuild()["pairs"]["candidates"] <= work["pairs_to_score_at_most"]
+    assert 0 < home.rebuild()["pairs"]["candidates"] <= work["max_pairs_to_score"]
 
 
 def test_an_interrupted_refetch_loses_nothing(home: Home, client: StandIn) -> None:

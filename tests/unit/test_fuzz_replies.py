@@ -75,7 +75,7 @@ def check_value(method: str, value: Any) -> None:
         assert isinstance(value, Relationships)
         assert type(value.related(A, B)) is bool
         assert value.decision(A, B) in (None, *Decision)
-        assert value.decision(A, B) == value.outcome(B, A)
+        assert value.decision(A, B) == value.decision(B, A)
         assert value.decision(A, B) is None or value.related(A, B)
     elif method in ("thumbnail", "placeholder"):
         assert type(value) is bytes
