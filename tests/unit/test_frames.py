@@ -21,7 +21,7 @@ from hydindex.frames.packing import (
 )
 from hydindex.frames.sampling import SHIFT_S, moments_s, sample_frames
 from hydindex.frames.verification import verify_frames
-from hydindex.matching.calibrated.calibrated_matcher import DOUBTFUL, is_doubtful
+from hydindex.matching.calibrated.calibrated_matcher import DOUBTFUL_RANGE, is_doubtful
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import load_model, log_odds
 from hydindex.records.pictures import PackedFrames, SignatureBatch
@@ -283,7 +283,15 @@ def plain_verdict(frames: SignatureBatch, a: int, b: int) -> float:
     [
         (
             0.6,
-            [0.0, DOUBTFUL[0] - 1e-9, DOUBTFUL[0], 0.5, DOUBTFUL[1] - 1e-9, DOUBTFUL[1], 1.0],
+            [
+                0.0,
+                DOUBTFUL_RANGE[0] - 1e-9,
+                DOUBTFUL_RANGE[0],
+                0.5,
+                DOUBTFUL_RANGE[1] - 1e-9,
+                DOUBTFUL_RANGE[1],
+                1.0,
+            ],
             [False, False, True, True, True, False, False],
         ),
         (0.99, [0.985, 0.99], [True, False]),
