@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    from accuracy import Library, Scored
+from scored import Library, Scored
 
 _DOTS_PER_INCH: Final = 200
 _INK, _GRID = "#24292f", "#d8dee4"
