@@ -140,14 +140,14 @@ class MatchingSettings(Section):
 
 
 class Frames(Section):
-    """Frame verification: check uncertain pairs on video frames (method "calibrated").
+    """Frame verification: check doubtful pairs on video frames (method "calibrated").
 
     Reads only parts of the videos: from disk if Hydrus runs on this machine and the access key has
     the permission *see local file paths* (13), otherwise through the Client API.
     """
 
     enabled: bool = False
-    """Verify pairs that the thumbnails leave uncertain. Requires hydindex[frames]."""
+    """Verify pairs that the thumbnails leave doubtful. Requires hydindex[frames]."""
     max_per_run: int = Field(1000, ge=1)
     """Maximum number of pairs to verify per run, most probable first; later runs continue."""
 
