@@ -5,7 +5,7 @@ counts only if, cross-validated, it does better on the user's decisions than the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -100,12 +100,8 @@ def fit_to_decisions(store: Store, config: Config) -> Calibration:
             f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
             "The nightly update records what you decide in Hydrus.",
         )
-    return fit_to_pairs(
-        decided,
-        model_in_use(config),
-        config.decision.min_probability,
-        other_version=other_version,
-    )
+    calibration = fit_to_pairs(decided, model_in_use(config), config.decision.min_probability)
+    return replace(calibration, other_version=other_version)
 
 
 def other_version_text(count: int) -> str:
@@ -121,8 +117,6 @@ def fit_to_pairs(
     decided: Sequence[DecidedPair],
     in_use: CalibratedModel,
     min_probability: float,
-    *,
-    other_version: int = 0,
 ) -> Calibration:
     """Fit a model to decided pairs, and compare it with the one in use."""
     is_right = np.array([each.decision.is_right for each in decided], np.bool_)
@@ -151,9 +145,7 @@ def fit_to_pairs(
         is_right,
         cross_validated={"precision": round(after.precision, 4), "recall": round(after.recall, 4)},
     )
-    return Calibration(
-        int(is_right.sum()), int((~is_right).sum()), before, after, model, other_version
-    )
+    return Calibration(int(is_right.sum()), int((~is_right).sum()), before, after, model)
 
 
 def model_in_use(config: Config) -> CalibratedModel:
