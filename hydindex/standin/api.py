@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl
 from hydindex.standin import services
 from hydindex.standin.state import Access, ClientState, HydrusFile
 
-_FIRST_VERSION_WITH_API_95 = 682
 _HASH_BYTES = 32
 
 
@@ -30,7 +29,7 @@ class Request:
     path: str
     query: str
     headers: Message
-    body: bytes = b""
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def not_found(text: str) -> Refusal:
 
 def api_version_of(hydrus_version: int) -> int:
     """Return the version of the Client API that a version of Hydrus has."""
-    return 94 if hydrus_version < _FIRST_VERSION_WITH_API_95 else 95
+    return 94 if hydrus_version <= 681 else 95
 
 
 def json_reply(content: Mapping[str, Any], hydrus_version: int, status: int = 200) -> Reply:
@@ -99,105 +98,47 @@ def error_reply(refusal: Refusal, hydrus_version: int) -> Reply:
 
 # ---- Arguments
 
-
-def _hex(text: str) -> str:
-    return bytes.fromhex(text).hex()
-
-
-def _hex_list(texts: list[str]) -> list[str]:
-    return [_hex(text) for text in texts]
-
-
-_JSON_NAMES = (
-    "basic_permissions",
-    "file_ids",
-    "include_services_object",
-    "only_return_basic_information",
-    "only_return_identifiers",
-    "permits_everything",
-    "return_file_ids",
-    "return_hashes",
-    "tags",
-)
-# Name -> its parser, and what Hydrus calls its type. Hydrus ignores unknown names.
-_QUERY: dict[str, tuple[Callable[[str], Any], str]] = {
-    "name": (str, "a percent-encoded string"),
-    "file_id": (int, "an integer"),
-    "hash": (_hex, "a hex string"),
-    "file_service_key": (_hex, "a hex string"),
-    "hashes": (lambda text: _hex_list(json.loads(text)), "a json-encoded hex strings"),
-    **dict.fromkeys(_JSON_NAMES, (json.loads, "a json-encoded string")),
-}
-_BODY: dict[str, Callable[[Any], Any]] = {
-    "hash": _hex,
-    "file_service_key": _hex,
-    "hashes": _hex_list,
-}
+_TEXT_ARGUMENTS = {"name", "hash", "file_service_key"}  # the others are JSON
 
 
 def parse_arguments(request: Request) -> dict[str, Any]:
     """Return the arguments in the query of a GET or in the JSON body of a POST.
 
     Raises:
-        Refusal: 400, an argument is malformed.
+        Refusal: 400, they are malformed.
     """
     if request.method == "POST":
-        return _parse_body(request.headers.get("Content-Type"), request.body)
+        return _parse_body(request)
     arguments = {}
     for name, text in parse_qsl(request.query):
-        if name not in _QUERY:
-            continue
-        parse, type_name = _QUERY[name]
         try:
-            arguments[name] = parse(text)
-        except (ValueError, TypeError):
+            arguments[name] = text if name in _TEXT_ARGUMENTS else json.loads(text)
+        except json.JSONDecodeError:
             raise bad_request(
-                f"I was expecting to parse '{name}' as {type_name}, but it failed."
+                f"I was expecting to parse '{name}' as a json-encoded string, but it failed."
             ) from None
     return arguments
 
 
-def _parse_body(content_type: str | None, body: bytes) -> dict[str, Any]:
-    if content_type is None:
-        return {}  # so does Hydrus
-    if content_type.partition(";")[0] != "application/json":
+def _parse_body(request: Request) -> dict[str, Any]:
+    if request.headers.get_content_type() != "application/json":
         raise bad_request("Did not recognise Content-Type header!")
     try:
-        arguments = json.loads(body)
+        arguments: dict[str, Any] = json.loads(request.body)
     except json.JSONDecodeError as error:
         raise bad_request(f"Sorry, did not understand the JSON you gave me: {error}") from None
-    if not isinstance(arguments, dict):
-        raise bad_request("The given parameter did not seem to be a JSON Object!")
-    for name, parse in _BODY.items():
-        try:
-            if name in arguments:
-                arguments[name] = parse(arguments[name])
-        except (ValueError, TypeError):
-            raise bad_request(f"I was expecting '{name}' to be hex, but it is not.") from None
     return arguments
 
 
-def parse_range(header: str | None) -> slice | None:
-    """Return the bytes that a `Range` header of the form `bytes=5-9` names, if it has this form."""
-    match = re.fullmatch(r"bytes=(\d+)-(\d+)", header or "")
-    return slice(int(match[1]), int(match[2]) + 1) if match else None
-
-
-def required(arguments: Mapping[str, Any], name: str, kind: type) -> Any:
+def required(arguments: Mapping[str, Any], name: str) -> Any:
     """Return a required argument.
 
     Raises:
-        Refusal: 400, it is missing or of another type.
+        Refusal: 400, it is missing.
     """
-    value = arguments.get(name)
-    if value is None:
+    if name not in arguments:
         raise bad_request(f'The required parameter "{name}" was missing!')
-    if not isinstance(value, kind):
-        type_name = {int: "integer", str: "string", bool: "boolean"}[kind]
-        raise bad_request(
-            f'The parameter "{name}", with value "{value}", was not the expected type: {type_name}!'
-        )
-    return value
+    return arguments[name]
 
 
 # ---- Search
@@ -206,11 +147,8 @@ _Predicate = Callable[[HydrusFile], bool]
 _SYSTEM_PREDICATES: dict[str, _Predicate] = {
     "system:everything": lambda _file: True,
     "system:has duration": lambda file: bool(file.duration_ms),
-    # In Hydrus an animated GIF is neither a video nor an image.
     "system:filetype is video": lambda file: file.mime.startswith("video/"),
-    "system:filetype is image": lambda file: (
-        file.mime.startswith("image/") and not file.duration_ms
-    ),
+    "system:filetype is image": lambda file: file.is_still_image,
     "system:filetype is webm": lambda file: file.mime == "video/webm",
 }
 _HASH_IS = re.compile(r"system:hash is ([0-9a-f]{64})")
@@ -247,26 +185,26 @@ def _predicate(tag: str) -> _Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A permitted request; `part` is the wanted range of a file's bytes, if any."""
+    """A permitted request."""
 
     caller: Access
     client: ClientState
     arguments: Mapping[str, Any]
-    part: slice | None
+    range_header: str
 
     def domain(self) -> str:
         """Return the service key of the wanted file domain; the default excludes the trash."""
         key: str = self.arguments.get("file_service_key", services.LOCAL_MEDIA)
-        if key not in services.FILE_DOMAIN_KEYS:
+        if key not in services.FILE_DOMAINS:
             raise bad_request(f'Could not find the file service "{key}"!')
         return key
 
     def hashes(self) -> list[str]:
         """Return the wanted files, each once, in the order of the request."""
-        if not {"hash", "hashes", "file_id", "file_ids"} & self.arguments.keys():
+        hashes = self._all_named("hash", "hashes")
+        file_ids = self._all_named("file_id", "file_ids")
+        if not hashes and not file_ids:
             raise bad_request("Please include some files in your request--file_id or hash based!")
-        hashes = self._named("hash", "hashes")
-        file_ids = self._named("file_id", "file_ids")
         if novel := [file_id for file_id in file_ids if file_id not in self.client.hashes]:
             raise not_found(
                 "It seems you gave a file_id that does not exist! "
@@ -279,12 +217,12 @@ class Call:
     def file(self) -> HydrusFile | None:
         """Return the one wanted file, or None if the client does not know it."""
         if "file_id" in self.arguments:
-            file_hash = self.client.hashes.get(self.arguments["file_id"])
+            file_hash = self.client.hashes.get(self.arguments["file_id"], "")
         elif "hash" in self.arguments:
             file_hash = self.arguments["hash"]
         else:
             raise bad_request("Please include a file_id or hash parameter!")
-        return None if file_hash is None else self.client.files.get(file_hash)
+        return self.client.files.get(file_hash)
 
     def stored_file(self) -> tuple[HydrusFile, Path]:
         """Return the one wanted file, which must not be deleted, and its path."""
@@ -295,15 +233,13 @@ class Call:
             raise not_found("That file seems to be missing!")
         return file, file.video
 
-    def _named(self, one: str, many: str) -> list[Any]:
+    def _all_named(self, one: str, many: str) -> list[Any]:
         first = [self.arguments[one]] if one in self.arguments else []
         return [*first, *self.arguments.get(many, [])]
 
 
 def check_hash_lengths(hashes: list[str]) -> None:
-    """Refuse (400) no hashes, or one of the wrong length."""
-    if not hashes:
-        raise bad_request("Sorry, I was expecting at least 1 sha256 hash, but none were given!")
+    """Refuse (400) hashes of the wrong length."""
     for each in hashes:
         if len(each) != 2 * _HASH_BYTES:
             raise bad_request(

@@ -3,10 +3,10 @@
 Texts, statuses and the order of the checks are those of Hydrus v681 (API 94).
 """
 
+import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydindex.standin import api, services, state
@@ -73,7 +73,7 @@ def _checked(client: ClientState, request: Request, endpoint: _Endpoint) -> Call
         raise Refusal(403, "InsufficientCredentialsException", text)
     if request.method != endpoint.method:
         raise not_found("This service does not support that request!")
-    return Call(caller, client, arguments, api.parse_range(request.headers.get("Range")))
+    return Call(caller, client, arguments, request.headers.get("Range", ""))
 
 
 def _access_of(client: ClientState, key: str) -> Access:
@@ -100,12 +100,12 @@ def _request_new_permissions(call: Call) -> dict[str, Any]:
             'Please open it under "review services" in the hydrus client.'
         )
         raise Refusal(409, "ConflictException", text)
-    name = required(call.arguments, "name", str)
-    permissions = call.arguments.get("basic_permissions", [])
-    if call.arguments.get("permits_everything", False):
+    name = required(call.arguments, "name")
+    permissions = frozenset(call.arguments.get("basic_permissions", []))
+    if call.arguments.get("permits_everything"):
         permissions = state.EVERY_PERMISSION
     key = secrets.token_hex(32)
-    call.client.requested_access = key, Access(name, frozenset(permissions))
+    call.client.requested_access = key, Access(name, permissions)
     return {"access_key": key}
 
 
@@ -113,21 +113,21 @@ def _request_new_permissions(call: Call) -> dict[str, Any]:
 def _verify_access_key(call: Call) -> dict[str, Any]:
     name, permissions = call.caller.name, call.caller.permissions
     everything = permissions == state.EVERY_PERMISSION
-    texts = [text for number, text in _PERMISSION_TEXTS.items() if number in permissions]
-    can_do = f"{', '.join(texts)}: Can search: allowing all tags"
+    can_do = "can do anything"
+    if not everything:
+        texts = [text for number, text in _PERMISSION_TEXTS.items() if number in permissions]
+        can_do = f"{', '.join(texts)}: Can search: allowing all tags"
     return {
         "name": name,
         "permits_everything": everything,
         "basic_permissions": sorted(permissions),
-        "human_description": (
-            f"API Permissions ({name}): {'can do anything' if everything else can_do}"
-        ),
+        "human_description": f"API Permissions ({name}): {can_do}",
     }
 
 
 @_endpoint("GET", "/get_services", state.SEARCH)
 def _get_services(_call: Call) -> dict[str, Any]:
-    return services.SERVICES
+    return services.all_services()
 
 
 @_endpoint("GET", "/get_files/search_files", state.SEARCH)
@@ -138,30 +138,25 @@ def _search_files(call: Call) -> dict[str, Any]:
         return {"file_ids": []}
     matches, visible = api.all_of(tags), call.client.visible_in(domain)
     files = call.client.files.values()  # in the order of their ids
-    found = [file for file in files if visible(file.hash) and matches(file)]
+    hashes = [file.hash for file in files if visible(file.hash) and matches(file)]
     content: dict[str, Any] = {}
     if call.arguments.get("return_hashes", False):
-        content["hashes"] = [file.hash for file in found]
+        content["hashes"] = hashes
     if call.arguments.get("return_file_ids", True):
-        content["file_ids"] = [call.client.ids.get(file.hash) for file in found]
+        content["file_ids"] = [call.client.ids[each] for each in hashes]
     return content
 
 
 @_endpoint("GET", "/get_files/file_metadata", state.SEARCH)
 def _file_metadata(call: Call) -> dict[str, Any]:
-    hashes = call.hashes()
-    only_identifiers = call.arguments.get("only_return_identifiers", False)
-    if not only_identifiers and not call.arguments.get("only_return_basic_information", False):
+    if not call.arguments.get("only_return_basic_information"):
         raise Refusal(501, "NotImplementedError", "The stand-in has no full metadata.")
     rows = []
-    for each in hashes:
-        file = None if only_identifiers else call.client.files.get(each)
+    for each in call.hashes():
+        file = call.client.files.get(each)
         basic = {} if file is None else _basic_information(file)
         rows.append({"file_id": call.client.ids.get(each), "hash": each, **basic})
-    content: dict[str, Any] = {"metadata": rows}
-    if call.arguments.get("include_services_object", True):
-        content["services_v2"] = services.SERVICES["services_v2"]
-    return content
+    return {"metadata": rows}
 
 
 def _basic_information(file: HydrusFile) -> dict[str, Any]:
@@ -196,23 +191,23 @@ def _thumbnail(call: Call) -> Reply:
 @_endpoint("GET", "/get_files/file", state.SEARCH)
 def _file(call: Call) -> Reply:
     file, path = call.stored_file()
-    video, name = path.read_bytes(), f"{file.hash}{file.ext}"
+    video = path.read_bytes()
+    whole = _binary(video, file.mime, f"{file.hash}{file.ext}")
+    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", call.range_header)
     # Hydrus sends the whole file if the range starts past its end.
-    if call.part is None or call.part.start > len(video):
-        return _binary(video, file.mime, name)
-    part = video[call.part]
-    last = call.part.start + len(part) - 1
-    content_range = f"bytes {call.part.start}-{last}/{len(video)}"
-    headers = {"Accept-Ranges": "bytes", "Content-Range": content_range}
-    return _binary(part, file.mime, name, 206, headers)
+    if wanted is None or int(wanted[1]) > len(video):
+        return whole
+    start = int(wanted[1])
+    part = video[start : int(wanted[2]) + 1]
+    content_range = f"bytes {start}-{start + len(part) - 1}/{len(video)}"
+    headers = {**whole.headers, "Accept-Ranges": "bytes", "Content-Range": content_range}
+    return replace(whole, status=206, body=part, headers=headers)
 
 
-def _binary(
-    body: bytes, mime: str, name: str, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Reply:
+def _binary(body: bytes, mime: str, name: str) -> Reply:
     disposition = f'inline; filename="{name}"'
-    always = {"Cache-Control": "max-age=31536000", "Content-Disposition": disposition}
-    return Reply(status, body, mime, {**always, **(headers or {})})
+    headers = {"Cache-Control": "max-age=31536000", "Content-Disposition": disposition}
+    return Reply(200, body, mime, headers)
 
 
 @_endpoint("GET", "/get_files/file_path", state.LOCAL_PATHS)
@@ -223,12 +218,8 @@ def _file_path(call: Call) -> dict[str, Any]:
 
 @_endpoint("POST", "/add_files/delete_files", state.ADD_FILES)
 def _delete_files(call: Call) -> Reply:
-    physically = call.domain() == services.LOCAL_STORAGE
     for file_hash in call.hashes():
-        if physically:
-            call.client.delete(file_hash)
-        else:
-            call.client.trash(file_hash)
+        call.client.trash(file_hash)
     return Reply()
 
 
@@ -269,11 +260,10 @@ def _set_file_relationships(call: Call) -> Reply:
 
 
 def _relationship_row(row: dict[str, Any]) -> tuple[str, str, Relationship]:
-    number = required(row, "relationship", int)
-    a, b = required(row, "hash_a", str), required(row, "hash_b", str)
-    required(row, "do_default_content_merge", bool)
-    if number not in set(Relationship):
-        allowed = {int(each) for each in Relationship}
+    names = ("relationship", "hash_a", "hash_b", "do_default_content_merge")
+    number, a, b, _merge = (required(row, name) for name in names)
+    allowed = {int(each) for each in Relationship}
+    if number not in allowed:
         raise bad_request(
             f'The parameter "relationship", with value "{number}", '
             f"was not in the allowed values: {allowed}!"
@@ -289,15 +279,6 @@ def _relationship_row(row: dict[str, Any]) -> tuple[str, str, Relationship]:
 @_endpoint("POST", "/manage_popups/add_popup", state.POPUPS)
 def _add_popup(call: Call) -> dict[str, Any]:
     names = ("status_title", "status_text_1", "status_text_2")
-    texts = {name: required(call.arguments, name, str) for name in names if name in call.arguments}
-    text = "\n".join(texts.values())
-    call.client.show_popup(text)
-    flags = ("had_error", "is_cancellable", "is_cancelled", "is_done", "is_pausable", "is_paused")
-    job_status = {
-        "key": secrets.token_hex(32),
-        "creation_time": time.time(),
-        **texts,
-        **{flag: flag == "is_done" for flag in flags},
-        "nice_string": text,
-    }
-    return {"job_status": job_status}
+    text = "\n".join(call.arguments[name] for name in names if name in call.arguments)
+    call.client.popups.append(text)
+    return {"job_status": {"key": secrets.token_hex(32), "nice_string": text}}

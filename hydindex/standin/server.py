@@ -37,17 +37,11 @@ DROP_BEFORE_WORK = Fault(carried_out=False, instead=None)
 DROP_AFTER_WORK = Fault(carried_out=True, instead=None)
 GARBAGE = Fault(carried_out=True, instead=Reply(200, b"\x00not JSON, no picture", "text/plain"))
 
-_KIND_AND_TEXT = {
-    419: ("SessionException", "That session key has expired!"),
-    500: ("ServerException", "Something went wrong in the client."),
-    503: ("ServerBusyException", "This server is busy, please try again later."),
-}
-
 
 def refuse(status: int) -> Fault:
     """Answer with an error and do nothing else."""
-    kind, text = _KIND_AND_TEXT.get(status, ("ServerException", f"A made-up error {status}."))
-    return Fault(carried_out=False, instead=Refusal(status, kind, text))
+    refusal = Refusal(status, "ServerException", f"The stand-in answers {status} on demand.")
+    return Fault(carried_out=False, instead=refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +101,7 @@ class StandIn(ClientState):
         with self.lock:
             self._log.clear()
             self._arrived.clear()
-            self._posted_rows.clear()
+            self.posted_rows.clear()
 
     def respond(self, request: Request) -> Reply | None:
         """Answer and log a request; return None to drop the connection."""

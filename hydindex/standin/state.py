@@ -40,6 +40,11 @@ class HydrusFile:
     base: frozenset[str] = frozenset()
     video: Path | None = None
 
+    @property
+    def is_still_image(self) -> bool:
+        """Whether it is an image that does not move; in Hydrus, an animated GIF is no image."""
+        return self.mime.startswith("image/") and not self.duration_ms
+
 
 def load_folder(path: Path, tags: Iterable[str]) -> list[HydrusFile]:
     """Load a labelled library from a folder and give every file the `tags`.
@@ -99,16 +104,17 @@ class Access:
 
 
 # The file domains of a file, by where it is. The client still knows a deleted file.
-_LIBRARY = {services.MY_FILES, services.LOCAL_MEDIA, services.LOCAL_STORAGE}
-_TRASH = {services.TRASH, services.LOCAL_STORAGE}
-_DELETED: set[str] = set()
+_LIBRARY = frozenset({services.MY_FILES, services.LOCAL_MEDIA, services.LOCAL_STORAGE})
+_TRASH = frozenset({services.TRASH, services.LOCAL_STORAGE})
+_DELETED = frozenset[str]()
 
 
 class ClientState:
     """The memory of one client, and what its user does and sees there.
 
-    Methods and properties may be used from any thread. Endpoints use the attributes as well, while
-    `lock` is held. A file's id counts from 1 in the order of import.
+    Methods and properties may be used from any thread; the endpoints run while `lock` is held. A
+    file's id counts from 1 in the order of import. `posted_rows` has the hashes of every potential
+    in an accepted POST, kept or not, and `popups` the text of each popup.
     """
 
     FULL_KEY = "f0" * 32
@@ -134,14 +140,9 @@ class ClientState:
         self.ids: dict[str, int] = {}
         self.hashes: dict[int, str] = {}
         self.relationships = Relationships(self._takes_potentials)
-        self._domains: dict[str, set[str]] = {}
-        self._posted_rows: list[tuple[str, str]] = []
-        self._popups: list[str] = []
-
-    def become(self, hydrus_version: int) -> None:
-        """Change the version of Hydrus, with the same memory."""
-        with self.lock:
-            self.hydrus_version = hydrus_version
+        self.posted_rows: list[tuple[str, str]] = []
+        self.popups: list[str] = []
+        self._domains: dict[str, frozenset[str]] = {}
 
     def add(self, files: Iterable[HydrusFile]) -> None:
         """Import files. A known file keeps its id."""
@@ -156,7 +157,7 @@ class ClientState:
     def trash(self, file_hash: str) -> None:
         """Move a file from the library to the trash."""
         with self.lock:
-            if self._domains.get(file_hash) is _LIBRARY:
+            if self._domains.get(file_hash) == _LIBRARY:
                 self._domains[file_hash] = _TRASH
 
     def delete(self, file_hash: str) -> None:
@@ -170,7 +171,7 @@ class ClientState:
     def is_deleted(self, file_hash: str) -> bool:
         """Return whether a known file is physically gone."""
         with self.lock:
-            return self._domains.get(file_hash) is _DELETED
+            return self._domains.get(file_hash) == _DELETED
 
     def restore(self, file_hash: str) -> None:
         """Bring a known file back, from the trash or by importing it again."""
@@ -190,7 +191,7 @@ class ClientState:
         """Set a relationship from an accepted POST."""
         with self.lock:
             if relationship is Relationship.POTENTIAL:
-                self._posted_rows.append((a, b))
+                self.posted_rows.append((a, b))
             self.relationships.set_relationship(a, b, relationship)
 
     def remove_potentials(self, *hashes: str) -> None:
@@ -210,23 +211,6 @@ class ClientState:
             on_disk = self.visible_in(services.LOCAL_STORAGE)
             stored = self.relationships.potentials
             return frozenset(pair for pair in stored if all(map(on_disk, pair)))
-
-    @property
-    def posted_rows(self) -> list[tuple[str, str]]:
-        """The hashes of every potential in an accepted POST, kept or not, in order."""
-        with self.lock:
-            return list(self._posted_rows)
-
-    def show_popup(self, text: str) -> None:
-        """Show a popup."""
-        with self.lock:
-            self._popups.append(text)
-
-    @property
-    def popups(self) -> list[str]:
-        """The text of each popup: its title and texts, one per line."""
-        with self.lock:
-            return list(self._popups)
 
     def open_permission_dialog(self) -> None:
         """Open *add > from api request* and forget earlier requests.
@@ -257,5 +241,4 @@ class ClientState:
         if self.hydrus_version != _VERSION_WITHOUT_VIDEO_POTENTIALS:
             return True
         file = self.files.get(king)
-        is_still = file is not None and file.mime.startswith("image/") and not file.duration_ms
-        return is_still and not self.is_deleted(king)
+        return file is not None and file.is_still_image and not self.is_deleted(king)

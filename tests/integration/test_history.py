@@ -199,7 +199,7 @@ class History(RuleBasedStateMachine):
     def hydrus_is_updated_or_downgraded(self) -> None:
         """Switch between a version that stores no pair of videos, and one that does."""
         self.client_stores_pairs = not self.client_stores_pairs
-        self.client.become(683 if self.client_stores_pairs else FORGETFUL_VERSION)
+        self.client.hydrus_version = 683 if self.client_stores_pairs else FORGETFUL_VERSION
 
     @rule(number=CONFIG_NUMBERS)
     def change_config(self, number: int) -> None:
