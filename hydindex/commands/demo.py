@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from hydindex.common.errors import ConfigError
-
 
 def demo(
     folder: Annotated[
@@ -25,11 +23,6 @@ def demo(
 
     Example: hydindex demo
     """
-    from hydindex.demo.tour import DemoError, run_demo
+    from hydindex.demo.tour import run_demo
 
-    try:
-        run_demo(folder, stay=stay)
-    except DemoError as error:
-        raise ConfigError(
-            f"The demo cannot run: {error}", "Name an empty folder, or one with a library."
-        ) from None
+    run_demo(folder, stay=stay)

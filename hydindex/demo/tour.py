@@ -11,32 +11,24 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from hydindex.common.errors import ConfigError
 from hydindex.demo.generated_library import generate_library
 from hydindex.standin.server import StandIn
 from hydindex.standin.state import HydrusFile, load_folder, true_pairs
 
-CONFIG_NAME: Final = "hydrus_config.json"
-INDEX_NAME: Final = "hydindex.db"
-IMPORTED_LATER_STEP: Final = 10  # every tenth file is imported after the first night
+_IMPORTED_LATER_STEP: Final = 10  # every tenth file is imported after the first night
 
 
-class DemoError(ValueError):
-    """The demo's folder can't be used, or an update failed."""
-
-
-def run_demo(folder: Path | None, *, stay: bool = False) -> None:
+def run_demo(folder: Path | None, *, stay: bool) -> None:
     """Run three nightly updates against the stand-in and print what each had to do.
 
-    A `folder` with a library (`files.json` and `thumbs/`) is served. Any other must be empty and
-    receives config and index of a generated library; the default is a temporary folder. With `stay`
-    the stand-in runs until Ctrl-C.
-
     Raises:
-        DemoError: the folder can't be used, or an update failed.
+        ConfigError: the folder can't be used.
+        SystemExit: an update failed; it has told why.
     """
     files, home = _library_and_home(folder)
-    config = home / CONFIG_NAME
-    later = files[::IMPORTED_LATER_STEP]
+    config = home / "hydrus_config.json"
+    later = files[::_IMPORTED_LATER_STEP]
     with StandIn(file for file in files if file not in later) as client:
         _write_config(config, client)
         print(f"A stand-in for a Hydrus client runs at {client.url}:{client.port}.")
@@ -51,27 +43,28 @@ def run_demo(folder: Path | None, *, stay: bool = False) -> None:
             print(f"  hydindex check --config {config}", flush=True)
             with suppress(KeyboardInterrupt):
                 Event().wait()
-    print(f"\nThe index is {home / INDEX_NAME}. To look at it:")
+    print(f"\nThe index is {home / 'hydindex.db'}. To look at it:")
     print(f"  hydindex stats --config {config}")
 
 
 def _library_and_home(folder: Path | None) -> tuple[list[HydrusFile], Path]:
-    if folder is not None and (folder / "files.json").exists():
-        try:
-            return load_folder(folder, tags=()), _temporary_home()
-        except ValueError as error:
-            raise DemoError(str(error)) from error
-    home = _temporary_home() if folder is None else folder
+    """Return the files to serve, and the folder for config and index."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        if any(home.iterdir()):
-            raise DemoError(f"{home} is not empty and holds no library")
-    except OSError as error:
-        raise DemoError(f"{home} can't be used: {error}") from error
-    return generate_library(), home
+        if folder is None:
+            return generate_library(), _temporary_folder()
+        if (folder / "files.json").exists():
+            return load_folder(folder, tags=()), _temporary_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty and holds no library")
+        return generate_library(), folder
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"The demo cannot run: {error}", "Name an empty folder, or one with a library."
+        ) from error
 
 
-def _temporary_home() -> Path:
+def _temporary_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="hydindex-demo-"))
 
 
@@ -96,7 +89,7 @@ def _night(title: str, config: Path, client: StandIn) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HYDINDEX_API_KEY"}
     exit_code = subprocess.run(command, env=environment, check=False).returncode
     if exit_code != 0:
-        raise DemoError(f"hydindex update ended with exit code {exit_code}")
+        sys.exit(exit_code)
     requests = client.requests[earlier:]
     thumbnails = sum(request.path == "/get_files/thumbnail" for request in requests)
     fetched = max(0, thumbnails - 1)  # the first one asks for the icon of unknown files

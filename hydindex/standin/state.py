@@ -224,13 +224,9 @@ class ClientState:
         """Approve the latest request, with other `permissions` if given, and close the dialog.
 
         A second call edits the key.
-
-        Raises:
-            ValueError: there is no request.
         """
         with self.lock:
-            if self.requested_access is None:
-                raise ValueError("there is no request to approve")
+            assert self.requested_access is not None, "there is no request to approve"
             key, access = self.requested_access
             if permissions is not None:
                 access = Access(access.name, frozenset(permissions))
