@@ -255,7 +255,9 @@ def _set_file_relationships(call: Call) -> Reply:
     # Parse all rows first: Hydrus writes nothing if one is bad.
     rows = [_relationship_row(row) for row in call.arguments.get("relationships", [])]
     for a, b, relationship in rows:
-        call.client.post(a, b, relationship)
+        if relationship is Relationship.POTENTIAL:
+            call.client.posted_rows.append((a, b))
+        call.client.relationships.set_relationship(a, b, relationship)
     return Reply()
 
 

@@ -187,13 +187,6 @@ class ClientState:
         with self.lock:
             self.relationships.set_relationship(a, b, Relationship(relationship))
 
-    def post(self, a: str, b: str, relationship: Relationship) -> None:
-        """Set a relationship from an accepted POST."""
-        with self.lock:
-            if relationship is Relationship.POTENTIAL:
-                self.posted_rows.append((a, b))
-            self.relationships.set_relationship(a, b, relationship)
-
     def remove_potentials(self, *hashes: str) -> None:
         """Remove every potential pair of these files' groups."""
         with self.lock:
