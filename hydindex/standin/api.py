@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from hydindex.standin import services
 from hydindex.standin.state import Access, ClientState, HydrusFile
@@ -23,13 +22,17 @@ _HASH_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request; `headers` ignores the case of names."""
+    """An HTTP request; `headers` ignores the case of names.
+
+    In the log, `status` is that of the reply, or None if the connection was dropped.
+    """
 
     method: str
     path: str
-    query: str
+    query: Mapping[str, str]
     headers: Message
     body: bytes
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def parse_arguments(request: Request) -> dict[str, Any]:
     if request.method == "POST":
         return _parse_body(request)
     arguments = {}
-    for name, text in parse_qsl(request.query):
+    for name, text in request.query.items():
         try:
             arguments[name] = text if name in _TEXT_ARGUMENTS else json.loads(text)
         except json.JSONDecodeError:

@@ -4,7 +4,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ssl import SSLContext
 from threading import Event, Thread
@@ -44,16 +44,6 @@ def refuse(status: int) -> Fault:
     return Fault(carried_out=False, instead=refusal)
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """A request that arrived; `status` is None if the connection was dropped."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    status: int | None
-
-
 class StandIn(ClientState):
     """A Hydrus client to test against; it answers inside `with StandIn(files) as client:`.
 
@@ -74,7 +64,7 @@ class StandIn(ClientState):
         self.url = f"{'https' if tls else 'http'}://{_HOST}"
         self.port = 0
         self.faults: FaultHook = lambda _method, _path, _nth: None
-        self._log: list[LoggedRequest] = []
+        self._log: list[Request] = []
         self._arrived: Counter[tuple[str, str]] = Counter()
         self._tls = tls
         self._server: HttpServer | None = None
@@ -91,7 +81,7 @@ class StandIn(ClientState):
             self._server = None
 
     @property
-    def requests(self) -> list[LoggedRequest]:
+    def requests(self) -> list[Request]:
         """Every request that arrived, in order."""
         with self.lock:
             return list(self._log)
@@ -116,9 +106,7 @@ class StandIn(ClientState):
                 reply = fault.instead
             if isinstance(reply, Refusal):
                 reply = error_reply(reply, self.hydrus_version)
-            query = dict(parse_qsl(request.query))
-            status = None if reply is None else reply.status
-            self._log.append(LoggedRequest(request.method, request.path, query, status))
+            self._log.append(replace(request, status=reply.status if reply else None))
             return reply
 
 
@@ -185,10 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         target = urlsplit(self.path)
+        query = dict(parse_qsl(target.query))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        reply = self.server.client.respond(
-            Request(self.command, target.path, target.query, self.headers, body)
-        )
+        request = Request(self.command, target.path, query, self.headers, body)
+        reply = self.server.client.respond(request)
         if reply is None:
             self.close_connection = True
             _hang_up(self.connection)

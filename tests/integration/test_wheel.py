@@ -87,6 +87,7 @@ def test_every_module_and_migration_is_in_the_wheel(wheel: Path) -> None:
         "hydindex/commands/report_page/page.html",
         "hydindex/commands/report_page/page.js",
         "hydindex/py.typed",
+        "hydindex/standin/services.json",
     }
     assert contents(wheel) == modules | migrations | others
 
