@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from measure import Cost
 from scored import Library, Scored
 
 _DOTS_PER_INCH: Final = 200
@@ -63,19 +64,19 @@ def _draw_curve(
             _annotate(axes, text, point, colour, offset, ha="right", fontsize=8)
 
 
-def draw_growth(
-    path: Path, counts: Sequence[int], lines: Mapping[str, Sequence[tuple[float, float]]]
-) -> None:
+def draw_growth(path: Path, counts: Sequence[int], lines: Mapping[str, Sequence[Cost]]) -> None:
     """Draw seconds and peak megabytes of nightly runs against the number of files."""
     figure = _figure((8.0, 3.2))
-    for axes, title, side in zip(
-        figure.subplots(1, 2), ("Seconds of a nightly run", "Peak memory, MB"), (0, 1), strict=True
-    ):
+    panels: dict[str, Callable[[Cost], float]] = {
+        "Seconds of a nightly run": lambda cost: cost.wall_s,
+        "Peak memory, MB": lambda cost: cost.peak_bytes / 1e6,
+    }
+    for axes, (title, value_of) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for label, costs in lines.items():
-            values = [cost[side] for cost in costs]
+            values = [value_of(cost) for cost in costs]
             colour = _GROWTH_COLOURS[label]
             axes.plot(counts, values, color=colour, marker="o", markersize=4)
-            text = f"{label}, {values[-1]:.1f}" if values[-1] < 10 else f"{label}, {values[-1]:.0f}"
+            text = f"{label}, {values[-1]:.{1 if values[-1] < 10 else 0}f}"
             _annotate(axes, text, (counts[-1], values[-1]), colour, (8, 0), va="center")
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
