@@ -1,11 +1,11 @@
 """Small videos for the tests, made frame by frame."""
 
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+from made_pictures import encoded
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -50,9 +50,8 @@ def write_video(
 
 
 def jpeg(grey: NDArray[np.uint8]) -> bytes:
-    file = BytesIO()
-    Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
+    thumbnail = Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC)
+    return encoded(thumbnail, "JPEG")
 
 
 # Of two faint thumbnails that are the same, the pair matches, though not beyond doubt. Of two that
