@@ -83,17 +83,14 @@ def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRul
     )
 
 
-def found_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
-    found = list(
-        find_candidates(
-            comparables(joining, first_id=len(members)), comparables(members, first_id=0), rules
-        )
-    )
-    assert sorted(file_id for file_id, _ in found) == list(
-        range(len(members), len(members) + len(joining))
-    )
+def our_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+    own = comparables(joining, first_id=len(members))
+    candidates = list(find_candidates(own, comparables(members, first_id=0), rules))
+    assert sorted(file_id for file_id, _ in candidates) == own.ids.tolist()
     return Counter(
-        frozenset((file_id, rival)) for file_id, rivals in found for rival in rivals.ids.tolist()
+        frozenset((file_id, other))
+        for file_id, others in candidates
+        for other in others.ids.tolist()
     )
 
 
@@ -129,24 +126,20 @@ RULES = st.builds(
 def test_candidates_are_those_of_a_plain_loop_each_once(
     joining: list[Row], members: list[Row], rules: CandidateRules
 ) -> None:
-    found = found_candidates(joining, members, rules)
-    assert found == plain_candidates(joining, members, rules)
+    candidates = our_candidates(joining, members, rules)
+    assert candidates == plain_candidates(joining, members, rules)
 
 
 def test_candidates_of_many_files_are_complete() -> None:
     rng = np.random.default_rng(3)
-    rows = list(
-        map(
-            Row,
-            rng.integers(0, 40_000, 1100).astype(float).tolist(),
-            rng.choice([1.0, 1.3, 16 / 9], 1100).tolist(),
-            rng.integers(0, 2**64, 1100, np.uint64).tolist(),
-        )
-    )
+    durations_ms = rng.integers(0, 40_000, 1100).astype(float).tolist()
+    ratios = rng.choice([1.0, 1.3, 16 / 9], 1100).tolist()
+    hashes = rng.integers(0, 2**64, 1100, np.uint64).tolist()
+    rows = list(map(Row, durations_ms, ratios, hashes))
     rules = CandidateRules(1000.0, 0.05, 32)
-    found = found_candidates(rows[100:], rows[:100], rules)
-    assert found == plain_candidates(rows[100:], rows[:100], rules)
-    assert found.total() > 1000
+    candidates = our_candidates(rows[100:], rows[:100], rules)
+    assert candidates == plain_candidates(rows[100:], rows[:100], rules)
+    assert candidates.total() > 1000
 
 
 @pytest.mark.parametrize(
@@ -169,14 +162,14 @@ def test_candidates_of_many_files_are_complete() -> None:
 def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
     a: Row, b: Row, agree: bool
 ) -> None:
-    found = found_candidates([a], [b], CandidateRules.of(Config()))
-    assert found.total() == int(agree)
+    candidates = our_candidates([a], [b], CandidateRules.of(Config()))
+    assert candidates.total() == int(agree)
 
 
 def test_a_disabled_filter_drops_no_pair() -> None:
     filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
     rules = CandidateRules.of(Config.model_validate({"filters": filters}))
-    assert found_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
+    assert our_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
 
 
 # Neighbourhoods
@@ -208,9 +201,10 @@ def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
 ) -> None:
     tolerance_ms, durations_ms = drawn
     files = comparables([Row(duration_ms) for duration_ms in durations_ms])
-    found = list(neighbourhoods(files, tolerance_ms))
-    assert sorted(i for each in found for i in each.joining.ids.tolist()) == files.ids.tolist()
-    for each in found:
+    drawn_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
+    ids = [file_id for each in drawn_neighbourhoods for file_id in each.joining.ids.tolist()]
+    assert sorted(ids) == files.ids.tolist()
+    for each in drawn_neighbourhoods:
         own_ids = set(each.joining.ids.tolist())
         for own_ms in each.joining.duration_ms.tolist():
             for other_id, other_ms in zip(files.ids.tolist(), durations_ms, strict=True):
@@ -221,20 +215,14 @@ def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
 
 def test_distant_files_are_in_separate_neighbourhoods() -> None:
     """A night with few new files reads little of a large index."""
-    files = comparables([Row(90_000.0), Row(2000.0), Row(2500.0), Row(30_000.0)])
-    found = [
-        (each.joining.ids.tolist(), each.to_ms - each.from_ms)
-        for each in neighbourhoods(files, 1000.0)
-    ]
-    assert [ids for ids, _ in found] == [[2, 3], [4], [1]]
-    assert sum(span_ms for _, span_ms in found) < 7000
-
-
-def test_files_without_a_duration_share_a_neighbourhood_without_bounds() -> None:
-    files = comparables([Row(UNKNOWN), Row(2000.0), Row(UNKNOWN, 2.0)])
-    known, unknown = neighbourhoods(files, 1000.0)
-    assert (known.joining.ids.tolist(), unknown.joining.ids.tolist()) == ([2], [1, 3])
-    assert (known.has_duration, unknown.has_duration) == (True, False)
+    durations_ms = [90_000.0, 2000.0, 2500.0, 30_000.0, UNKNOWN, UNKNOWN]
+    files = comparables([Row(each) for each in durations_ms])
+    *known, unknown = neighbourhoods(files, 1000.0)
+    assert [each.joining.ids.tolist() for each in known] == [[2, 3], [4], [1]]
+    assert sum(each.to_ms - each.from_ms for each in known) < 7000
+    assert all(each.has_duration for each in known)
+    assert unknown.joining.ids.tolist() == [5, 6]
+    assert not unknown.has_duration
 
 
 # Who has met whom
