@@ -205,19 +205,21 @@ def _alteration(one: LabelledFile, other: LabelledFile) -> str:
 def _signatures(
     files: Sequence[LabelledFile], config: Config
 ) -> tuple[SignatureBatch, ComparableFiles]:
-    made = [signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files]
+    per_file = [
+        signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files
+    ]
     ratios = np.array([each.file.width / each.file.height for each in files])
     columns = {
         "duration_ms": np.array([each.file.duration_ms for each in files], np.float64),
         "aspect_ratio": ratios,
-        "average_hash": np.array([each.average_hash for each in made], np.uint64),
-        "content_aspect_ratio": ratios * np.array([each.content_shape for each in made]),
-        "content_hash": np.array([each.content_hash for each in made], np.uint64),
+        "average_hash": np.array([each.average_hash for each in per_file], np.uint64),
+        "content_aspect_ratio": ratios * np.array([each.content_shape for each in per_file]),
+        "content_hash": np.array([each.content_hash for each in per_file], np.uint64),
     }
     signatures = SignatureBatch(
         **columns,
-        has_bars=np.array([len(each.views) == 2 for each in made]),
-        views=np.stack([each.views[[0, -1]] for each in made]),
+        has_bars=np.array([len(each.views) == 2 for each in per_file]),
+        views=np.stack([each.views[[0, -1]] for each in per_file]),
     )
     compared_since = np.full(len(files), NOT_COMPARED)
     return signatures, ComparableFiles(

@@ -297,5 +297,5 @@ def _generate_pictures() -> list[HydrusFile]:
     """Generate the pool on all cores."""
     seeds = range(_SEED, _SEED + -(-POOL_PICTURES // _PICTURES_PER_TASK))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as processes:
-        made = processes.map(generate_library, seeds, [_PICTURES_PER_TASK] * len(seeds))
-        return [file for some in made for file in some][:POOL_PICTURES]
+        libraries = processes.map(generate_library, seeds, [_PICTURES_PER_TASK] * len(seeds))
+        return [file for files in libraries for file in files][:POOL_PICTURES]

@@ -27,10 +27,10 @@ def hydindex(*words: str, cwd: Path, **environment: str) -> subprocess.Completed
 
 
 def test_help_and_version(tmp_path: Path) -> None:
-    shown = hydindex("--help", cwd=tmp_path)
-    assert shown.returncode == 0
+    ended = hydindex("--help", cwd=tmp_path)
+    assert ended.returncode == 0
     commands = "init check update rebuild stats pairs report calibrate schedule repair demo"
-    assert set(commands.split()) <= set(shown.stdout.split())
+    assert set(commands.split()) <= set(ended.stdout.split())
     assert hydindex("--version", cwd=tmp_path).stdout == f"hydindex {__version__}\n"
 
 
@@ -171,10 +171,10 @@ def test_stats_show_what_the_index_holds(home: Home, client: StandIn, library: L
     posted = home.update()["pairs"]["posted"]
     client.trash(library[0].hash)
     home.update()
-    shown = json.loads(hydindex("stats", "--json", cwd=home.folder).stdout)
-    assert shown["files"] == {"comparable": 39, "waiting": 0, "unusable": {}, "gone": 1}
-    assert shown["pairs"]["states"] == {"posted": posted}
-    assert [run["exit_code"] for run in shown["runs"]] == [0, 0]
+    stats = json.loads(hydindex("stats", "--json", cwd=home.folder).stdout)
+    assert stats["files"] == {"comparable": 39, "waiting": 0, "unusable": {}, "gone": 1}
+    assert stats["pairs"]["states"] == {"posted": posted}
+    assert [run["exit_code"] for run in stats["runs"]] == [0, 0]
 
 
 def test_the_demo_finds_the_copies_and_posts_each_pair_once(tmp_path: Path) -> None:

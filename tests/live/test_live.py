@@ -45,14 +45,14 @@ def video(
     """
     av = pytest.importorskip("av", reason="needs PyAV, which makes the videos")
     hills = np.random.default_rng(scene).integers(0, 230, (12, 16, 3), np.uint8) + brightness
-    land = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
+    landscape = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
     size = (round(320 * scale), round(240 * scale))
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": str(crf)})
         stream.width, stream.height = size
         for step in range(20):
-            view = land.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
+            view = landscape.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
             if veiled and 5 <= step < 10:
                 view = Image.new("RGB", size, "grey")
             container.mux(stream.encode(av.VideoFrame.from_image(view)))
@@ -65,7 +65,7 @@ def pairs_of(hashes: Iterable[str]) -> set[Pair]:
 
 
 class Client:
-    """The real client, in plain requests; and the files that one test has brought to it."""
+    """The real client, in plain requests; and the files that one test imported."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
@@ -118,10 +118,10 @@ class Client:
 
     def popups(self) -> dict[str, list[str]]:
         """Give the texts of hydindex's popups, by their keys."""
-        shown = self.get("/manage_popups/get_popups", only_in_view="false")["job_statuses"]
+        popups = self.get("/manage_popups/get_popups", only_in_view="false")["job_statuses"]
         return {
             each["key"]: [each["status_text_1"], each["status_text_2"]]
-            for each in shown
+            for each in popups
             if each.get("status_title") == "hydindex"
         }
 
@@ -265,20 +265,20 @@ def test_doubtful_pairs_are_decided_by_frames(client: Client, hydindex: Hydindex
 
 def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
     scene = next(client.scenes)
-    trashed, stays = client.add(video(scene)), client.add(video(scene, scale=0.5))
+    trashed, kept = client.add(video(scene)), client.add(video(scene, scale=0.5))
     hydindex.run("update")
     client.trash(trashed)
-    came_meanwhile = client.add(video(scene, brightness=25))
+    new = client.add(video(scene, brightness=25))
     update = hydindex.run("update")
     assert (update["files"]["found"], update["files"]["gone"]) == (2, 1)
-    assert client.related(POTENTIAL) == {Pair((trashed, stays)), Pair((stays, came_meanwhile))}
+    assert client.related(POTENTIAL) == {Pair((trashed, kept)), Pair((kept, new))}
 
     client.post("/add_files/undelete_files", hash=trashed)
     update = hydindex.run("update")
     assert (update["files"]["new"], update["files"]["returned"]) == (0, 1)
     assert update["seconds"]["fetch"] == 0
     assert (update["pairs"]["scored"], update["pairs"]["posted"]) == (1, 1)
-    assert client.related(POTENTIAL) == pairs_of((trashed, stays, came_meanwhile))
+    assert client.related(POTENTIAL) == pairs_of((trashed, kept, new))
 
 
 def test_a_pair_that_was_decided_before_is_known(client: Client, hydindex: Hydindex) -> None:

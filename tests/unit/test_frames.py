@@ -61,13 +61,13 @@ def verified(frames: SignatureBatch, pairs: Sequence[tuple[int, int]]) -> list[f
 def probability(one: SampledFrames, other: SampledFrames, ratio: float = RATIO) -> float:
     """The probability that two videos match, which is the same in both directions."""
     videos = signatures((one, RATIO, 4000.0), (other, ratio, 4000.0))
-    there, back = verified(videos, [(0, 1), (1, 0)])
-    assert there == pytest.approx(back)
-    return there
+    forward, backward = verified(videos, [(0, 1), (1, 0)])
+    assert forward == pytest.approx(backward)
+    return forward
 
 
 def brightening(seconds: int) -> list[Image.Image]:
-    """Frames whose brightness tells when they are shown."""
+    """Frames that get brighter with time."""
     count = seconds * FRAMES_PER_S
     return [Image.new("RGB", (64, 64), (250 * step // count,) * 3) for step in range(count)]
 
@@ -119,8 +119,8 @@ class TestSampling:
         place = content.index(one + bytes(12) + one, content.index(b"tkhd"))
         content[place : place + 20] = bytes(4) + one + bytes(4) + minus + bytes(4)
         path.write_bytes(content)
-        shown = [each.transpose(Image.Transpose.ROTATE_270) for each in lying]
-        expected = sampled(write_video(tmp_path / "shown.mp4", shown, b="2000000"))
+        rotated = [each.transpose(Image.Transpose.ROTATE_270) for each in lying]
+        expected = sampled(write_video(tmp_path / "rotated.mp4", rotated, b="2000000"))
         assert np.abs(sampled(path).views.astype(float) - expected.views).mean() < 4
 
     @pytest.mark.parametrize(

@@ -103,13 +103,13 @@ def damaged_chunks(draw: st.DrawFn) -> bytes:
 
 
 def _chunks(png: bytes) -> list[tuple[bytes, bytes]]:
-    found = []
+    chunks = []
     at = 8
     while at < len(png):
         (length,) = struct.unpack(">I", png[at : at + 4])
-        found.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
+        chunks.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
         at += 12 + length
-    return found
+    return chunks
 
 
 RANDOM = st.builds(

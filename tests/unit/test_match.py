@@ -201,10 +201,10 @@ def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
 ) -> None:
     tolerance_ms, durations_ms = drawn
     files = comparables([Row(duration_ms) for duration_ms in durations_ms])
-    drawn_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
-    ids = [file_id for each in drawn_neighbourhoods for file_id in each.joining.ids.tolist()]
+    all_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
+    ids = [file_id for each in all_neighbourhoods for file_id in each.joining.ids.tolist()]
     assert sorted(ids) == files.ids.tolist()
-    for each in drawn_neighbourhoods:
+    for each in all_neighbourhoods:
         own_ids = set(each.joining.ids.tolist())
         for own_ms in each.joining.duration_ms.tolist():
             for other_id, other_ms in zip(files.ids.tolist(), durations_ms, strict=True):
@@ -225,33 +225,36 @@ def test_distant_files_are_in_separate_neighbourhoods() -> None:
     assert not unknown.has_duration
 
 
-# Who has met whom
+# Membership
 
 FILE_IDS = range(1, 7)
 
 
 @given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
 @settings(max_examples=400)
-def test_two_files_have_met_if_they_were_in_the_set_together(
+def test_two_files_were_compared_if_they_were_in_the_set_together(
     moves: list[tuple[bool, set[int]]],
 ) -> None:
     since: dict[int, int] = {}
-    stays: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    intervals: dict[int, list[tuple[int, int]]] = defaultdict(list)
     together: set[frozenset[int]] = set()
     next_step = 1
     for joins, moved in moves:
         if not joins:
             for file_id in moved & since.keys():
-                stays[file_id].append((since.pop(file_id), next_step))
+                intervals[file_id].append((since.pop(file_id), next_step))
             continue
         joining = moved - since.keys()
         for file_id in joining:
             others = sorted((since.keys() | joining) - {file_id})
             others_since = [since.get(other, NOT_COMPARED) for other in others]
-            met = compared_before(
-                file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
+            expected = [frozenset((file_id, other)) in together for other in others]
+            compared = compared_before(
+                file_id, np.array(others, np.int64), np.array(others_since, np.int64), intervals
             )
-            assert met.tolist() == [frozenset((file_id, other)) in together for other in others]
+            assert compared.tolist() == [
+                frozenset((file_id, other)) in together for other in others
+            ]
         since.update(dict.fromkeys(joining, next_step))
         next_step += 1
         together.update(map(frozenset, itertools.combinations(since, 2)))

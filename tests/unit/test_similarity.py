@@ -118,7 +118,7 @@ def score(
     return scores, result.counts.confirmed_by_library
 
 
-def adversaries(height: int, width: int, colour: bool) -> Pictures:
+def difficult_pictures(height: int, width: int, colour: bool) -> Pictures:
     """Pictures that maximize float errors, and pairs near every kind of limit."""
     rng = np.random.default_rng(5)
     down, along = np.mgrid[:height, :width]
@@ -155,10 +155,10 @@ def adversaries(height: int, width: int, colour: bool) -> Pictures:
 
 
 @cache
-def adversarial_scores(
+def difficult_scores(
     metric: str, size_px: tuple[int, int], colour: bool
 ) -> tuple[Pictures, Pairs, Scores]:
-    pictures = adversaries(*size_px, colour)
+    pictures = difficult_pictures(*size_px, colour)
     pairs = list(itertools.combinations_with_replacement(range(len(pictures)), 2))
     expected = [METRICS[metric](pictures[a], pictures[b]) for a, b in pairs]
     return pictures, pairs, np.array(expected)
@@ -195,14 +195,14 @@ def check_scores(
 def test_scores_and_verdicts_are_those_of_the_library(
     metric: str, size_px: tuple[int, int], colour: bool
 ) -> None:
-    pictures, pairs, expected = adversarial_scores(metric, size_px, colour)
+    pictures, pairs, expected = difficult_scores(metric, size_px, colour)
     check_scores(pictures, pairs, metric, expected, (0.05, 0.3, 0.9, 1.0))
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_library_confirms_a_score_that_just_reaches_the_threshold(metric: str) -> None:
     """Each score in turn is the threshold: rounding alone would get half of them wrong."""
-    pictures, pairs, expected = adversarial_scores(metric, SMALLEST_PX, False)
+    pictures, pairs, expected = difficult_scores(metric, SMALLEST_PX, False)
     confirmed = 0
     for row in range(0, len(pairs), 5):
         threshold = float(expected[row])
@@ -328,6 +328,6 @@ def test_every_device_gives_the_same_verdicts_or_is_reported_missing(
         with pytest.raises(ConfigError, match=device):
             block_of([b"", b""], (170, 170), [(0, 1)], device=device).match()
         return
-    pictures, pairs, expected = adversarial_scores(metric, SMALLEST_PX, False)
+    pictures, pairs, expected = difficult_scores(metric, SMALLEST_PX, False)
     scores, _ = score(pictures, pairs, metric, 0.6, device)
     np.testing.assert_array_equal(scores >= 0.6, expected >= 0.6)
