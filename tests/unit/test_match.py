@@ -252,9 +252,7 @@ def test_two_files_were_compared_if_they_were_in_the_set_together(
             compared = compared_before(
                 file_id, np.array(others, np.int64), np.array(others_since, np.int64), intervals
             )
-            assert compared.tolist() == [
-                frozenset((file_id, other)) in together for other in others
-            ]
+            assert compared.tolist() == expected
         since.update(dict.fromkeys(joining, next_step))
         next_step += 1
         together.update(map(frozenset, itertools.combinations(since, 2)))
