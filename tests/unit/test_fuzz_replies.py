@@ -104,17 +104,13 @@ def check_message(error: HydindexError, key: str) -> None:
 # Random replies
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=20) | st.just("\ud800")
-ODD_NUMBERS = st.sampled_from(
-    [2**31, 2**63, -(2**63) - 1, 2**64, 10**400, 1e308, -0.0, math.nan, math.inf, -math.inf]
-)
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
-    | ODD_NUMBERS
     | TEXTS
-    | st.sampled_from([A, B, A.upper(), A[:-1], A + "\n", "0" * 64, "video/mp4", ""])
+    | st.sampled_from([2**63, 10**400, A, B, A.upper(), A[:-1], A + "\n", "0" * 64])
 )
 REMOVED = object()
 KEYS = TEXTS | st.sampled_from([A, B, "0", "king", "hash", "file_id", "error", "duration"])

@@ -1,8 +1,8 @@
-"""Candidates, neighbourhoods and membership agree with their plain definitions."""
+"""Candidates and neighbourhoods agree with their plain definitions."""
 
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hydindex.config.settings import Config
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.membership import compared_before
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
@@ -174,32 +173,22 @@ def test_a_disabled_filter_drops_no_pair() -> None:
 
 # Neighbourhoods
 
-TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) | st.floats(
-    0, 86_400_000
+# Multiples of tolerances, and their neighbours.
+EDGES_MS = st.builds(
+    lambda count, offset_ms: 1000.0 * count + offset_ms,
+    st.integers(1, 9),
+    st.sampled_from([0.0, 1e-9, -1e-9, 0.5]),
 )
 
 
-@st.composite
-def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
-    """Durations close to multiples of the tolerance."""
-    tolerance_ms = draw(TOLERANCES_MS)
-    edges = st.builds(
-        lambda width, count, offset: max(0.0, width * count + offset),
-        st.sampled_from([tolerance_ms, 1000.0]),
-        st.integers(0, 50),
-        st.sampled_from([0.0, 1e-9, -1e-9, tolerance_ms, -tolerance_ms, 0.5]),
-    )
-    nearly = st.builds(math.nextafter, edges, st.sampled_from([0.0, math.inf]))
-    durations = edges | nearly | st.floats(0, 1e9) | st.just(UNKNOWN)
-    return tolerance_ms, draw(st.lists(durations, max_size=12))
-
-
-@given(tolerances_and_durations())
+@given(
+    tolerance_ms=st.sampled_from([0.0, 0.1, 999.999, 1000.0]) | st.floats(0, 86_400_000),
+    durations_ms=st.lists(EDGES_MS | DURATIONS_MS | st.floats(0, 1e9), max_size=12),
+)
 @settings(max_examples=150)
 def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
-    drawn: tuple[float, list[float]],
+    tolerance_ms: float, durations_ms: list[float]
 ) -> None:
-    tolerance_ms, durations_ms = drawn
     files = comparables([Row(duration_ms) for duration_ms in durations_ms])
     all_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
     ids = [file_id for each in all_neighbourhoods for file_id in each.joining.ids.tolist()]
@@ -223,36 +212,3 @@ def test_distant_files_are_in_separate_neighbourhoods() -> None:
     assert all(each.has_duration for each in known)
     assert unknown.joining.ids.tolist() == [5, 6]
     assert not unknown.has_duration
-
-
-# Membership
-
-FILE_IDS = range(1, 7)
-
-
-@given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
-@settings(max_examples=400)
-def test_two_files_were_compared_if_they_were_in_the_set_together(
-    moves: list[tuple[bool, set[int]]],
-) -> None:
-    since: dict[int, int] = {}
-    intervals: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    together: set[frozenset[int]] = set()
-    next_step = 1
-    for joins, moved in moves:
-        if not joins:
-            for file_id in moved & since.keys():
-                intervals[file_id].append((since.pop(file_id), next_step))
-            continue
-        joining = moved - since.keys()
-        for file_id in joining:
-            others = sorted((since.keys() | joining) - {file_id})
-            others_since = [since.get(other, NOT_COMPARED) for other in others]
-            expected = [frozenset((file_id, other)) in together for other in others]
-            compared = compared_before(
-                file_id, np.array(others, np.int64), np.array(others_since, np.int64), intervals
-            )
-            assert compared.tolist() == expected
-        since.update(dict.fromkeys(joining, next_step))
-        next_step += 1
-        together.update(map(frozenset, itertools.combinations(since, 2)))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_pictures import encoded, png_chunk
+from made_pictures import encoded
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -301,6 +301,11 @@ def test_a_file_that_cannot_be_decoded_has_a_reason(file: bytes, method: str) ->
     outcome = method_for(Config.model_validate({"decision": {"method": method}})).prepare(file)
     assert isinstance(outcome, str)
     assert "cannot be decoded" in outcome
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 @pytest.mark.parametrize("side_px", [12_000, 30_000])
