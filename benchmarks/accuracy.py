@@ -132,20 +132,16 @@ def show_methods(title: str, library: Library, methods: Sequence[Scored]) -> Non
     for method in methods:
         qualities = method.qualities(duplicates)
         rows.append(
-            (
-                method.name,
-                f"{method.count(duplicates):.1f}",
-                f"{method.count(~duplicates):.1f}",
-                f"{np.mean([each.precision for each in qualities]):.3f}",
-                f"{np.mean([each.recall for each in qualities]):.3f}",
-                f"{np.mean([each.f1 for each in qualities]):.3f}",
-            )
+            {
+                "method": method.name,
+                "right": f"{method.count(duplicates):.1f}",
+                "wrong": f"{method.count(~duplicates):.1f}",
+                "precision": f"{np.mean([each.precision for each in qualities]):.3f}",
+                "recall": f"{np.mean([each.recall for each in qualities]):.3f}",
+                "F1": f"{np.mean([each.f1 for each in qualities]):.3f}",
+            }
         )
-    print_table(
-        f"{title}: {len(duplicates):,} pairs, {duplicates.sum():,} duplicates.",
-        ("method", "right", "wrong", "precision", "recall", "F1"),
-        rows,
-    )
+    print_table(f"{title}: {len(duplicates):,} pairs, {duplicates.sum():,} duplicates.", rows)
 
 
 def _by_alteration(library: Library) -> dict[str, Bools]:
@@ -155,14 +151,11 @@ def _by_alteration(library: Library) -> dict[str, Bools]:
 
 
 def show_recall(library: Library, methods: Sequence[Scored]) -> None:
-    print_table(
-        "Recall by alteration (two: both files are altered).",
-        ("alteration", "pairs", *(method.name for method in methods)),
-        [
-            (name, int(mask.sum()), *(f"{m.count(mask) / mask.sum():.3f}" for m in methods))
-            for name, mask in _by_alteration(library).items()
-        ],
-    )
+    rows = []
+    for name, mask in _by_alteration(library).items():
+        recall = {each.name: f"{each.count(mask) / mask.sum():.3f}" for each in methods}
+        rows.append({"alteration": name, "pairs": int(mask.sum()), **recall})
+    print_table("Recall by alteration (two: both files are altered).", rows)
 
 
 def show_losses(library: Library) -> None:
@@ -171,13 +164,16 @@ def show_losses(library: Library) -> None:
     for name, mask in _by_alteration(library).items():
         right = int(method.count(mask))
         candidates = int((mask & library.is_candidate).sum())
-        duplicates = int(mask.sum())
-        rows.append((name, duplicates, right, duplicates - candidates, candidates - right))
-    print_table(
-        f"Duplicates by alteration, {method.name}.",
-        ("alteration", "pairs", "found", "not candidates", "rejected"),
-        rows,
-    )
+        rows.append(
+            {
+                "alteration": name,
+                "pairs": int(mask.sum()),
+                "found": right,
+                "not candidates": int(mask.sum()) - candidates,
+                "rejected": candidates - right,
+            }
+        )
+    print_table(f"Duplicates by alteration, {method.name}.", rows)
 
 
 def show_information(library: Library) -> None:
@@ -187,21 +183,16 @@ def show_information(library: Library) -> None:
         in_band = (library.information >= low) & (library.information < high)
         unrelated, duplicates = in_band & ~library.is_duplicate, in_band & library.is_duplicate
         rows.append(
-            (
-                f"{low:g} to {high:g}",
-                int(unrelated.sum()),
-                int(ms_ssim.count(unrelated)),
-                int(configured.count(unrelated)),
-                int(duplicates.sum()),
-                int(configured.count(duplicates)),
-            )
+            {
+                "information": f"{low:g} to {high:g}",
+                "unrelated": int(unrelated.sum()),
+                f"wrong, {ms_ssim.name}": int(ms_ssim.count(unrelated)),
+                f"wrong, {configured.name}": int(configured.count(unrelated)),
+                "duplicates": int(duplicates.sum()),
+                "found": int(configured.count(duplicates)),
+            }
         )
-    wrong = (f"wrong, {ms_ssim.name}", f"wrong, {configured.name}")
-    print_table(
-        "All candidates by information, in nats per pixel, of the emptier picture.",
-        ("information", "unrelated", *wrong, "duplicates", "found"),
-        rows,
-    )
+    print_table("All candidates by information, in nats per pixel, of the emptier picture.", rows)
 
 
 def show_unrelated(config_path: Path) -> None:
@@ -212,13 +203,15 @@ def show_unrelated(config_path: Path) -> None:
     for name, changes in (("the config", {}), (f"MS-SSIM >= {SEED_THRESHOLD}", threshold)):
         with tempfile.TemporaryDirectory() as folder:
             counts = run_on_library(files, Path(folder), changes, config_path)["pairs"]
-        per_million = counts["matched"] / max(1, counts["candidates"]) * 1e6
-        rows.append((name, counts["candidates"], counts["matched"], per_million))
-    print_table(
-        f"{len(files):,} unrelated videos.",
-        ("method", "candidates", "wrong matches", "per million candidates"),
-        rows,
-    )
+        rows.append(
+            {
+                "method": name,
+                "candidates": counts["candidates"],
+                "wrong matches": counts["matched"],
+                "per million candidates": counts["matched"] / counts["candidates"] * 1e6,
+            }
+        )
+    print_table(f"{len(files):,} unrelated videos.", rows)
 
 
 if __name__ == "__main__":

@@ -49,26 +49,30 @@ def main() -> None:
     min_probability = config.decision.min_probability
     verify = frame_verifier(files, candidates, config)
     rows = []
-    for name, verifier in (("thumbnails", None), ("with frame verification", verify)):
+    for name, verifier in (("thumbnails", None), ("thumbnails and frames", verify)):
         qualities = candidates.qualities(min_probability, verifier)
-        precision = mean_and_range([each.precision for each in qualities])
-        rows.append((name, precision, mean_and_range([each.recall for each in qualities])))
-    print_table(
-        f"Cross-validated: means of {DIVISIONS} divisions, the lowest and the highest.",
-        ("", "precision", "recall"),
-        rows,
-    )
+        rows.append(
+            {
+                "pairs decided by": name,
+                "precision": mean_and_range([each.precision for each in qualities]),
+                "recall": mean_and_range([each.recall for each in qualities]),
+            }
+        )
+    title = f"Cross-validated: means of {DIVISIONS} divisions, the lowest and the highest."
+    print_table(title, rows)
     with tempfile.TemporaryDirectory() as folder:
         changes = {"frames": {"enabled": True}}
         report = run_on_library(
             [each.file for each in files], Path(folder), changes, SHIPPED_CONFIG
         )
-    counts, seconds = report["frame_verification"], report["seconds"]["verify_frames"]
-    print_table(
-        "A first run with frame verification.",
-        ("pairs verified", "videos sampled", "MB fetched", "seconds"),
-        [(counts["verified"], counts["sampled"], counts["bytes"] / 1e6, seconds)],
-    )
+    counts = report["frame_verification"]
+    row = {
+        "pairs verified": counts["verified"],
+        "videos sampled": counts["sampled"],
+        "MB fetched": counts["bytes"] / 1e6,
+        "seconds": report["seconds"]["verify_frames"],
+    }
+    print_table("A first run with frame verification.", [row])
 
 
 def frame_verifier(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from measure import Cost, print_table, run_hydindex, write_config
-from scale_library import NEW_FILES, Pool, fill_home, prepare_search, serve
+from scale_library import Pool, fill_home, prepare_search, serve
 
 METHODS: Final = ("calibrated", "threshold")
 NIGHTS: Final = 3
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw time and memory against size, as PNG")
     options = parser.parse_args()
     pool = Pool()
-    rows: list[tuple[object, ...]] = []
+    rows: list[dict[str, object]] = []
     lines: dict[str, list[Cost]] = {"calibrated": [], "threshold": [], "nothing new": []}
     for count in sorted(options.files):
         for method in METHODS:
@@ -46,20 +46,14 @@ def main() -> None:
             }
             with_new_files, nothing_new = measure(home, pool, count, changes)
             index_mb = (home / "hydindex.db").stat().st_size / 1e6
-            rows += [
-                (f"{count:,}", method, NEW_FILES, *_columns(with_new_files), index_mb),
-                (f"{count:,}", method, 0, *_columns(nothing_new), None),
-            ]
+            for night in (with_new_files, nothing_new):
+                rows.append({"files": count, "method": method, **_row(night), "MB index": index_mb})
             lines[method].append(with_new_files[1])
             if method == "calibrated":
                 lines["nothing new"].append(nothing_new[1])
     print_table(
         f"Nightly runs with hammingMax {options.hamming}. Stages in seconds; compare includes "
         "importing\ntorch with the method threshold.",
-        (
-            *("files", "method", "new", "seconds", "CPU s", "MB memory"),
-            *("search", "fetch", "compare", "candidates", "MB index"),
-        ),
         rows,
     )
     if options.plot is not None:
@@ -92,13 +86,16 @@ def _median(run: Callable[[int], Night], nights: Iterable[int]) -> Night:
     return by_time[len(by_time) // 2]
 
 
-def _columns(night: Night) -> tuple[float, ...]:
+def _row(night: Night) -> dict[str, object]:
     report, cost = night
-    return (
-        *(cost.wall_s, cost.cpu_s, round(cost.peak_bytes / 1e6)),
-        *(float(report["seconds"][stage]) for stage in ("search", "fetch", "compare")),
-        report["pairs"]["candidates"],
-    )
+    return {
+        "new": report["files"]["new"],
+        "seconds": cost.wall_s,
+        "CPU s": cost.cpu_s,
+        "MB memory": round(cost.peak_bytes / 1e6),
+        **{stage: report["seconds"][stage] for stage in ("search", "fetch", "compare")},
+        "candidates": report["pairs"]["candidates"],
+    }
 
 
 if __name__ == "__main__":

@@ -61,17 +61,10 @@ def main() -> None:
             # A process of its own, because threads can only be limited before they start.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
                 rows += process.submit(_measure, path, metric, threads).result()
-        print_table(
-            f"{metric} by {library} and by hydindex, in pairs per second.",
-            (
-                *("threads", "threshold", "candidates", "library", "hydindex", "ratio"),
-                *("differ", "largest difference"),
-            ),
-            rows,
-        )
+        print_table(f"{metric} by {library} and by hydindex, in pairs per second.", rows)
 
 
-def _measure(path: Path, metric: str, threads: int) -> list[tuple[object, ...]]:
+def _measure(path: Path, metric: str, threads: int) -> list[dict[str, object]]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     files = load_folder(path, tags=())
@@ -111,16 +104,22 @@ def _measure(path: Path, metric: str, threads: int) -> list[tuple[object, ...]]:
                 own_s[threshold].append(report["seconds"]["compare"])
                 own_scores[threshold] = _scores(run("pairs", threshold=threshold))
     library_rate = len(pairs) / median(library_s)
-    rows: list[tuple[object, ...]] = []
+    rows: list[dict[str, object]] = []
     for threshold, scores in own_scores.items():
         own_rate = candidates / median(own_s[threshold])
         matching = {pair for pair, value in expected.items() if value >= threshold}
         difference = max(abs(value - expected[pair]) for pair, value in scores.items())
         rows.append(
-            (
-                *(threads, f"{threshold:g}", candidates, library_rate, own_rate),
-                *(own_rate / library_rate, len(matching ^ scores.keys()), f"{difference:.1e}"),
-            )
+            {
+                "threads": threads,
+                "threshold": f"{threshold:g}",
+                "candidates": candidates,
+                "library": library_rate,
+                "hydindex": own_rate,
+                "ratio": own_rate / library_rate,
+                "differ": len(matching ^ scores.keys()),
+                "largest difference": f"{difference:.1e}",
+            }
         )
     return rows
 

@@ -29,9 +29,9 @@ from hydindex.standin.state import HydrusFile
 
 # Pictures that come with scikit-image, except those in the library of the shipped model.
 PHOTOGRAPHS: Final = (
-    *("astronaut", "brick", "camera", "cell", "clock", "colorwheel", "horse", "logo", "page"),
-    *("retina", "rocket"),
-)
+    "astronaut", "brick", "camera", "cell", "clock", "colorwheel", "horse", "logo", "page",
+    "retina", "rocket",
+)  # fmt: skip
 _SCENE_SOURCES, _FEATURELESS_SOURCES = 22, 18
 _MOMENTS_OF_PHOTOGRAPH, _MOMENTS_OF_SCENE = 6, 3
 _MOMENT_SIZE: Final = (0.45, 0.7)  # as a share of the largest crop of that shape
@@ -64,9 +64,9 @@ _NEAR_MS: Final = 900
 _SAME_SHAPE_SHARE: Final = 0.85
 
 _WORDS: Final = (
-    *("the", "of", "from", "last", "first", "blue", "silent", "house", "river", "winter", "road"),
-    *("king", "part", "episode", "season", "chapter", "presents", "directed", "music", "camera"),
-)
+    "the", "of", "from", "last", "first", "blue", "silent", "house", "river", "winter", "road",
+    "king", "part", "episode", "season", "chapter", "presents", "directed", "music", "camera",
+)  # fmt: skip
 
 Box = tuple[float, float, float, float]
 
@@ -432,8 +432,17 @@ def re_encoded(clip: Clip, rng: Rng) -> Clip:
 ALTERATIONS: Final[dict[str, Alteration]] = {
     alteration.__name__: alteration
     for alteration in (
-        *(mirrored, sped_up, logo, colour_graded, noisy, reframed, pillarboxed, blurred_bars),
-        *(rescaled, later_frame, re_encoded),
+        mirrored,
+        sped_up,
+        logo,
+        colour_graded,
+        noisy,
+        reframed,
+        pillarboxed,
+        blurred_bars,
+        rescaled,
+        later_frame,
+        re_encoded,
     )
 }
 _MOSTLY_MISSED: Final = ("mirrored", "reframed", "pillarboxed", "blurred_bars")

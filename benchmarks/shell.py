@@ -47,11 +47,11 @@ def main() -> None:
         run_hydindex(HOME, "update")  # asks about pairs that the stand-in has never seen
         seconds = [[timed(*command) for command in COMMANDS.values()] for _ in range(TIMES)]
     pairs = len(run_hydindex(HOME, "pairs")[0]["pairs"])
-    print_table(
-        f"Medians of {TIMES} runs; {FILES:,} files, {pairs:,} pairs.",
-        ("command", "seconds"),
-        zip(COMMANDS, map(median, zip(*seconds, strict=True)), strict=True),
-    )
+    rows = [
+        {"command": command, "seconds": median(column)}
+        for command, column in zip(COMMANDS, zip(*seconds, strict=True), strict=True)
+    ]
+    print_table(f"Medians of {TIMES} runs; {FILES:,} files, {pairs:,} pairs.", rows)
 
 
 def timed(words: list[str], variables: dict[str, str]) -> float:
