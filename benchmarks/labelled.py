@@ -176,7 +176,7 @@ def threshold_scores(pairs: LabelledPairs, config_path: Path) -> Floats:
     changes = {"decision": {"method": "threshold"}, "similarity_threshold": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         run_on_library([each.file for each in pairs.files], Path(folder), changes, config_path)
-        listed = run_hydindex(Path(folder), "pairs")[0]["pairs"]
+        listed = run_hydindex(Path(folder), "pairs").report["pairs"]
     score_of = {frozenset((each["sha256_a"], each["sha256_b"])): each["score"] for each in listed}
     return np.array(
         [
@@ -194,7 +194,7 @@ def run_on_library(
         every_file = {"tags": ["system:filetype is video"]}
         key = client.SEARCH_AND_RELATIONSHIPS_KEY
         write_config(home, client.port, key, changes | every_file, base=config_path)
-        return run_hydindex(home, "update", "--dry-run")[0]
+        return run_hydindex(home, "update", "--dry-run").report
 
 
 def _alteration(one: LabelledFile, other: LabelledFile) -> str:

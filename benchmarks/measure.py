@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 SHIPPED_CONFIG: Final = Path(__file__).parents[1] / "hydrus_config.json"
 
@@ -27,6 +27,13 @@ class Cost:
     wall_s: float
     cpu_s: float
     peak_bytes: int
+
+
+class Run(NamedTuple):
+    """What a command printed as JSON, and its cost."""
+
+    report: dict[str, Any]
+    cost: Cost
 
 
 def write_config(
@@ -48,8 +55,8 @@ def write_config(
     return path
 
 
-def run_hydindex(home: Path, *words: str) -> tuple[dict[str, Any], Cost]:
-    """Run `hydindex WORDS --json` in a folder; return its JSON and its cost.
+def run_hydindex(home: Path, *words: str) -> Run:
+    """Run `hydindex WORDS --json` in a folder.
 
     Raises:
         RuntimeError: the command failed.
@@ -68,7 +75,7 @@ def run_hydindex(home: Path, *words: str) -> tuple[dict[str, Any], Cost]:
         )
         if ended.returncode != 0:
             raise RuntimeError(f"{' '.join(words)}: exit code {ended.returncode}\n{ended.stderr}")
-        return json.loads(ended.stdout), Cost(**json.loads(cost.read_text()))
+        return Run(json.loads(ended.stdout), Cost(**json.loads(cost.read_text())))
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:

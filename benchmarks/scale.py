@@ -12,19 +12,16 @@ Filling an index of a million files takes minutes, and 7 GB of disk with the met
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from measure import Cost, print_table, run_hydindex, write_config
+from measure import Cost, Run, print_table, run_hydindex, write_config
 from scale_library import Pool, fill_home, prepare_search, serve
 
 METHODS: Final = ("calibrated", "threshold")
 NIGHTS: Final = 3
 WITHIN_MS: Final = 1000  # the shipped candidate_generation.tolSeconds
-
-Night = tuple[dict[str, Any], Cost]
-"""The report of a run and its cost."""
 
 
 def main() -> None:
@@ -48,9 +45,9 @@ def main() -> None:
             index_mb = (home / "hydindex.db").stat().st_size / 1e6
             for night in (with_new_files, nothing_new):
                 rows.append({"files": count, "method": method, **_row(night), "MB index": index_mb})
-            lines[method].append(with_new_files[1])
+            lines[method].append(with_new_files.cost)
             if method == "calibrated":
-                lines["nothing new"].append(nothing_new[1])
+                lines["nothing new"].append(nothing_new.cost)
     print_table(
         f"Nightly runs with hammingMax {options.hamming}. Stages in seconds; compare includes "
         "importing\ntorch with the method threshold.",
@@ -62,31 +59,28 @@ def main() -> None:
         draw_growth(options.plot, sorted(options.files), lines)
 
 
-def measure(home: Path, pool: Pool, count: int, changes: dict[str, Any]) -> tuple[Night, Night]:
+def measure(home: Path, pool: Pool, count: int, changes: dict[str, Any]) -> tuple[Run, Run]:
     """Return the median night with new files and the median night with nothing new."""
     library = pool.library(count)
     fill_home(home, pool, library, changes=changes, within_ms=WITHIN_MS)
     with serve(pool.hydrus_files(library)) as client:
         write_config(home, client.port, client.FULL_KEY, changes)
         run_hydindex(home, "update")
-
-        def night_with_new_files(night: int) -> Night:
+        with_new_files = []
+        for night in range(1, NIGHTS + 1):
             client.add(pool.hydrus_files(pool.new_files(library, night)))
             prepare_search(client)
-            return run_hydindex(home, "update")
-
-        return (
-            _median(night_with_new_files, range(1, NIGHTS + 1)),
-            _median(lambda _: run_hydindex(home, "update"), range(NIGHTS)),
-        )
+            with_new_files.append(run_hydindex(home, "update"))
+        nothing_new = [run_hydindex(home, "update") for _ in range(NIGHTS)]
+    return _median(with_new_files), _median(nothing_new)
 
 
-def _median(run: Callable[[int], Night], nights: Iterable[int]) -> Night:
-    by_time = sorted((run(night) for night in nights), key=lambda night: night[1].wall_s)
+def _median(nights: Sequence[Run]) -> Run:
+    by_time = sorted(nights, key=lambda night: night.cost.wall_s)
     return by_time[len(by_time) // 2]
 
 
-def _row(night: Night) -> dict[str, object]:
+def _row(night: Run) -> dict[str, object]:
     report, cost = night
     return {
         "new": report["files"]["new"],

@@ -46,7 +46,7 @@ def main() -> None:
         write_config(HOME, client.port, client.FULL_KEY, {})
         run_hydindex(HOME, "update")  # asks about pairs that the stand-in has never seen
         seconds = [[timed(*command) for command in COMMANDS.values()] for _ in range(TIMES)]
-    pairs = len(run_hydindex(HOME, "pairs")[0]["pairs"])
+    pairs = len(run_hydindex(HOME, "pairs").report["pairs"])
     rows = [
         {"command": command, "seconds": median(column)}
         for command, column in zip(COMMANDS, zip(*seconds, strict=True), strict=True)
