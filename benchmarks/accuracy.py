@@ -198,9 +198,10 @@ def show_information(library: Library) -> None:
 def show_unrelated(config_path: Path) -> None:
     """Count matches among unrelated videos of equal duration and shape; all of them are wrong."""
     files = unrelated_library()
+    method = config_file.load(config_path).decision.method
     threshold = {"decision": {"method": "threshold"}, "similarity_threshold": SEED_THRESHOLD}
     rows = []
-    for name, changes in (("the config", {}), (f"MS-SSIM >= {SEED_THRESHOLD}", threshold)):
+    for name, changes in ((method, {}), (f"MS-SSIM >= {SEED_THRESHOLD}", threshold)):
         with tempfile.TemporaryDirectory() as folder:
             counts = run_on_library(files, Path(folder), changes, config_path)["pairs"]
         rows.append(
