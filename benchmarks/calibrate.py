@@ -2,8 +2,8 @@
 
     python benchmarks/calibrate.py PATH [--write]
 
-PATH is a folder with `files.json` and `thumbs/`. Prints precision and recall for each random
-division into folds, then the model fitted to all pairs. `--write` writes that to
+PATH is a folder with `files.json` and `thumbs/`. Prints precision and recall, then the model
+fitted to all pairs. `--write` writes that to
 `hydindex/matching/calibrated/calibrated_model.json`.
 """
 
@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from labelled import Candidates, LabelledPairs, load_labelled
-from measure import SHIPPED_CONFIG, print_table
+from labelled import DIVISIONS, Candidates, load_labelled, mean_and_range
+from measure import SHIPPED_CONFIG
 
 import hydindex.matching.calibrated as package
 from hydindex.config import config_file
@@ -25,22 +25,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace the shipped model")
     options = parser.parse_args()
     config = config_file.load(SHIPPED_CONFIG)
-    pairs = LabelledPairs.of(load_labelled(options.path))
-    candidates = Candidates.of(pairs, config)
-
+    candidates = Candidates.of(load_labelled(options.path), config)
     qualities = candidates.qualities(config.decision.min_probability)
-    precision = float(np.mean([each.precision for each in qualities]))
-    recall = float(np.mean([each.recall for each in qualities]))
-    rows = [(str(number), each.precision, each.recall) for number, each in enumerate(qualities)]
-    print_table(
-        f"Method calibrated, cross-validated by source: {len(candidates):,} candidates, "
-        f"{pairs.is_duplicate.sum()} duplicates.",
-        ("division", "precision", "recall"),
-        [(name, f"{p:.3f}", f"{r:.3f}") for name, p, r in (*rows, ("mean", precision, recall))],
-    )
+    quality = {key: [getattr(each, key) for each in qualities] for key in ("precision", "recall")}
+    print(f"{len(candidates):,} candidates, {candidates.pairs.is_duplicate.sum()} duplicates.")
+    print(f"Cross-validated by source, means of {DIVISIONS} divisions:")
+    for key, values in quality.items():
+        print(f"{key} {mean_and_range(values)}")
     model = candidates.fit(
         np.ones(len(candidates), np.bool_),
-        cross_validated={"precision": round(precision, 4), "recall": round(recall, 4)},
+        cross_validated={key: round(float(np.mean(v)), 4) for key, v in quality.items()},
     )
     print(f"\n{model.to_json()}")
     if options.write:

@@ -37,14 +37,11 @@ def main() -> None:
 
 def measure(files: list[HydrusFile], home: Path, client: StandIn, method: str) -> None:
     """Run three times and print what that cost and found."""
-    rows = [("first run", *run(home, client)), ("nothing new", *run(home, client))]
+    rows = [run("first run", home, client), run("nothing new", home, client)]
     client.add(files[-NEW_FILES:])
-    rows.append((f"{NEW_FILES} new files", *run(home, client)))
-    print_table(
-        f"Method {method}, {len(files)} files: seconds of the process and of its stages.",
-        ("", "process", *STAGES, "pairs scored", "requests"),
-        rows,
-    )
+    rows.append(run(f"{NEW_FILES} new files", home, client))
+    title = f"Method {method}, {len(files)} files: seconds of the process and of its stages."
+    print_table(title, rows)
     kilobytes = (home / "hydindex.db").stat().st_size / len(files) / 1e3
     labelled, posted = true_pairs(files), client.potentials
     right = len(labelled & posted)
@@ -54,12 +51,17 @@ def measure(files: list[HydrusFile], home: Path, client: StandIn, method: str) -
     )
 
 
-def run(home: Path, client: StandIn) -> tuple[float, ...]:
-    """Run one update; return its values."""
+def run(name: str, home: Path, client: StandIn) -> dict[str, object]:
+    """Run one update; return its row of the table."""
     client.clear_log()
     report, cost = run_hydindex(home, "update")
-    seconds = (report["seconds"][stage] for stage in STAGES)
-    return cost.wall_s, *seconds, report["pairs"]["scored"], len(client.requests)
+    return {
+        "update": name,
+        "process": cost.wall_s,
+        **{stage: report["seconds"][stage] for stage in STAGES},
+        "pairs scored": report["pairs"]["scored"],
+        "requests": len(client.requests),
+    }
 
 
 if __name__ == "__main__":

@@ -12,15 +12,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from labelled import (
     DIVISIONS,
     Candidates,
     Floats,
     LabelledFile,
-    LabelledPairs,
     Verifier,
     load_labelled,
+    mean_and_range,
     run_on_library,
 )
 from measure import SHIPPED_CONFIG, print_table
@@ -33,7 +32,7 @@ from hydindex.frames.verification import verify_frames
 from hydindex.matching.calibrated.calibrated_matcher import doubtful_band
 from hydindex.matching.calibrated.model import CalibratedModel
 from hydindex.matching.candidates import CandidateRules
-from hydindex.pipeline.calibration import Quality
+from hydindex.standin.state import HydrusFile
 from hydindex.store.frame_store import FramesOfVideo
 
 
@@ -46,54 +45,51 @@ def main() -> None:
         return
     config = config_file.load(SHIPPED_CONFIG)
     files = load_labelled(options.path)
-    candidates = Candidates.of(LabelledPairs.of(files), config)
+    candidates = Candidates.of(files, config)
     min_probability = config.decision.min_probability
-    verifiers = {
-        "thumbnails": None,
-        "with frame verification": frame_verifier(files, candidates, config),
-    }
-    print_table(
-        f"Cross-validated: means of {DIVISIONS} divisions, the lowest and the highest.",
-        ("", "precision", "recall"),
-        [
-            (name, *mean_and_range(candidates.qualities(min_probability, verify)))
-            for name, verify in verifiers.items()
-        ],
-    )
+    verify = frame_verifier(files, candidates, config)
+    rows = []
+    for name, verifier in (("thumbnails", None), ("thumbnails and frames", verify)):
+        qualities = candidates.qualities(min_probability, verifier)
+        rows.append(
+            {
+                "pairs decided by": name,
+                "precision": mean_and_range([each.precision for each in qualities]),
+                "recall": mean_and_range([each.recall for each in qualities]),
+            }
+        )
+    title = f"Cross-validated: means of {DIVISIONS} divisions, the lowest and the highest."
+    print_table(title, rows)
     with tempfile.TemporaryDirectory() as folder:
         changes = {"frames": {"enabled": True}}
         report = run_on_library(
             [each.file for each in files], Path(folder), changes, SHIPPED_CONFIG
         )
     counts = report["frame_verification"]
-    print_table(
-        "A first run with frame verification.",
-        ("pairs verified", "videos sampled", "MB fetched", "seconds"),
-        [(counts["verified"], counts["sampled"], counts["bytes"] / 1e6,
-          report["seconds"]["verify_frames"])],
-    )  # fmt: skip
-
-
-def mean_and_range(qualities: Sequence[Quality]) -> list[str]:
-    """Return precision and recall as text."""
-    columns = ([each.precision for each in qualities], [each.recall for each in qualities])
-    return [f"{np.mean(each):.3f} ({min(each):.3f}-{max(each):.3f})" for each in columns]
+    row = {
+        "pairs verified": counts["verified"],
+        "videos sampled": counts["sampled"],
+        "MB fetched": counts["bytes"] / 1e6,
+        "seconds": report["seconds"]["verify_frames"],
+    }
+    print_table("A first run with frame verification.", [row])
 
 
 def frame_verifier(
     files: Sequence[LabelledFile], candidates: Candidates, config: Config
 ) -> Verifier:
     """Sample all videos; return a function that scores doubtful candidates by their frames."""
-    frames = frame_signatures([_frames(number, each) for number, each in enumerate(files)])
+    frames = frame_signatures([_frames(number, each.file) for number, each in enumerate(files)])
     low, high = doubtful_band(config.decision.min_probability)
     tolerance = CandidateRules.of(config).aspect_ratio_tolerance
 
     def verify(scores: Floats, model: CalibratedModel) -> Floats:
-        (rows,) = np.nonzero((scores >= low) & (scores < high))
-        scores[rows] = verify_frames(
+        doubtful = (scores >= low) & (scores < high)
+        pairs = candidates.rows[doubtful]
+        scores[doubtful] = verify_frames(
             frames,
-            candidates.first[rows],
-            candidates.second[rows],
+            candidates.pairs.first[pairs],
+            candidates.pairs.second[pairs],
             aspect_ratio_tolerance=tolerance,
             model=model,
         )
@@ -102,20 +98,12 @@ def frame_verifier(
     return verify
 
 
-def _frames(number: int, labelled: LabelledFile) -> FramesOfVideo:
-    file = labelled.file
-    if file.video is None or not (file.duration_ms and file.width and file.height):
-        raise ValueError(f"no video, or no duration or size: {file.hash}")
+def _frames(number: int, file: HydrusFile) -> FramesOfVideo:
     with file.video.open("rb") as video:
         frames = sample_frames(video, file.duration_ms)
     if isinstance(frames, str):
         raise ValueError(f"{file.hash}: {frames}")
-    return FramesOfVideo(
-        file_id=number,
-        duration_ms=file.duration_ms,
-        aspect_ratio=file.width / file.height,
-        packed=pack_frames(frames),
-    )
+    return FramesOfVideo(number, file.duration_ms, file.width / file.height, pack_frames(frames))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.features import Features, compute_features
 from hydindex.matching.calibrated.fitting import cross_validate, fit_model, random_folds
-from hydindex.matching.calibrated.model import CalibratedModel, load_model, probabilities
+from hydindex.matching.calibrated.model import CalibratedModel, probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline.calibration import Quality
-from hydindex.records.files import ComparableFiles
+from hydindex.records.files import NOT_COMPARED, ComparableFiles
 from hydindex.records.pictures import SignatureBatch
 from hydindex.standin.server import StandIn
 from hydindex.standin.state import HydrusFile, load_folder
@@ -73,62 +73,58 @@ class LabelledPairs:
     def of(cls, files: Sequence[LabelledFile]) -> Self:
         """Return all pairs of these files."""
         first, second = np.triu_indices(len(files), 1)
-        both = [(files[i], files[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
-        duplicate = [not one.file.base.isdisjoint(other.file.base) for one, other in both]
-        alteration = [_alteration(one, other) for one, other in both]
-        return cls(files, first, second, np.array(duplicate), np.array(alteration))
-
-    def spread(self, first: NDArray[np.intp], second: NDArray[np.intp], values: Floats) -> Floats:
-        """Return values of some pairs as an array of all pairs; the others have NO_SCORE."""
-        square = np.full((len(self.files), len(self.files)), NO_SCORE)
-        square[np.minimum(first, second), np.maximum(first, second)] = values
-        result: Floats = square[self.first, self.second]
-        return result
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The candidates of the method `calibrated` and their features, without `min_structure`."""
-
-    pairs: LabelledPairs
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    features: Features
-
-    @classmethod
-    def of(cls, pairs: LabelledPairs, config: Config) -> Self:
-        """Find the candidates of a library and compute their features."""
-        signatures, files = _signatures(pairs.files, config)
-        rules = CandidateRules.of(config)
-        found = [
-            (one, other)
-            for one, others in find_candidates(files, files[:0], rules)
-            for other in others.ids.tolist()
-        ]
-        first, second = np.array(found, np.intp).reshape(-1, 2).T
-        rows, features = compute_features(
-            signatures,
-            first,
-            second,
-            aspect_ratio_tolerance=rules.aspect_ratio_tolerance,
-            min_structure=-np.inf,
-        )
-        return cls(pairs, first[rows], second[rows], features)
+        pairs = list(combinations(files, 2))
+        is_duplicate = [not one.file.base.isdisjoint(other.file.base) for one, other in pairs]
+        alteration = [_alteration(one, other) for one, other in pairs]
+        return cls(files, first, second, np.array(is_duplicate), np.array(alteration))
 
     def __len__(self) -> int:
         return len(self.first)
 
-    @cached_property
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The candidates of the method `calibrated` and their features, without `min_structure`.
+
+    `rows`: the positions of the candidates among all pairs.
+    """
+
+    pairs: LabelledPairs
+    rows: NDArray[np.intp]
+    features: Features
+
+    @classmethod
+    def of(cls, files: Sequence[LabelledFile], config: Config) -> Self:
+        """Find the candidates of a library and compute their features."""
+        pairs = LabelledPairs.of(files)
+        signatures, comparable = _signatures(files, config)
+        rules = CandidateRules.of(config)
+        is_candidate = np.zeros((len(files), len(files)), np.bool_)
+        for one, others in find_candidates(comparable, comparable[:0], rules):
+            is_candidate[one, others.ids] = is_candidate[others.ids, one] = True
+        rows = np.flatnonzero(is_candidate[pairs.first, pairs.second])
+        has_features, features = compute_features(
+            signatures,
+            pairs.first[rows],
+            pairs.second[rows],
+            aspect_ratio_tolerance=rules.aspect_ratio_tolerance,
+            min_structure=-np.inf,
+        )
+        return cls(pairs, rows[has_features], features)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
     def is_duplicate(self) -> Bools:
         """Which candidates are duplicates."""
-        labels = self.pairs.is_duplicate.astype(np.float64)
-        square = np.zeros((len(self.pairs.files),) * 2)
-        square[self.pairs.first, self.pairs.second] = labels
-        return (square + square.T)[self.first, self.second] > 0
+        return self.pairs.is_duplicate[self.rows]
 
     def in_all(self, values: Floats) -> Floats:
         """Return values of the candidates as an array of all pairs."""
-        return self.pairs.spread(self.first, self.second, values)
+        result = np.full(len(self.pairs), NO_SCORE)
+        result[self.rows] = values
+        return result
 
     def scores(self, model: CalibratedModel) -> Floats:
         """Return the probability of each candidate; NO_SCORE below `min_structure`."""
@@ -147,17 +143,18 @@ class Candidates:
         Folds consist of sources, not of files: a model must not be tested on copies of pictures
         that it was fitted to. `verify` may correct the scores.
         """
-        sources = [each.source for each in self.pairs.files]
-        names = sorted(set(sources))
-        fold_of = dict(zip(names, random_folds(len(names), division), strict=True))
-        folds = np.array([fold_of[source] for source in sources])
+        names, source_of_file = np.unique(
+            [each.source for each in self.pairs.files], return_inverse=True
+        )
+        folds = np.array(random_folds(len(names), division))[source_of_file]
 
         def predict(training: Bools) -> Floats:
             model = self.fit(training)
             scores = self.scores(model)
             return scores if verify is None else verify(scores, model)
 
-        return cross_validate(folds[self.first], folds[self.second], predict)
+        first, second = self.pairs.first[self.rows], self.pairs.second[self.rows]
+        return cross_validate(folds[first], folds[second], predict)
 
     def qualities(self, min_probability: float, verify: Verifier | None = None) -> list[Quality]:
         """Return precision and recall, cross-validated, for each division."""
@@ -170,13 +167,8 @@ class Candidates:
         ]
 
 
-def scores_by_config(
-    pairs: LabelledPairs, candidates: Candidates, config: Config, config_path: Path
-) -> Floats:
-    """Score all pairs by the method of a config."""
-    if config.decision.method == "calibrated":
-        return candidates.in_all(candidates.scores(load_model(config.decision.model)))
-    return threshold_scores(pairs, config_path)
+def mean_and_range(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
 def threshold_scores(pairs: LabelledPairs, config_path: Path) -> Floats:
@@ -184,13 +176,14 @@ def threshold_scores(pairs: LabelledPairs, config_path: Path) -> Floats:
     changes = {"decision": {"method": "threshold"}, "similarity_threshold": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         run_on_library([each.file for each in pairs.files], Path(folder), changes, config_path)
-        listed = run_hydindex(Path(folder), "pairs")[0]["pairs"]
-    position = {each.file.hash: number for number, each in enumerate(pairs.files)}
-    first, second = (
-        np.array([position[each[key]] for each in listed], np.intp)
-        for key in ("sha256_a", "sha256_b")
+        listed = run_hydindex(Path(folder), "pairs").report["pairs"]
+    score_of = {frozenset((each["sha256_a"], each["sha256_b"])): each["score"] for each in listed}
+    return np.array(
+        [
+            score_of.get(frozenset((one.file.hash, other.file.hash)), NO_SCORE)
+            for one, other in combinations(pairs.files, 2)
+        ]
     )
-    return pairs.spread(first, second, np.array([each["score"] for each in listed]))
 
 
 def run_on_library(
@@ -201,7 +194,7 @@ def run_on_library(
         every_file = {"tags": ["system:filetype is video"]}
         key = client.SEARCH_AND_RELATIONSHIPS_KEY
         write_config(home, client.port, key, changes | every_file, base=config_path)
-        return run_hydindex(home, "update", "--dry-run")[0]
+        return run_hydindex(home, "update", "--dry-run").report
 
 
 def _alteration(one: LabelledFile, other: LabelledFile) -> str:
@@ -212,22 +205,23 @@ def _alteration(one: LabelledFile, other: LabelledFile) -> str:
 def _signatures(
     files: Sequence[LabelledFile], config: Config
 ) -> tuple[SignatureBatch, ComparableFiles]:
-    made = [signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files]
-    nan = float("nan")
-    ratios = np.array([(each.file.width or nan) / (each.file.height or nan) for each in files])
+    per_file = [
+        signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files
+    ]
+    ratios = np.array([each.file.width / each.file.height for each in files])
     columns = {
-        "duration_ms": np.array([each.file.duration_ms or nan for each in files], np.float64),
+        "duration_ms": np.array([each.file.duration_ms for each in files], np.float64),
         "aspect_ratio": ratios,
-        "average_hash": np.array([each.average_hash for each in made], np.uint64),
-        "content_aspect_ratio": ratios * np.array([each.content_shape for each in made]),
-        "content_hash": np.array([each.content_hash for each in made], np.uint64),
+        "average_hash": np.array([each.average_hash for each in per_file], np.uint64),
+        "content_aspect_ratio": ratios * np.array([each.content_shape for each in per_file]),
+        "content_hash": np.array([each.content_hash for each in per_file], np.uint64),
     }
     signatures = SignatureBatch(
         **columns,
-        has_bars=np.array([len(each.views) == 2 for each in made]),
-        views=np.stack([each.views[[0, -1]] for each in made]),
+        has_bars=np.array([len(each.views) == 2 for each in per_file]),
+        views=np.stack([each.views[[0, -1]] for each in per_file]),
     )
-    no_steps = np.zeros(len(files), np.int64)
+    compared_since = np.full(len(files), NOT_COMPARED)
     return signatures, ComparableFiles(
-        ids=np.arange(len(files)), **columns, compared_since=no_steps
+        np.arange(len(files)), **columns, compared_since=compared_since
     )

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 SHIPPED_CONFIG: Final = Path(__file__).parents[1] / "hydrus_config.json"
 
@@ -27,6 +27,13 @@ class Cost:
     wall_s: float
     cpu_s: float
     peak_bytes: int
+
+
+class Run(NamedTuple):
+    """What a command printed as JSON, and its cost."""
+
+    report: dict[str, Any]
+    cost: Cost
 
 
 def write_config(
@@ -48,8 +55,8 @@ def write_config(
     return path
 
 
-def run_hydindex(home: Path, *words: str) -> tuple[dict[str, Any], Cost]:
-    """Run `hydindex WORDS --json` in a folder; return its JSON and its cost.
+def run_hydindex(home: Path, *words: str) -> Run:
+    """Run `hydindex WORDS --json` in a folder.
 
     Raises:
         RuntimeError: the command failed.
@@ -68,27 +75,24 @@ def run_hydindex(home: Path, *words: str) -> tuple[dict[str, Any], Cost]:
         )
         if ended.returncode != 0:
             raise RuntimeError(f"{' '.join(words)}: exit code {ended.returncode}\n{ended.stderr}")
-        return json.loads(ended.stdout), Cost(**json.loads(cost.read_text()))
+        return Run(json.loads(ended.stdout), Cost(**json.loads(cost.read_text())))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: the first column left-aligned, the others right-aligned."""
-    cells = [tuple(columns), *(tuple(map(_text, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows by column name: the first column left-aligned, the others right-aligned."""
+    lines = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"\n{title}\n")
-    for first, *others in cells:
+    for first, *others in lines:
         aligned = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        print("  ".join([first.ljust(widths[0]), *aligned]).rstrip(), flush=True)
+        print("  ".join([first.ljust(widths[0]), *aligned]), flush=True)
 
 
 def _text(value: object) -> str:
-    match value:
-        case None:
-            return "-"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
     return str(value)
 
 

@@ -1,9 +1,8 @@
 """Scores of a labelled library, and what they are worth."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from labelled import NO_SCORE, Bools, Floats
@@ -53,8 +52,9 @@ class Scored:
         return scores[last_of_score], precision[last_of_score], recall[last_of_score]
 
 
-class Library(NamedTuple):
-    """A labelled library with the scores of all methods.
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The pairs of labelled libraries, and their scores by several methods.
 
     `information` of each pair is that of the emptier picture, NO_SCORE for pairs that are no
     candidates of the method `calibrated`.
@@ -64,11 +64,18 @@ class Library(NamedTuple):
     alteration: NDArray[np.str_]
     is_candidate: Bools
     information: Floats
-    ms_ssim: Scored
-    best_ms_ssim: Scored
-    configured: Scored
+    methods: Sequence[Scored]
 
-    @property
-    def methods(self) -> list[Scored]:
-        """All methods."""
-        return [self.ms_ssim, self.best_ms_ssim, self.configured]
+    @classmethod
+    def combined(cls, libraries: Sequence[Self]) -> Self:
+        """Combine the pairs of libraries; there are no pairs across libraries."""
+        return cls(
+            np.concatenate([each.is_duplicate for each in libraries]),
+            np.concatenate([each.alteration for each in libraries]),
+            np.concatenate([each.is_candidate for each in libraries]),
+            np.concatenate([each.information for each in libraries]),
+            [
+                replace(same[0], scores=np.concatenate([each.scores for each in same], axis=1))
+                for same in zip(*(each.methods for each in libraries), strict=True)
+            ],
+        )

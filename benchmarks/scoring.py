@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +25,7 @@ from statistics import median
 from typing import Any, Final
 from unittest.mock import patch
 
+import torch
 from measure import SHIPPED_CONFIG, print_table, write_config
 
 from hydindex.commands.app import main as hydindex
@@ -35,61 +35,43 @@ from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Picture
 from hydindex.standin.server import StandIn
-from hydindex.standin.state import load_folder
+from hydindex.standin.state import HydrusFile, load_folder
 
 THRESHOLDS: Final = (0.6, 0.0)
+REPEATS: Final = 3
 WARM_UP_PAIRS: Final = 100
-LIBRARIES: Final = {"MS-SSIM": "pytorch-msssim", "SSIM": "scikit-image"}
+LIBRARIES: Final[dict[str, tuple[str, Callable[[Picture, Picture], float]]]] = {
+    "MS-SSIM": ("pytorch-msssim", reference.ms_ssim),
+    "SSIM": ("scikit-image", reference.ssim),
+}
 
 Scores = dict[tuple[str, str], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What one process measures."""
-
-    corpus: Path
-    kind: str
-    threads: int
-    repeats: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder with files.json and thumbs/")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    if options.path is None:
+    path = parser.parse_args().path
+    if path is None:
         print("\nscoring: skipped (it needs a labelled library: make bench CORPUS=PATH)")
         return
-    for kind, library in LIBRARIES.items():
+    for metric, (library, _) in LIBRARIES.items():
         rows = []
         for threads in sorted({1, os.cpu_count() or 1}):
             # A process of its own, because threads can only be limited before they start.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                task = Task(options.path, kind, threads, options.repeats)
-                rows += process.submit(_measure, task).result()
-        print_table(
-            f"{kind} by {library} and by hydindex, in pairs per second.",
-            (
-                *("threads", "threshold", "candidates", "library", "hydindex", "ratio"),
-                *("differ", "largest difference"),
-            ),
-            rows,
-        )
+                rows += process.submit(_measure, path, metric, threads).result()
+        print_table(f"{metric} by {library} and by hydindex, in pairs per second.", rows)
 
 
-def _measure(task: Task) -> list[tuple[object, ...]]:
+def _measure(path: Path, metric: str, threads: int) -> list[dict[str, object]]:
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
-    import torch
-
-    files = load_folder(task.corpus, ())
-    rows: list[tuple[object, ...]] = []
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    files = load_folder(path, tags=())
     with (
         tempfile.TemporaryDirectory() as folder,
         StandIn(files) as client,
-        patch("os.cpu_count", return_value=task.threads),
+        patch("os.cpu_count", return_value=threads),
     ):
 
         def run(command: str, *words: str, threshold: float) -> dict[str, Any]:
@@ -97,45 +79,47 @@ def _measure(task: Task) -> list[tuple[object, ...]]:
                 "tags": ["system:filetype is video"],
                 "decision": {"method": "threshold"},
                 "similarity_threshold": threshold,
-                "preprocessing": {"useMSSSIM": task.kind == "MS-SSIM"},
+                "preprocessing": {"useMSSSIM": metric == "MS-SSIM"},
             }
-            path = write_config(Path(folder), client.port, client.FULL_KEY, changes)
-            return _run_here(command, "--config", str(path), *words)
+            config_path = write_config(Path(folder), client.port, client.FULL_KEY, changes)
+            return _run_here(command, "--config", str(config_path), *words)
 
         run("update", "--dry-run", threshold=0.0)
-        listed = run("pairs", threshold=0.0)["pairs"]
-        pairs = [(each["sha256_a"], each["sha256_b"]) for each in listed]
-        settings = Preprocessing.of(config_file.load(SHIPPED_CONFIG))
-        pictures = {
-            each.hash: preprocess(decode_thumbnail(each.thumbnail), settings) for each in files
-        }
-        score = reference.ms_ssim if task.kind == "MS-SSIM" else reference.ssim
-        _score_each(score, pictures, pairs[:WARM_UP_PAIRS])
+        pairs = list(_scores(run("pairs", threshold=0.0)))
+        pictures = _preprocessed(files)
+        score = LIBRARIES[metric][1]
         library_s: list[float] = []
         own_s: dict[float, list[float]] = {threshold: [] for threshold in THRESHOLDS}
-        own: dict[float, tuple[int, Scores]] = {}
-        for _ in range(task.repeats):
-            torch.set_num_threads(task.threads)  # hydindex sets it to 1 and has its own threads
+        own_scores: dict[float, Scores] = {}
+        for one, other in pairs[:WARM_UP_PAIRS]:
+            score(pictures[one], pictures[other])
+        for _ in range(REPEATS):
+            torch.set_num_threads(threads)  # hydindex sets it to 1 and has its own threads
             started = time.perf_counter()
-            expected = _score_each(score, pictures, pairs)
+            expected = {(one, other): score(pictures[one], pictures[other]) for one, other in pairs}
             library_s.append(time.perf_counter() - started)
             for threshold in THRESHOLDS:
                 report = run("rebuild", threshold=threshold)
+                candidates = report["pairs"]["candidates"]
                 own_s[threshold].append(report["seconds"]["compare"])
-                listed = run("pairs", threshold=threshold)["pairs"]
-                scores = {(e["sha256_a"], e["sha256_b"]): e["score"] for e in listed}
-                own[threshold] = report["pairs"]["candidates"], scores
-    for threshold in THRESHOLDS:
-        candidates, scores = own[threshold]
-        library_rate = len(pairs) / median(library_s)
+                own_scores[threshold] = _scores(run("pairs", threshold=threshold))
+    library_rate = len(pairs) / median(library_s)
+    rows: list[dict[str, object]] = []
+    for threshold, scores in own_scores.items():
         own_rate = candidates / median(own_s[threshold])
         matching = {pair for pair, value in expected.items() if value >= threshold}
         difference = max(abs(value - expected[pair]) for pair, value in scores.items())
         rows.append(
-            (
-                *(task.threads, f"{threshold:g}", candidates, library_rate, own_rate),
-                *(own_rate / library_rate, len(matching ^ scores.keys()), f"{difference:.1e}"),
-            )
+            {
+                "threads": threads,
+                "threshold": f"{threshold:g}",
+                "candidates": candidates,
+                "library": library_rate,
+                "hydindex": own_rate,
+                "ratio": own_rate / library_rate,
+                "differ": len(matching ^ scores.keys()),
+                "largest difference": f"{difference:.1e}",
+            }
         )
     return rows
 
@@ -153,12 +137,13 @@ def _run_here(*words: str) -> dict[str, Any]:
     return result
 
 
-def _score_each(
-    score: Callable[[Picture, Picture], float],
-    pictures: dict[str, Picture],
-    pairs: list[tuple[str, str]],
-) -> Scores:
-    return {(one, two): score(pictures[one], pictures[two]) for one, two in pairs}
+def _scores(listed: dict[str, Any]) -> Scores:
+    return {(each["sha256_a"], each["sha256_b"]): each["score"] for each in listed["pairs"]}
+
+
+def _preprocessed(files: list[HydrusFile]) -> dict[str, Picture]:
+    settings = Preprocessing.of(config_file.load(SHIPPED_CONFIG))
+    return {each.hash: preprocess(decode_thumbnail(each.thumbnail), settings) for each in files}
 
 
 if __name__ == "__main__":

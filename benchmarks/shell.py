@@ -3,11 +3,10 @@
     python benchmarks/shell.py
 
 Times whole processes: help, shell completion, `stats`, and an update that finds nothing new. The
-commands take turns. The library is that of `scale.py`, with the shipped config; the filled index
-has pairs of files up to ten seconds apart, so that there are more pairs.
+commands take turns. The library is that of `scale.py`, with the shipped config; the index has pairs
+of files up to ten seconds apart, so that there are more pairs.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,10 +16,12 @@ from statistics import median
 from typing import Final
 
 from measure import print_table, run_hydindex, write_config
-from scale import POOL_PICTURES
-from scale_library import Pool, fill_index, index_of_pool, serve
+from scale_library import Pool, fill_home, serve
 
 HYDINDEX: Final = Path(sys.executable).with_name("hydindex")
+HOME: Final = Path("build/shell")
+FILES: Final = 100_000
+TIMES: Final = 11
 WITHIN_MS: Final = 10_000
 COMPLETION: Final = {
     "_HYDINDEX_COMPLETE": "complete_bash",
@@ -38,45 +39,26 @@ COMMANDS: Final[dict[str, tuple[list[str], dict[str, str]]]] = {
 
 
 def main() -> None:
-    options = _options()
-    pool_path = options.folder.parent / "scale" / f"pool-{options.pictures}.pickle"
-    pool = Pool(pool_path, options.pictures)
-    library = pool.library(options.files)
-    home = options.folder / f"{options.pictures}-{options.files}"
-    home.mkdir(parents=True, exist_ok=True)
-    index = home / "hydindex.db"
-    if not index.exists():
-        pool_index = index_of_pool(options.folder / f"pool-{options.pictures}", pool, {})
-        fill_index(index, pool_index, pool, library, WITHIN_MS)
+    pool = Pool()
+    library = pool.library(FILES)
+    fill_home(HOME, pool, library, changes={}, within_ms=WITHIN_MS)
     with serve(pool.hydrus_files(library)) as client:
-        write_config(home, client.port, client.FULL_KEY, {})
-        run_hydindex(home, "update")  # asks about pairs that the stand-in has never seen
-        seconds = [[timed(home, *each) for each in COMMANDS.values()] for _ in range(options.times)]
-    pairs = len(run_hydindex(home, "pairs")[0]["pairs"])
-    print_table(
-        f"{options.times} runs of each command; {options.files:,} files, {pairs:,} pairs.",
-        ("command", "median s", "fastest s", "slowest s"),
-        [
-            (name, median(column), min(column), max(column))
-            for name, column in zip(COMMANDS, zip(*seconds, strict=True), strict=True)
-        ],
-    )
+        write_config(HOME, client.port, client.FULL_KEY, {})
+        run_hydindex(HOME, "update")  # asks about pairs that the stand-in has never seen
+        seconds = [[timed(*command) for command in COMMANDS.values()] for _ in range(TIMES)]
+    pairs = len(run_hydindex(HOME, "pairs").report["pairs"])
+    rows = [
+        {"command": command, "seconds": median(column)}
+        for command, column in zip(COMMANDS, zip(*seconds, strict=True), strict=True)
+    ]
+    print_table(f"Medians of {TIMES} runs; {FILES:,} files, {pairs:,} pairs.", rows)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--times", type=int, default=11, help="how often each command runs")
-    parser.add_argument("--folder", type=Path, default=Path("build/shell"))
-    parser.add_argument("--pictures", type=int, default=POOL_PICTURES, help="distinct pictures")
-    return parser.parse_args()
-
-
-def timed(home: Path, words: list[str], variables: dict[str, str]) -> float:
+def timed(words: list[str], variables: dict[str, str]) -> float:
     """Run a command; return the seconds of its process."""
     started = time.perf_counter()
     environment = {**os.environ, **variables}
-    subprocess.run([HYDINDEX, *words], cwd=home, env=environment, capture_output=True, check=True)
+    subprocess.run([HYDINDEX, *words], cwd=HOME, env=environment, capture_output=True, check=True)
     return time.perf_counter() - started
 
 

@@ -1,11 +1,11 @@
 """Small videos for the tests, made frame by frame."""
 
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+from made_pictures import encoded
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -18,9 +18,9 @@ def scene(number: int, *, frames: int, size_px: tuple[int, int] = (128, 96)) -> 
     """Film a slow way over coloured hills; every scene has hills of its own."""
     width, height = size_px
     hills = np.random.default_rng(number).integers(0, 256, (12, 16, 3), np.uint8)
-    land = Image.fromarray(hills).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
+    landscape = Image.fromarray(hills).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
     return [
-        land.crop((x := round(step / frames * width), x // 2, x + width, x // 2 + height))
+        landscape.crop((x := round(step / frames * width), x // 2, x + width, x // 2 + height))
         for step in range(frames)
     ]
 
@@ -38,7 +38,7 @@ def write_video(
     codec: str = "mpeg4",
     **options: str,
 ) -> Path:
-    """Encode frames; the name of the file tells the container."""
+    """Encode frames; the suffix of the name is the container."""
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=frames_per_s, options=options)
         for number, frame in enumerate(frames):
@@ -50,9 +50,8 @@ def write_video(
 
 
 def jpeg(grey: NDArray[np.uint8]) -> bytes:
-    file = BytesIO()
-    Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
+    thumbnail = Image.fromarray(grey).resize((150, 112), Image.Resampling.BICUBIC)
+    return encoded(thumbnail, "JPEG")
 
 
 # Of two faint thumbnails that are the same, the pair matches, though not beyond doubt. Of two that

@@ -47,8 +47,8 @@ def run(shell: str, script: str, home: Path) -> list[str]:
 
 
 def test_bash_completes(tmp_path: Path) -> None:
-    asked = "\n".join(f"complete_words hydindex {typed}" for typed, _ in CASES)
-    script = f'{BASH}\neval "$(hydindex --show-completion)"\n{asked}'
+    calls = "\n".join(f"complete_words hydindex {typed}" for typed, _ in CASES)
+    script = f'{BASH}\neval "$(hydindex --show-completion)"\n{calls}'
     completed = [sorted(line.split()) for line in run("bash", script, tmp_path)]
     assert completed == [expected for _, expected in CASES]
 

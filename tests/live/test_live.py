@@ -45,14 +45,14 @@ def video(
     """
     av = pytest.importorskip("av", reason="needs PyAV, which makes the videos")
     hills = np.random.default_rng(scene).integers(0, 230, (12, 16, 3), np.uint8) + brightness
-    land = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
+    landscape = Image.fromarray(hills.astype(np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
     size = (round(320 * scale), round(240 * scale))
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": str(crf)})
         stream.width, stream.height = size
         for step in range(20):
-            view = land.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
+            view = landscape.crop((2 * step, step, 2 * step + 320, step + 240)).resize(size)
             if veiled and 5 <= step < 10:
                 view = Image.new("RGB", size, "grey")
             container.mux(stream.encode(av.VideoFrame.from_image(view)))
@@ -65,7 +65,7 @@ def pairs_of(hashes: Iterable[str]) -> set[Pair]:
 
 
 class Client:
-    """The real client, in plain requests; and the files that one test has brought to it."""
+    """The real client, in plain requests; and the files that one test imported."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
@@ -118,16 +118,12 @@ class Client:
 
     def popups(self) -> dict[str, list[str]]:
         """Give the texts of hydindex's popups, by their keys."""
-        shown = self.get("/manage_popups/get_popups", only_in_view="false")["job_statuses"]
+        popups = self.get("/manage_popups/get_popups", only_in_view="false")["job_statuses"]
         return {
             each["key"]: [each["status_text_1"], each["status_text_2"]]
-            for each in shown
+            for each in popups
             if each.get("status_title") == "hydindex"
         }
-
-    def path_of(self, file: str) -> Path:
-        """Tell where a file lies; it may be on another machine than this one."""
-        return Path(self.get("/get_files/file_path", hash=file)["path"])
 
     def trash(self, file: str) -> None:
         self.post("/add_files/delete_files", hash=file)
@@ -196,30 +192,10 @@ def test_copies_are_posted_once_and_other_videos_never(client: Client, hydindex:
     assert client.related(POTENTIAL) == copies
 
     again = hydindex.run("update")
-    assert again["files"] == {**first["files"], "new": 0}
+    assert again["files"] == {**first["files"], "new": 0, "ingested": 0}
     assert again["pairs"] == dict.fromkeys(again["pairs"], 0)
     assert again["seconds"]["fetch"] == again["seconds"]["prepare"] == 0
     assert client.related(POTENTIAL) == copies
-
-
-def test_a_dry_run_posts_nothing(client: Client, hydindex: Hydindex) -> None:
-    copies = client.add_copies(3)
-    assert hydindex.run("update", "--dry-run")["pairs"]["queued"] == 3
-    assert client.related(POTENTIAL) == set()
-    update = hydindex.run("update")
-    assert (update["files"]["new"], update["pairs"]["posted"]) == (0, 3)
-    assert client.related(POTENTIAL) == pairs_of(copies)
-
-
-def test_a_later_copy_brings_just_its_own_pairs(client: Client, hydindex: Hydindex) -> None:
-    scene = next(client.scenes)
-    copies = [client.add(video(scene)), client.add(video(scene, scale=0.5))]
-    assert hydindex.run("update")["pairs"]["posted"] == 1
-    copies.append(client.add(video(scene, brightness=25)))
-    update = hydindex.run("update")
-    assert (update["files"]["new"], update["pairs"]["scored"]) == (1, 2)
-    assert update["pairs"]["posted"] == 2
-    assert client.related(POTENTIAL) == pairs_of(copies)
 
 
 def test_what_the_user_decides_stands(client: Client, hydindex: Hydindex) -> None:
@@ -258,10 +234,10 @@ def test_the_next_run_notes_what_the_user_decided(
     assert hydindex.run("update")["pairs"]["posted"] == 2
     client.relate(decided, decision)
     hydindex.run("update")
-    fates = ("duplicate", "alternate", "false_positive", "open")
+    outcomes = ("duplicate", "alternate", "false_positive", "open")
     bands = hydindex.run("stats")["decisions"]
-    noted = {fate: sum(band[fate] for band in bands) for fate in fates}
-    assert noted == {**dict.fromkeys(fates, 0), outcome: 1, "open": 1}
+    noted = {each: sum(band[each] for band in bands) for each in outcomes}
+    assert noted == {**dict.fromkeys(outcomes, 0), outcome: 1, "open": 1}
 
 
 @pytest.mark.parametrize("key", [KEY, PLAIN_KEY], ids=["permits everything", "plain"])
@@ -276,31 +252,33 @@ def test_doubtful_pairs_are_decided_by_frames(client: Client, hydindex: Hydindex
         "decision": {"method": "calibrated"},
         "frames": {"enabled": True},
     }
-    looks = hydindex.run("update")["frame_verification"]
-    assert (looks["looked_at"], looks["matched"], looks["sampled"]) == (3, 1, 3)
-    assert (looks["unseen"], looks["waiting"], looks["not_fetched"]) == (0, 0, 0)
-    reads_from_disk = key == KEY and client.path_of(copies[0]).is_file()
-    assert (looks["bytes"] == 0) == reads_from_disk
+    counts = hydindex.run("update")["frame_verification"]
+    bytes_fetched = counts.pop("bytes")
+    assert counts == {**dict.fromkeys(counts, 0), "verified": 3, "matched": 1, "sampled": 3}
+    # The client may run on another machine than the tests.
+    path = Path(client.get("/get_files/file_path", hash=copies[0])["path"])
+    assert (bytes_fetched == 0) == (key == KEY and path.is_file())
     assert client.related(POTENTIAL) == pairs_of(copies)
-    assert hydindex.run("update")["frame_verification"] == dict.fromkeys(looks, 0)
+    again = hydindex.run("update")["frame_verification"]
+    assert again == dict.fromkeys(again, 0)
 
 
 def test_a_file_in_the_trash_is_gone_until_it_returns(client: Client, hydindex: Hydindex) -> None:
     scene = next(client.scenes)
-    trashed, stays = client.add(video(scene)), client.add(video(scene, scale=0.5))
+    trashed, kept = client.add(video(scene)), client.add(video(scene, scale=0.5))
     hydindex.run("update")
     client.trash(trashed)
-    came_meanwhile = client.add(video(scene, brightness=25))
+    new = client.add(video(scene, brightness=25))
     update = hydindex.run("update")
     assert (update["files"]["found"], update["files"]["gone"]) == (2, 1)
-    assert client.related(POTENTIAL) == {Pair((trashed, stays)), Pair((stays, came_meanwhile))}
+    assert client.related(POTENTIAL) == {Pair((trashed, kept)), Pair((kept, new))}
 
     client.post("/add_files/undelete_files", hash=trashed)
     update = hydindex.run("update")
     assert (update["files"]["new"], update["files"]["returned"]) == (0, 1)
     assert update["seconds"]["fetch"] == 0
     assert (update["pairs"]["scored"], update["pairs"]["posted"]) == (1, 1)
-    assert client.related(POTENTIAL) == pairs_of((trashed, stays, came_meanwhile))
+    assert client.related(POTENTIAL) == pairs_of((trashed, kept, new))
 
 
 def test_a_pair_that_was_decided_before_is_known(client: Client, hydindex: Hydindex) -> None:
@@ -333,8 +311,6 @@ def test_a_pair_with_a_member_of_a_group_is_posted_under_its_king(
     ("name", "value", "exit_code", "kind"),
     [
         ("api_key", "0123456789abcdef" * 4, 3, "hydrus_access"),
-        ("api_key", "not hexadecimal", 3, "hydrus_access"),
-        ("api_key", "your-hydrus-api-key-here", 2, "config"),
         ("tags", ["system:no such predicate"], 2, "config"),
     ],
 )

@@ -51,8 +51,8 @@ def candidates(count: int, random: Random) -> Features:
 def user_with(changes: Mapping[str, float]) -> User:
     """A user whose idea of a duplicate differs from the shipped model in these weights."""
     weights = {name: weight + changes.get(name, 0.0) for name, weight in SHIPPED.weights.items()}
-    mind = SHIPPED.model_copy(update={"weights": weights})
-    return lambda features, random: random.random(len(features)) < probabilities(features, mind)
+    model = SHIPPED.model_copy(update={"weights": weights})
+    return lambda features, random: random.random(len(features)) < probabilities(features, model)
 
 
 def contrary(features: Features, random: Random) -> Bools:

@@ -1,6 +1,7 @@
 """Every config key is read, checked, named if wrong, and redoes only what depends on it."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,35 +65,21 @@ def refusal(folder: Path, content: Any) -> str:
 
 
 def test_shipped_config_differs_from_the_defaults_only_in_tags_and_method() -> None:
-    shipped = load(SHIPPED_FILE).model_dump()
-    assert shipped.pop("tags") == SHIPPED["tags"]
-    assert shipped["decision"].pop("method") == "calibrated"
-    assert shipped == Config().model_dump(exclude={"tags": True, "decision": {"method"}})
-
-
-def test_every_key_has_a_default(tmp_path: Path) -> None:
-    assert loaded(tmp_path, {}) == Config()
-
-
-def test_without_a_method_the_threshold_decides(tmp_path: Path) -> None:
-    assert loaded(tmp_path, {"similarity_threshold": 0.7}).decision.method == "threshold"
+    shipped, defaults = load(SHIPPED_FILE).model_dump(), Config().model_dump()
+    assert shipped.pop("tags") == SHIPPED["tags"] != defaults.pop("tags")
+    methods = [each["decision"].pop("method") for each in (shipped, defaults)]
+    assert methods == ["calibrated", "threshold"]
+    assert shipped == defaults
 
 
 @pytest.mark.parametrize(("key", "value"), SHIPPED_LEAVES.items())
 def test_every_shipped_key_is_read(key: str, value: Any, tmp_path: Path) -> None:
-    found: Any = loaded(tmp_path, nested(key, value)).model_dump(mode="json", by_alias=True)
-    for part in key.split("."):
-        found = found[part]
-    assert found == value
+    values = loaded(tmp_path, nested(key, value)).model_dump(mode="json", by_alias=True)
+    assert dict(leaves(values))[key] == value
 
 
-def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
-    assert loaded(tmp_path, '\ufeff{"api_port": 45869}').api_port == 45869
-
-
-def test_tags_may_contain_or_groups(tmp_path: Path) -> None:
-    tags = ["system:filetype is video", ["meta:pd", "meta:cc0"]]
-    assert loaded(tmp_path, {"tags": tags}).tags == tags
+def test_or_groups_of_tags_and_a_byte_order_mark_are_accepted(tmp_path: Path) -> None:
+    assert loaded(tmp_path, '\ufeff{"tags": ["a", ["b", "c"]]}').tags == ["a", ["b", "c"]]
 
 
 @pytest.mark.parametrize(
@@ -142,15 +129,11 @@ def test_the_environment_overrides_the_key(tmp_path: Path, monkeypatch: pytest.M
 # Keys of older configs
 
 
-def test_ignored_keys_are_accepted_and_listed(tmp_path: Path) -> None:
+def test_keys_of_the_seed_are_accepted(tmp_path: Path) -> None:
     older = {"ahash": {"prefixBits": 12}, "ssim_parallel": {"enabled": True, "workers": 4}}
     assert loaded(tmp_path, older).ignored_keys == ["ahash.prefixBits", "ssim_parallel"]
     assert loaded(tmp_path, {}).ignored_keys == []
-
-
-def test_verbose_logs_every_score(tmp_path: Path) -> None:
-    assert loaded(tmp_path, {}).log_level == 1
-    assert loaded(tmp_path, {"verbose": True}).log_level == 2
+    assert [loaded(tmp_path, {"verbose": each}).log_level for each in (False, True)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -203,12 +186,6 @@ def test_ranges(key: str, within: list[Any], beyond: list[Any], tmp_path: Path) 
         assert f"  {key}" in refusal(tmp_path, nested(key, value))
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
-def test_only_finite_numbers_are_accepted(number: str, tmp_path: Path) -> None:
-    message = refusal(tmp_path, f'{{"similarity_threshold": {number}}}')
-    assert "  similarity_threshold: " in message
-
-
 @pytest.mark.parametrize(("key", "value"), SHIPPED_LEAVES.items())
 def test_every_key_requires_its_type(key: str, value: Any, tmp_path: Path) -> None:
     wrong: list[Any] = [None, {}, 7 if isinstance(value, str | bool | list) else str(value)]
@@ -217,6 +194,7 @@ def test_every_key_requires_its_type(key: str, value: Any, tmp_path: Path) -> No
 
 
 BAD_TAGS = [[], [[]], [""], [" "], [["a", ""]], [["a", ["b"]]], [1]]
+BAD_NUMBERS = [math.nan, math.inf, -math.inf]
 BAD_URLS = ["127.0.0.1", "ftp://h", "http://", "http://me:secret@host", "http://host/?x=1", ""]
 
 
@@ -224,14 +202,11 @@ BAD_URLS = ["127.0.0.1", "ftp://h", "http://", "http://me:secret@host", "http://
     ("key", "value"),
     [(key, 3) for key, value in SHIPPED.items() if type(value) is dict]
     + [("tags", tags) for tags in BAD_TAGS]
+    + [("similarity_threshold", number) for number in BAD_NUMBERS]
     + [("api_url", url) for url in BAD_URLS],
 )
 def test_malformed_values_are_refused(key: str, value: Any, tmp_path: Path) -> None:
     assert f"  {key}" in refusal(tmp_path, {key: value})
-
-
-def test_a_port_in_the_address_belongs_in_api_port(tmp_path: Path) -> None:
-    assert "put 42001 into api_port" in refusal(tmp_path, {"api_url": "http://127.0.0.1:42001"})
 
 
 @pytest.mark.parametrize(
@@ -265,9 +240,10 @@ def test_no_unknown_key_is_accepted(
 
 
 def test_all_errors_are_listed_at_once(tmp_path: Path) -> None:
-    message = refusal(tmp_path, {"api_port": 0, "verbose": "no", "post": {"batch": 1}})
+    values = {"api_port": 0, "api_url": "http://127.0.0.1:42001", "post": {"batch": 1}}
+    message = refusal(tmp_path, values)
     assert "  api_port: " in message
-    assert "  verbose: " in message
+    assert "put 42001 into api_port" in message
     assert 'unknown key "post.batch"' in message
 
 
@@ -277,12 +253,8 @@ def test_all_errors_are_listed_at_once(tmp_path: Path) -> None:
         ('{"verbose": true, "verbose": true}', '"verbose" twice'),
         ('{"ahash": {"verbose": 1, "verbose": 2}}', '"verbose" twice'),
         ('{\n  "verbose": true\n  "api_port": 1\n}', "line 3, column 3"),
-        ('{"verbose": True}', "line 1, column 13"),
         ("", "line 1, column 1"),
-        ('{"api_port": 1', "line 1, column 15"),
         ("[]", "not a JSON object"),
-        ('"text"', "not a JSON object"),
-        ("null", "not a JSON object"),
         ("[" * 100_000, "cannot be read"),
     ],
 )
@@ -303,12 +275,9 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size_px", "fraction", "ms_ssim", "shorter_px"),
     [
-        ([161, 256], 1.0, True, None),
-        ([160, 256], 1.0, True, 160),
-        ([160, 256], 1.0, False, None),
-        ([256, 160], 1.0, True, 160),
         ([230, 256], 0.70, True, None),
         ([200, 256], 0.80, True, 160),
+        ([256, 160], 1.0, True, 160),
         ([12, 12], 0.6, False, None),
         ([12, 12], 0.5, False, 6),
     ],
@@ -401,14 +370,14 @@ def test_a_changed_key_redoes_what_depends_on_it(
     section, _, name = key.partition(".")
     after = {**before, section: {**before.get(section, {}), name: value} if name else value}
     old = loaded(tmp_path, before)
-    found = compare_recipes(recipe_of(old), recipe_of(loaded(tmp_path, after)))
+    changes = compare_recipes(recipe_of(old), recipe_of(loaded(tmp_path, after)))
     if redone == NOTHING:
-        assert found == []
+        assert changes == []
     else:
-        old_value: Any = old.model_dump(mode="json", by_alias=True)[section]
-        assert found == [RecipeChange(key, old_value[name] if name else old_value, value)]
-        assert all(str(part) in str(found[0]) for part in (key, found[0].old, value))
-    assert needs_preparation(found) == (redone == PREPARATION)
+        old_value = dict(leaves(old.model_dump(mode="json", by_alias=True)))[key]
+        assert changes == [RecipeChange(key, old_value, value)]
+        assert all(str(part) in str(changes[0]) for part in (key, old_value, value))
+    assert needs_preparation(changes) == (redone == PREPARATION)
 
 
 def test_a_model_counts_by_its_content_not_its_path(tmp_path: Path) -> None:
@@ -427,15 +396,11 @@ def test_a_model_counts_by_its_content_not_its_path(tmp_path: Path) -> None:
     assert not needs_preparation([change])
 
 
-def test_one_changed_key_of_the_preparation_is_enough(tmp_path: Path) -> None:
-    both = {"preprocessing": {"histEq": True, "useMSSSIM": False}}
-    found = compare_recipes(recipe_of(Config()), recipe_of(loaded(tmp_path, both)))
-    assert {change.key for change in found} == {"preprocessing.histEq", "preprocessing.useMSSSIM"}
-    assert needs_preparation(found)
-
-
-def test_equal_values_are_no_change(tmp_path: Path) -> None:
-    text = '{"candidate_generation": {"tolSeconds": 1}, "similarity_threshold": 6e-1}'
-    recipe = recipe_of(Config())
-    assert compare_recipes(recipe, recipe_of(loaded(tmp_path, text))) == []
-    assert compare_recipes(json.loads(json.dumps(recipe)), recipe) == []
+def test_changed_keys_are_told_from_equal_values(tmp_path: Path) -> None:
+    recipe = json.loads(json.dumps(recipe_of(Config())))
+    equal = '{"candidate_generation": {"tolSeconds": 1}, "similarity_threshold": 6e-1}'
+    assert compare_recipes(recipe, recipe_of(loaded(tmp_path, equal))) == []
+    two = {"preprocessing": {"histEq": True, "useMSSSIM": False}}
+    changes = compare_recipes(recipe, recipe_of(loaded(tmp_path, two)))
+    assert {each.key for each in changes} == {"preprocessing.histEq", "preprocessing.useMSSSIM"}
+    assert needs_preparation(changes)

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hydindex.common.errors import HydindexError, HydrusBadReply
@@ -104,18 +104,15 @@ def check_message(error: HydindexError, key: str) -> None:
 # Random replies
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=20) | st.just("\ud800")
-ODD_NUMBERS = st.sampled_from(
-    [2**31, 2**63, -(2**63) - 1, 2**64, 10**400, 1e308, -0.0, math.nan, math.inf, -math.inf]
-)
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
-    | ODD_NUMBERS
     | TEXTS
-    | st.sampled_from([A, B, A.upper(), A[:-1], A + "\n", "0" * 64, "video/mp4", ""])
+    | st.sampled_from([2**63, 10**400, A, B, A.upper(), A[:-1], A + "\n", "0" * 64])
 )
+REMOVED = object()
 KEYS = TEXTS | st.sampled_from([A, B, "0", "king", "hash", "file_id", "error", "duration"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=8
@@ -132,19 +129,18 @@ def places(value: Any, here: Place = ()) -> Iterator[Place]:
         yield from places(value[step], (*here, step))
 
 
-def changed(reply: Any, place: Place, change: Callable[[Any, str | int], None]) -> Any:
-    """Copy a reply, and apply `change` to the container and key of one place."""
+def replaced(reply: Any, place: Place, value: Any) -> Any:
+    """Copy a reply with another value at one place, or without it."""
     holder = {"reply": deepcopy(reply)}
     inner: Any = holder
-    steps: Place = ("reply", *place)
-    for step in steps[:-1]:
+    *steps, last = "reply", *place
+    for step in steps:
         inner = inner[step]
-    change(inner, steps[-1])
+    if value is REMOVED:
+        del inner[last]
+    else:
+        inner[last] = value
     return holder.get("reply")
-
-
-def replaced(reply: Any, place: Place, value: Any) -> Any:
-    return changed(reply, place, lambda inner, step: inner.__setitem__(step, value))
 
 
 @st.composite
@@ -153,24 +149,19 @@ def mutated_values(draw: st.DrawFn, valid: Any) -> Any:
     reply = valid
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.sampled_from(list(places(reply))))
-        if draw(st.booleans()):
-            reply = replaced(reply, place, draw(VALUES))
-        else:
-            reply = changed(reply, place, lambda inner, step: inner.pop(step))
+        reply = replaced(reply, place, draw(VALUES | st.just(REMOVED)))
     return reply
 
 
 @st.composite
 def mutated_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Bytes changed, a part repeated, the end cut off."""
+    """Bytes changed, and a part removed, repeated or moved."""
     damaged = bytearray(whole)
-    places_in_it = st.integers(0, max(0, len(damaged) - 1))
-    for at, value in draw(st.lists(st.tuples(places_in_it, st.integers(0, 255)), max_size=4)):
-        damaged[at : at + 1] = bytes([value])
-    start, end, to = [*sorted(draw(places_in_it) for _ in range(2)), draw(places_in_it)]
-    if draw(st.booleans()):
-        damaged[to:to] = damaged[start:end]
-    return bytes(damaged[: draw(places_in_it)] if draw(st.booleans()) else damaged)
+    anywhere = st.integers(0, len(damaged))
+    for at, byte in draw(st.lists(st.tuples(anywhere, st.binary(max_size=2)), max_size=4)):
+        damaged[at : at + 1] = byte
+    start, end, to = (draw(anywhere) for _ in range(3))
+    return bytes(damaged[:to] + damaged[start:end] + damaged[draw(anywhere) :])
 
 
 def deep(depth: int, inner: bytes, kind: int) -> bytes:
@@ -254,32 +245,21 @@ def test_any_reply_gives_a_value_or_an_error(
 
 @given(
     method=st.sampled_from(list(METHODS)),
-    body=bodies(VERSIONS) | ERRORS,
     status=REFUSALS,
+    body=bodies(VERSIONS) | ERRORS,
     headers=LOCATIONS,
 )
+@example(method="version", status=302, body=b"", headers={"Location": "\xe9"})
+@example(method="version", status=302, body=b"", headers={"Location": "http://["})
+@example(method="version", status=400, body=b"[" * 100_000, headers={})
+@example(method="version", status=400, body=b'{"error": "Error:\\n  File"}', headers={})
+@example(method="version", status=400, body=b'{"error": "\\ud800"}', headers={})
+@example(method="version", status=400, body=b'{"error": "' + b"a " * 100_000 + b'"}', headers={})
 @settings(FUZZED, max_examples=120)
 def test_any_error_status_gives_a_readable_error(
-    server: StandIn, method: str, body: bytes, status: int, headers: dict[str, str]
+    server: StandIn, method: str, status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     assert check_reply(server, method, body, status, headers)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "headers"),
-    [
-        pytest.param(302, b"", {"Location": "\xe9"}, id="redirect that is not UTF-8"),
-        pytest.param(302, b"", {"Location": "http://["}, id="redirect to no address"),
-        pytest.param(400, b"[" * 100_000, {}, id="deep JSON"),
-        pytest.param(400, b'{"error": "Traceback:\\n  File"}', {}, id="several lines"),
-        pytest.param(400, b'{"error": "' + b"a " * 100_000 + b'"}', {}, id="endless text"),
-        pytest.param(400, b'{"error": "\\ud800"}', {}, id="lone surrogate"),
-    ],
-)
-def test_an_odd_error_reply_gives_a_readable_error(
-    server: StandIn, status: int, body: bytes, headers: dict[str, str]
-) -> None:
-    assert check_reply(server, "version", body, status, headers)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +292,7 @@ def test_an_unreadable_body_releases_its_connection(
     assert len(errors) == 2
 
 
-WRONG = [None, True, -7, 0.5, 2**63, math.nan, math.inf, "", "7", [], [None], {}, {"a": 1}]
+WRONG = [REMOVED, None, True, -7, 0.5, 2**63, math.nan, math.inf, "", "7", [], [None], {}, {"a": 1}]
 
 
 @pytest.mark.parametrize("method", [name for name, (_, valid) in METHODS.items() if valid])

@@ -1,8 +1,8 @@
-"""Candidates, neighbourhoods and membership agree with their plain definitions."""
+"""Candidates and neighbourhoods agree with their plain definitions."""
 
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hydindex.config.settings import Config
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.membership import compared_before
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
@@ -83,17 +82,14 @@ def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRul
     )
 
 
-def found_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
-    found = list(
-        find_candidates(
-            comparables(joining, first_id=len(members)), comparables(members, first_id=0), rules
-        )
-    )
-    assert sorted(file_id for file_id, _ in found) == list(
-        range(len(members), len(members) + len(joining))
-    )
+def our_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+    own = comparables(joining, first_id=len(members))
+    candidates = list(find_candidates(own, comparables(members, first_id=0), rules))
+    assert sorted(file_id for file_id, _ in candidates) == own.ids.tolist()
     return Counter(
-        frozenset((file_id, rival)) for file_id, rivals in found for rival in rivals.ids.tolist()
+        frozenset((file_id, other))
+        for file_id, others in candidates
+        for other in others.ids.tolist()
     )
 
 
@@ -129,24 +125,20 @@ RULES = st.builds(
 def test_candidates_are_those_of_a_plain_loop_each_once(
     joining: list[Row], members: list[Row], rules: CandidateRules
 ) -> None:
-    found = found_candidates(joining, members, rules)
-    assert found == plain_candidates(joining, members, rules)
+    candidates = our_candidates(joining, members, rules)
+    assert candidates == plain_candidates(joining, members, rules)
 
 
 def test_candidates_of_many_files_are_complete() -> None:
     rng = np.random.default_rng(3)
-    rows = list(
-        map(
-            Row,
-            rng.integers(0, 40_000, 1100).astype(float).tolist(),
-            rng.choice([1.0, 1.3, 16 / 9], 1100).tolist(),
-            rng.integers(0, 2**64, 1100, np.uint64).tolist(),
-        )
-    )
+    durations_ms = rng.integers(0, 40_000, 1100).astype(float).tolist()
+    ratios = rng.choice([1.0, 1.3, 16 / 9], 1100).tolist()
+    hashes = rng.integers(0, 2**64, 1100, np.uint64).tolist()
+    rows = list(map(Row, durations_ms, ratios, hashes))
     rules = CandidateRules(1000.0, 0.05, 32)
-    found = found_candidates(rows[100:], rows[:100], rules)
-    assert found == plain_candidates(rows[100:], rows[:100], rules)
-    assert found.total() > 1000
+    candidates = our_candidates(rows[100:], rows[:100], rules)
+    assert candidates == plain_candidates(rows[100:], rows[:100], rules)
+    assert candidates.total() > 1000
 
 
 @pytest.mark.parametrize(
@@ -169,48 +161,39 @@ def test_candidates_of_many_files_are_complete() -> None:
 def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
     a: Row, b: Row, agree: bool
 ) -> None:
-    found = found_candidates([a], [b], CandidateRules.of(Config()))
-    assert found.total() == int(agree)
+    candidates = our_candidates([a], [b], CandidateRules.of(Config()))
+    assert candidates.total() == int(agree)
 
 
 def test_a_disabled_filter_drops_no_pair() -> None:
     filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
     rules = CandidateRules.of(Config.model_validate({"filters": filters}))
-    assert found_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
+    assert our_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
 
 
 # Neighbourhoods
 
-TOLERANCES_MS = st.sampled_from([0.0, 0.1, 999.999, 1000.0, 1234.5, 60_000.0]) | st.floats(
-    0, 86_400_000
+# Multiples of tolerances, and their neighbours.
+EDGES_MS = st.builds(
+    lambda count, offset_ms: 1000.0 * count + offset_ms,
+    st.integers(1, 9),
+    st.sampled_from([0.0, 1e-9, -1e-9, 0.5]),
 )
 
 
-@st.composite
-def tolerances_and_durations(draw: st.DrawFn) -> tuple[float, list[float]]:
-    """Durations close to multiples of the tolerance."""
-    tolerance_ms = draw(TOLERANCES_MS)
-    edges = st.builds(
-        lambda width, count, offset: max(0.0, width * count + offset),
-        st.sampled_from([tolerance_ms, 1000.0]),
-        st.integers(0, 50),
-        st.sampled_from([0.0, 1e-9, -1e-9, tolerance_ms, -tolerance_ms, 0.5]),
-    )
-    nearly = st.builds(math.nextafter, edges, st.sampled_from([0.0, math.inf]))
-    durations = edges | nearly | st.floats(0, 1e9) | st.just(UNKNOWN)
-    return tolerance_ms, draw(st.lists(durations, max_size=12))
-
-
-@given(tolerances_and_durations())
+@given(
+    tolerance_ms=st.sampled_from([0.0, 0.1, 999.999, 1000.0]) | st.floats(0, 86_400_000),
+    durations_ms=st.lists(EDGES_MS | DURATIONS_MS | st.floats(0, 1e9), max_size=12),
+)
 @settings(max_examples=150)
 def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
-    drawn: tuple[float, list[float]],
+    tolerance_ms: float, durations_ms: list[float]
 ) -> None:
-    tolerance_ms, durations_ms = drawn
     files = comparables([Row(duration_ms) for duration_ms in durations_ms])
-    found = list(neighbourhoods(files, tolerance_ms))
-    assert sorted(i for each in found for i in each.joining.ids.tolist()) == files.ids.tolist()
-    for each in found:
+    all_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
+    ids = [file_id for each in all_neighbourhoods for file_id in each.joining.ids.tolist()]
+    assert sorted(ids) == files.ids.tolist()
+    for each in all_neighbourhoods:
         own_ids = set(each.joining.ids.tolist())
         for own_ms in each.joining.duration_ms.tolist():
             for other_id, other_ms in zip(files.ids.tolist(), durations_ms, strict=True):
@@ -221,49 +204,11 @@ def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
 
 def test_distant_files_are_in_separate_neighbourhoods() -> None:
     """A night with few new files reads little of a large index."""
-    files = comparables([Row(90_000.0), Row(2000.0), Row(2500.0), Row(30_000.0)])
-    found = [
-        (each.joining.ids.tolist(), each.to_ms - each.from_ms)
-        for each in neighbourhoods(files, 1000.0)
-    ]
-    assert [ids for ids, _ in found] == [[2, 3], [4], [1]]
-    assert sum(span_ms for _, span_ms in found) < 7000
-
-
-def test_files_without_a_duration_share_a_neighbourhood_without_bounds() -> None:
-    files = comparables([Row(UNKNOWN), Row(2000.0), Row(UNKNOWN, 2.0)])
-    known, unknown = neighbourhoods(files, 1000.0)
-    assert (known.joining.ids.tolist(), unknown.joining.ids.tolist()) == ([2], [1, 3])
-    assert (known.has_duration, unknown.has_duration) == (True, False)
-
-
-# Who has met whom
-
-FILE_IDS = range(1, 7)
-
-
-@given(moves=st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from(FILE_IDS))), max_size=25))
-@settings(max_examples=400)
-def test_two_files_have_met_if_they_were_in_the_set_together(
-    moves: list[tuple[bool, set[int]]],
-) -> None:
-    since: dict[int, int] = {}
-    stays: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    together: set[frozenset[int]] = set()
-    next_step = 1
-    for joins, moved in moves:
-        if not joins:
-            for file_id in moved & since.keys():
-                stays[file_id].append((since.pop(file_id), next_step))
-            continue
-        joining = moved - since.keys()
-        for file_id in joining:
-            others = sorted((since.keys() | joining) - {file_id})
-            others_since = [since.get(other, NOT_COMPARED) for other in others]
-            met = compared_before(
-                file_id, np.array(others, np.int64), np.array(others_since, np.int64), stays
-            )
-            assert met.tolist() == [frozenset((file_id, other)) in together for other in others]
-        since.update(dict.fromkeys(joining, next_step))
-        next_step += 1
-        together.update(map(frozenset, itertools.combinations(since, 2)))
+    durations_ms = [90_000.0, 2000.0, 2500.0, 30_000.0, UNKNOWN, UNKNOWN]
+    files = comparables([Row(each) for each in durations_ms])
+    *known, unknown = neighbourhoods(files, 1000.0)
+    assert [each.joining.ids.tolist() for each in known] == [[2, 3], [4], [1]]
+    assert sum(each.to_ms - each.from_ms for each in known) < 7000
+    assert all(each.has_duration for each in known)
+    assert unknown.joining.ids.tolist() == [5, 6]
+    assert not unknown.has_duration

@@ -12,12 +12,11 @@ DECISIONS = [each for each in Relationship if each is not POTENTIAL]
 A, B, C, D, *_ = FILES = [letter * 64 for letter in "abcdefg"]
 
 
+Steps = list[tuple[str, str, Relationship]]
+
+
 def of(relationships: Relationships, file_hash: str) -> FileRelationships:
     return relationships.relationships_of(file_hash, lambda _hash: True)
-
-
-def pairs(*pairs_of_hashes: tuple[str, str]) -> set[frozenset[str]]:
-    return {frozenset(pair) for pair in pairs_of_hashes}
 
 
 def after(*steps: tuple[str, str, Relationship]) -> Relationships:
@@ -27,69 +26,44 @@ def after(*steps: tuple[str, str, Relationship]) -> Relationships:
     return relationships
 
 
-def test_a_potential_is_kept_once_and_listed_for_both_files() -> None:
-    known = after((A, B, POTENTIAL), (B, A, POTENTIAL))
-    assert known.potentials == pairs((A, B))
-    assert of(known, A).potential == {B}
-    assert of(known, B).potential == {A}
-
-
-def test_a_file_has_no_potential_with_itself() -> None:
-    assert after((A, A, POTENTIAL)).potentials == frozenset()
-
-
-@pytest.mark.parametrize("decision", DECISIONS)
-def test_a_decided_pair_never_becomes_a_potential_again(decision: Relationship) -> None:
-    known = after((A, B, POTENTIAL), (A, B, decision), (A, B, POTENTIAL))
-    assert known.potentials == frozenset()
-
-
-def test_a_potential_with_a_member_is_a_potential_with_its_king() -> None:
-    known = after((A, B, SAME_QUALITY), (B, C, POTENTIAL))
-    assert known.potentials == pairs((A, C))
-    assert of(known, B).potential == {C}
-    assert of(known, C).potential == {A}
-
-
-def test_a_better_file_takes_over_the_other_group_and_its_potentials() -> None:
-    known = after((B, C, POTENTIAL), (A, B, A_BETTER))
-    assert of(known, B).king == A
-    assert of(known, B).duplicate == {A}
-    assert known.potentials == pairs((A, C))
+@pytest.mark.parametrize(
+    ("steps", "potentials"),
+    [
+        ([(A, B, POTENTIAL), (B, A, POTENTIAL)], [{A, B}]),
+        ([(A, A, POTENTIAL)], []),
+        *(([(A, B, POTENTIAL), (A, B, each), (A, B, POTENTIAL)], []) for each in DECISIONS),
+        ([(A, B, SAME_QUALITY), (B, C, POTENTIAL)], [{A, C}]),
+        ([(B, C, POTENTIAL), (A, B, A_BETTER)], [{A, C}]),
+        ([(A, B, ALTERNATE), (B, C, ALTERNATE), (A, C, POTENTIAL)], [{A, C}]),
+        ([(A, B, ALTERNATE), (B, C, FALSE_POSITIVE), (A, C, POTENTIAL)], []),
+    ],
+)
+def test_potentials_are_of_kings_and_never_of_a_decided_pair(
+    steps: Steps, potentials: list[set[str]]
+) -> None:
+    assert after(*steps).potentials == set(map(frozenset, potentials))
 
 
 @pytest.mark.parametrize(
-    ("steps", "file_hash", "king"),
+    ("steps", "file", "king", "duplicates"),
     [
-        ([(A, B, B_BETTER)], A, B),
-        ([(A, B, A_BETTER), (B, A, A_BETTER)], A, B),  # a member better than its king
-        ([(A, B, A_BETTER), (C, B, SAME_QUALITY)], C, A),  # joins the group of the member
+        ([(A, B, B_BETTER)], A, B, {B}),
+        ([(A, B, A_BETTER), (B, A, A_BETTER)], A, B, {B}),  # a member better than its king
+        ([(A, B, A_BETTER), (C, B, SAME_QUALITY)], C, A, {A, B}),  # the group of the member
+        ([(A, B, A_BETTER), (C, B, A_BETTER)], B, C, {C}),  # the worse member leaves alone
+        ([(A, B, A_BETTER), (C, B, A_BETTER)], A, A, set()),
     ],
 )
-def test_the_better_file_is_king(
-    steps: list[tuple[str, str, Relationship]], file_hash: str, king: str
-) -> None:
-    assert of(after(*steps), file_hash).king == king
+def test_the_better_file_is_king(steps: Steps, file: str, king: str, duplicates: set[str]) -> None:
+    relationships = of(after(*steps), file)
+    assert (relationships.king, relationships.duplicate) == (king, duplicates)
 
 
-def test_a_member_worse_than_a_file_outside_changes_groups_alone() -> None:
-    known = after((A, B, A_BETTER), (C, B, A_BETTER))
-    assert of(known, A).duplicate == frozenset()
-    assert of(known, C).duplicate == {B}
-
-
-def test_false_positives_hold_between_all_alternates_and_are_listed_by_king() -> None:
+def test_relatives_are_listed_by_their_kings() -> None:
     known = after((A, B, ALTERNATE), (C, D, SAME_QUALITY), (B, D, FALSE_POSITIVE))
     assert of(known, A).false_positive == {C}
     assert of(known, D).false_positive == {A, B}
-    known.set_relationship(A, C, POTENTIAL)
-    assert known.potentials == frozenset()
-
-
-def test_two_alternates_of_a_third_file_are_alternates_and_may_become_potentials() -> None:
-    known = after((A, B, ALTERNATE), (B, C, ALTERNATE), (A, C, POTENTIAL))
-    assert of(known, A).alternate == {B, C}
-    assert known.potentials == pairs((A, C))
+    assert of(after((A, B, SAME_QUALITY), (B, C, POTENTIAL)), C).potential == {A}
 
 
 @pytest.mark.parametrize("earlier", [FALSE_POSITIVE, SAME_QUALITY])
@@ -116,7 +90,7 @@ def test_only_kings_that_take_potentials_get_them() -> None:
     known = Relationships(takes_potentials=lambda king: king != B)
     known.set_relationship(A, B, POTENTIAL)
     known.set_relationship(A, C, POTENTIAL)
-    assert known.potentials == pairs((A, C))
+    assert known.potentials == {frozenset({A, C})}
 
 
 a_file = st.sampled_from(FILES)
