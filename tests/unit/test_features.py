@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hydindex.common.errors import ConfigError
+from hydindex.matching.calibrated.alignment import AlignedViews, align
 from hydindex.matching.calibrated.features import (
     FEATURES,
     MODEL_FEATURES,
-    CheapFeatures,
     Features,
-    cheap_features,
-    remaining_features,
 )
 from hydindex.matching.calibrated.model import (
     INTERCEPT,
@@ -55,10 +53,16 @@ def signatures(seed: int) -> SignatureBatch:
     )
 
 
-def cheap(seed: int) -> CheapFeatures:
-    return cheap_features(
-        signatures(seed), FIRST, SECOND, aspect_ratio_tolerance=None, min_structure=-1.0
-    )
+def aligned(seed: int) -> AlignedViews:
+    return align(signatures(seed), FIRST, SECOND, aspect_ratio_tolerance=None, min_structure=-1.0)
+
+
+def cheap(seed: int) -> Features:
+    return Features.measure(aligned(seed), cheap_only=True)
+
+
+def every(seed: int) -> Features:
+    return Features.measure(aligned(seed))
 
 
 def variances(view: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,9 +82,8 @@ def variances(view: NDArray[np.float64]) -> NDArray[np.float64]:
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=40)
 def test_bounds_by_cheap_features_enclose_every_term(seed: int) -> None:
-    features = cheap(seed)
-    bounds = features.term_bounds()
-    terms = remaining_features(features).terms()
+    bounds = cheap(seed).term_bounds()
+    terms = every(seed).terms()
     assert tuple(bounds) == tuple(terms) == MODEL_FEATURES
     for name, values in terms.items():
         low, high = bounds[name]
@@ -97,23 +100,20 @@ def test_no_pair_that_matches_is_ruled_out_by_cheap_features(
     min_probability: float, seed: int, weights: dict[str, float]
 ) -> None:
     model = SHIPPED.model_copy(update={"weights": weights})
-    features = cheap(seed)
-    matches = probabilities(remaining_features(features), model) >= min_probability
-    assert not np.any(matches & ~may_reach(features, model, min_probability))
+    matches = probabilities(every(seed), model) >= min_probability
+    assert not np.any(matches & ~may_reach(cheap(seed), model, min_probability))
 
 
 def test_cheap_features_rule_out_most_pairs_that_do_not_match() -> None:
-    features = cheap(0)
-    matches = probabilities(remaining_features(features), SHIPPED) >= 0.6
-    ruled_out = ~may_reach(features, SHIPPED, 0.6)
+    matches = probabilities(every(0), SHIPPED) >= 0.6
+    ruled_out = ~may_reach(cheap(0), SHIPPED, 0.6)
     assert ruled_out.sum() > np.count_nonzero(~matches) / 2 > 0
 
 
 def test_a_pair_has_the_same_probability_alone_and_among_others() -> None:
-    features = cheap(2)
-    some = np.arange(len(features)) % 7 == 0
-    among_all = probabilities(remaining_features(features), SHIPPED)
-    alone = probabilities(remaining_features(features[some]), SHIPPED)
+    some = np.arange(len(FIRST)) % 7 == 0
+    among_all = probabilities(every(2), SHIPPED)
+    alone = probabilities(Features.measure(aligned(2).select(some)), SHIPPED)
     assert np.array_equal(among_all[some], alone)
 
 
@@ -121,7 +121,7 @@ def test_a_pair_has_the_same_probability_alone_and_among_others() -> None:
 
 
 def test_details_differ_as_the_plain_definition_says() -> None:
-    found = remaining_features(cheap(3))["detail_difference"]
+    found = every(3)["detail_difference"]
     views = signatures(3).views[:, 0].astype(np.float64)
     variances_of = [variances(view) for view in views]
     for value, one, other in zip(found, FIRST, SECOND, strict=True):
@@ -136,7 +136,7 @@ def test_details_differ_as_the_plain_definition_says() -> None:
 
 def test_details_count_even_if_most_pixels_agree() -> None:
     """Two title cards: black almost everywhere, and white in different places."""
-    features = remaining_features(cheap(4))
+    features = every(4)
     alike, unlike = (
         log_odds(
             Features(
@@ -157,7 +157,7 @@ def test_details_count_even_if_most_pixels_agree() -> None:
 
 
 def test_stored_features_come_back_rounded_and_unknown_ones_as_unknown() -> None:
-    features = remaining_features(cheap(1))
+    features = every(1)
     stored = [json.loads(json.dumps(features.of_pair(row))) for row in range(len(features))]
     loaded = Features.load(stored)
     assert np.isnan(loaded["duration_difference_ms"]).any()
@@ -216,4 +216,4 @@ def test_a_file_that_is_no_current_model_is_refused(
 
 def test_the_shipped_model_weights_what_the_table_says() -> None:
     assert set(SHIPPED.weights) == {INTERCEPT, *MODEL_FEATURES}
-    assert set(SHIPPED.fitted["spreads"]) == set(MODEL_FEATURES)
+    assert set(SHIPPED.fitted["standard_deviations"]) == set(MODEL_FEATURES)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hydindex.common.batches import slices
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.features import cheap_features, remaining_features
+from hydindex.matching.calibrated.alignment import align
+from hydindex.matching.calibrated.features import Features
 from hydindex.matching.calibrated.model import (
     CalibratedModel,
     load_model,
@@ -52,23 +53,23 @@ class SignatureBlock:
         lowest = self.min_probability
         if self.verify_frames:
             lowest = min(lowest, doubtful_band(self.min_probability)[0])
-        cheap = cheap_features(
+        aligned = align(
             self.signatures,
             self.first,
             self.second,
             aspect_ratio_tolerance=self.aspect_ratio_tolerance,
             min_structure=self.model.min_structure,
         )
-        promising = cheap[may_reach(cheap, self.model, lowest)]
-        features = remaining_features(promising)
+        cheap = Features.measure(aligned, cheap_only=True)
+        promising = aligned.select(may_reach(cheap, self.model, lowest))
+        features = Features.measure(promising)
         probability = probabilities(features, self.model)
+        doubtful = np.zeros(len(promising), np.bool_)
+        if self.verify_frames:  # still images, which have no duration, have no frames
+            has_duration = ~np.isnan(features["duration_difference_ms"])
+            doubtful = is_doubtful(probability, self.min_probability) & has_duration
         first_ids = self.file_ids[self.first[promising.rows]]
         second_ids = self.file_ids[self.second[promising.rows]]
-        doubtful = np.zeros(len(probability), np.bool_)
-        if self.verify_frames:  # still images, which have no duration, have no frames
-            doubtful = is_doubtful(probability, self.min_probability) & ~np.isnan(
-                features["duration_difference_ms"]
-            )
         (rows,) = np.nonzero((probability >= self.min_probability) | doubtful)
         return BlockResult(
             matches=[
@@ -80,7 +81,7 @@ class SignatureBlock:
                 )
                 for row in rows.tolist()
             ],
-            counts=MatcherCounts(similar_enough=len(cheap)),
+            counts=MatcherCounts(similar_enough=len(aligned)),
             scores=Scores(first_ids, second_ids, probability),
         )
 

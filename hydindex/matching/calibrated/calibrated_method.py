@@ -44,12 +44,12 @@ class CalibratedMethod:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
             return str(error)
-        made = signature(picture, self._config.ahash.resize)
+        computed = signature(picture, self._config.ahash.resize)
         return PreparedThumbnail(
-            average_hash=made.average_hash,
-            content_hash=made.content_hash,
-            content_shape=made.content_shape,
-            blobs={SIGNATURE: made.views.tobytes()},
+            average_hash=computed.average_hash,
+            content_hash=computed.content_hash,
+            content_shape=computed.content_shape,
+            blobs={SIGNATURE: computed.views.tobytes()},
         )
 
     def matcher(self, files: FileStore) -> CalibratedMatcher:
