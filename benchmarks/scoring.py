@@ -32,7 +32,7 @@ from hydindex.commands.app import main as hydindex
 from hydindex.config import config_file
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.records.pictures import Picture
 from hydindex.standin.server import StandIn
 from hydindex.standin.state import load_folder
@@ -105,7 +105,7 @@ def _measure(task: Task) -> list[tuple[object, ...]]:
         run("update", "--dry-run", threshold=0.0)
         listed = run("pairs", threshold=0.0)["pairs"]
         pairs = [(each["sha256_a"], each["sha256_b"]) for each in listed]
-        settings = Preprocessing.of(config_file.load(SHIPPED_CONFIG))
+        settings = config_file.load(SHIPPED_CONFIG).preprocessing
         pictures = {
             each.hash: preprocess(decode_thumbnail(each.thumbnail), settings) for each in files
         }

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.matching.threshold.packing import compress, unpack_picture
+from hydindex.common.packed_arrays import pack_array, unpack_array
 from hydindex.records.pictures import VIEW_PX, PackedFrames, SignatureBatch
 from hydindex.store.frame_store import FramesOfVideo
 
@@ -34,7 +34,7 @@ class SampledFrames:
 def pack_frames(frames: SampledFrames) -> PackedFrames:
     """Compress the views; keep the shapes as raw little-endian float64."""
     shapes = frames.content_shapes.astype(_SHAPE_DTYPE).tobytes()
-    return PackedFrames(compress(frames.views), shapes)
+    return PackedFrames(pack_array(frames.views), shapes)
 
 
 def unpack_frames(packed: PackedFrames) -> SampledFrames:
@@ -45,7 +45,7 @@ def unpack_frames(packed: PackedFrames) -> SampledFrames:
     """
     shape = (MOMENTS, FRAMES_PER_MOMENT)
     return SampledFrames(
-        views=unpack_picture(packed.views, (*shape, 2, VIEW_PX, VIEW_PX)),
+        views=unpack_array(packed.views, (*shape, 2, VIEW_PX, VIEW_PX)),
         content_shapes=np.frombuffer(packed.content_shapes, _SHAPE_DTYPE).reshape(shape),
     )
 

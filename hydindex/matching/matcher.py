@@ -1,7 +1,7 @@
 """What the matchers of all methods share: blocks of pairs in, matches and counts out."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -40,14 +40,9 @@ class MatcherCounts(Counts):
     `calibrated`: `similar_enough` counts the pairs that reached `min_structure`.
     """
 
-    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
+    levels: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
     confirmed_by_library: int = 0
     similar_enough: int = 0
-
-    @classmethod
-    def of_levels(cls, levels: Sequence[int], computed: Sequence[int]) -> "MatcherCounts":
-        """Count how many pairs each level was computed for."""
-        return cls() + cls({str(a): count for a, count in zip(levels, computed, strict=True)})
 
 
 @dataclass(frozen=True, slots=True)

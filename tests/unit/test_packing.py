@@ -6,13 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hydindex.matching.threshold.packing import (
-    compress,
+from hydindex.common.packed_arrays import pack_array, unpack_array
+from hydindex.matching.threshold.pyramid import (
+    channels_first,
+    coarse_picture,
+    coarse_shape,
+    halve,
     pack_coarse,
     unpack_coarse,
-    unpack_picture,
 )
-from hydindex.matching.threshold.pyramid import channels_first, coarse_picture, coarse_shape, halve
 
 
 @given(
@@ -46,8 +48,8 @@ def test_the_brightest_picture_does_not_overflow() -> None:
 
 def test_a_packed_picture_comes_back_or_raises() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (33, 21, 3)).astype(np.uint8)
-    packed = compress(picture)
-    np.testing.assert_array_equal(unpack_picture(packed, picture.shape), picture)
+    packed = pack_array(picture)
+    np.testing.assert_array_equal(unpack_array(packed, picture.shape), picture)
     coarse = coarse_picture(picture)
     np.testing.assert_array_equal(unpack_coarse(pack_coarse(coarse), coarse.shape), coarse)
     one_bit_off = (
@@ -56,6 +58,6 @@ def test_a_packed_picture_comes_back_or_raises() -> None:
     )
     for damaged in (b"", packed[:-1], *one_bit_off):
         with pytest.raises(ValueError):  # noqa: PT011 - the library's own words
-            unpack_picture(damaged, picture.shape)
+            unpack_array(damaged, picture.shape)
     with pytest.raises(ValueError):  # noqa: PT011 - the library's own words
-        unpack_picture(packed, (33, 21))
+        unpack_array(packed, (33, 21))

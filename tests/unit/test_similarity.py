@@ -21,19 +21,20 @@ from scipy.ndimage import correlate1d, gaussian_filter
 from skimage.metrics import structural_similarity
 
 from hydindex.common.errors import ConfigError, IndexUnusable
+from hydindex.common.packed_arrays import pack_array
 from hydindex.config.sections import Device
 from hydindex.config.settings import Config
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.matcher import MatcherCounts
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.ms_ssim import coarse_levels
-from hydindex.matching.threshold.packing import (
-    compress,
+from hydindex.matching.threshold.preprocessing import preprocess
+from hydindex.matching.threshold.pyramid import (
+    coarse_picture,
+    coarse_shape,
     pack_coarse,
     unpack_coarse,
 )
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
-from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape
 from hydindex.matching.threshold.score_bounds import MARGIN, ScoreBounds
 from hydindex.matching.threshold.threshold_matcher import PairBlock, block_slices
 from hydindex.records.pictures import Picture
@@ -103,7 +104,7 @@ def score(
         (rows,) = np.nonzero(coarse_bounds.may_match(threshold))
         scores, bounds = coarse_bounds.scores, coarse_bounds[rows]
     block = block_of(
-        [compress(picture) for picture in pictures],
+        [pack_array(picture) for picture in pictures],
         shape,
         [pairs[row] for row in rows],
         bounds=bounds,
@@ -222,7 +223,7 @@ def test_scores_and_verdicts_on_real_thumbnails(metric: str, grey: bool, count: 
     files = json.loads((CORPUS / "files.json").read_text())
     sources = sorted({file["source"] for file in files})[:6]
     chosen = [file["hash"] for file in files if file["source"] in sources][:count]
-    settings = Preprocessing.of(Config.model_validate({"preprocessing": {"toGray": grey}}))
+    settings = Config.model_validate({"preprocessing": {"toGray": grey}}).preprocessing
     pictures = [
         preprocess(decode_thumbnail((CORPUS / "thumbs" / each).read_bytes()), settings)
         for each in chosen
@@ -326,7 +327,7 @@ def test_pairs_that_cannot_match_are_dropped_at_the_coarse_levels() -> None:
     first, second = np.array(pairs).T
     coarse = np.stack([coarse_picture(picture) for picture in pictures])
     bounds = coarse_levels(coarse, first, second, threshold=0.6)
-    level_5, level_4 = bounds.entered
+    level_5, level_4 = bounds.pairs_per_level.values()
     left = np.count_nonzero(bounds.may_match(0.6))
     assert level_5 == len(pairs) > level_4 > left >= np.count_nonzero(expected >= 0.6)
 
@@ -362,8 +363,8 @@ def test_blocks_hold_every_pair_once_and_a_bounded_number_of_files(
 
 def test_a_damaged_picture_is_reported() -> None:
     picture = np.zeros((170, 170), np.uint8)
-    intact = compress(picture)
-    bounds = ScoreBounds.of_unseen(1, channels=1)
+    intact = pack_array(picture)
+    bounds = ScoreBounds.initial(1, channels=1)
     with pytest.raises(IndexUnusable, match="1"):
         block_of([intact, intact[:5]], picture.shape, [(0, 1)], bounds=bounds).match()
 

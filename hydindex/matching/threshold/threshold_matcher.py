@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from hydindex.common.batches import slices
 from hydindex.common.errors import ConfigError
+from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
 from hydindex.config.settings import Config
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.packing import coarse_size_bytes, unpack_coarse, unpack_picture
-from hydindex.matching.threshold.pyramid import coarse_shape
+from hydindex.matching.threshold.preprocessing import preprocessed_shape
+from hydindex.matching.threshold.pyramid import coarse_shape, unpack_coarse
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.store.file_store import FileStore, damaged_picture
@@ -79,43 +80,42 @@ class PairBlock:
     def _score(self) -> tuple[NDArray[np.float64], MatcherCounts]:
         """Return each pair's score; below the threshold it may be an upper bound."""
         # torch takes seconds to import: only scoring pays for it.
-        from hydindex.matching.threshold.ms_ssim import FINE_LEVELS, fine_levels
+        from hydindex.matching.threshold.ms_ssim import fine_levels
         from hydindex.matching.threshold.ssim import ssim
 
         device = _available(self.device)
         pictures = np.stack([self._picture(position) for position in range(len(self.packed))])
         first, second, threshold = self.first, self.second, self.threshold
-        counts = MatcherCounts()
         if self.bounds is None:
             bounds = ssim(pictures, first, second, device)
             exact_score = reference.ssim
         else:
             bounds = fine_levels(pictures, first, second, self.bounds, threshold, device)
             exact_score = reference.ms_ssim
-            counts = MatcherCounts.of_levels(FINE_LEVELS, bounds.entered)
         scores = bounds.scores
         (too_close,) = np.nonzero(bounds.needs_reference(threshold))
         for row in too_close.tolist():
             scores[row] = exact_score(pictures[first[row]], pictures[second[row]])
-        return scores, counts + MatcherCounts(confirmed_by_library=len(too_close))
+        return scores, MatcherCounts(bounds.pairs_per_level, confirmed_by_library=len(too_close))
 
     def _picture(self, position: int) -> NDArray[np.uint8]:
         try:
-            return unpack_picture(self.packed[position], self.shape)
+            return unpack_array(self.packed[position], self.shape)
         except ValueError:
             raise damaged_picture(int(self.file_ids[position])) from None
 
 
 class ThresholdMatcher:
-    """See `hydindex.matching.matcher.Matcher`. `shape` is that of every prepared picture."""
+    """See `hydindex.matching.matcher.Matcher`."""
 
-    def __init__(self, files: FileStore, config: Config, shape: tuple[int, ...]) -> None:
+    def __init__(self, files: FileStore, config: Config) -> None:
         self._files = files
         self._threshold = config.similarity_threshold
         self._use_ms_ssim = config.preprocessing.use_ms_ssim
         self._device: Device = config.compare.device
-        self._shape = shape
-        self._coarse_shape = coarse_shape(shape)
+        self._shape = preprocessed_shape(config.preprocessing)
+        self._coarse_shape = coarse_shape(self._shape)
+        self._coarse_bytes = 2 * math.prod(self._coarse_shape)  # uint16
 
     def preload(self) -> None:
         """Import torch: beside busy threads that takes twice as long, and slows them down."""
@@ -126,24 +126,23 @@ class ThresholdMatcher:
         if not self._use_ms_ssim:
             yield from self._load(first, second, None, MatcherCounts())
             return
-        pairs_at_once = _COARSE_BYTES // coarse_size_bytes(self._coarse_shape)
-        for part in slices(len(first), max(_MIN_COARSE_PAIRS, pairs_at_once)):
-            bounds, counts = self._coarse_bounds(first[part], second[part])
+        pairs_at_once = max(_MIN_COARSE_PAIRS, _COARSE_BYTES // self._coarse_bytes)
+        for part in slices(len(first), pairs_at_once):
+            bounds = self._coarse_bounds(first[part], second[part])
+            counts = MatcherCounts(bounds.pairs_per_level)
             (rows,) = np.nonzero(bounds.may_match(self._threshold))
             yield from self._load(first[part][rows], second[part][rows], bounds[rows], counts)
 
-    def _coarse_bounds(self, first: FileIds, second: FileIds) -> tuple[ScoreBounds, MatcherCounts]:
-        from hydindex.matching.threshold.ms_ssim import COARSE_LEVELS, coarse_levels
+    def _coarse_bounds(self, first: FileIds, second: FileIds) -> ScoreBounds:
+        from hydindex.matching.threshold.ms_ssim import coarse_levels
 
         file_ids, first_at, second_at = files_of_pairs(first, second)
         packed = self._files.pictures(file_ids, COARSE)
-        size_bytes = coarse_size_bytes(self._coarse_shape)
         for file_id, each in zip(file_ids.tolist(), packed, strict=True):
-            if len(each) != size_bytes:
+            if len(each) != self._coarse_bytes:
                 raise damaged_picture(file_id)
         pictures = unpack_coarse(b"".join(packed), (len(file_ids), *self._coarse_shape))
-        bounds = coarse_levels(pictures, first_at, second_at, self._threshold)
-        return bounds, MatcherCounts.of_levels(COARSE_LEVELS, bounds.entered)
+        return coarse_levels(pictures, first_at, second_at, self._threshold)
 
     def _load(
         self, first: FileIds, second: FileIds, bounds: ScoreBounds | None, counts: MatcherCounts

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+from hydindex.common.packed_arrays import pack_array
 from hydindex.config.settings import Config
-from hydindex.matching.threshold.packing import compress, pack_coarse
-from hydindex.matching.threshold.preprocessing import Preprocessing
-from hydindex.matching.threshold.pyramid import coarse_picture
+from hydindex.matching.threshold.pyramid import coarse_picture, pack_coarse
 from hydindex.matching.threshold.threshold_matcher import COARSE, PREPARED, ThresholdMatcher
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
@@ -33,7 +32,6 @@ class ThresholdMethod:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._preprocessing = Preprocessing.of(config)
 
     def fingerprints(self) -> Mapping[str, str]:
         """Return nothing: the config names no files for this method."""
@@ -55,12 +53,12 @@ class ThresholdMethod:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
             return str(error)
-        prepared = preprocess(picture, self._preprocessing)
+        prepared = preprocess(picture, self._config.preprocessing)
         return PreparedThumbnail(
             average_hash=average_hash(picture, self._config.ahash.resize),
-            blobs={PREPARED: compress(prepared), COARSE: pack_coarse(coarse_picture(prepared))},
+            blobs={PREPARED: pack_array(prepared), COARSE: pack_coarse(coarse_picture(prepared))},
         )
 
     def matcher(self, files: FileStore) -> ThresholdMatcher:
         """Return the matcher for files of this store."""
-        return ThresholdMatcher(files, self._config, self._preprocessing.shape)
+        return ThresholdMatcher(files, self._config)
