@@ -46,21 +46,18 @@ class MatcherCounts(Counts):
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """The scores of a block, for the debug log. Below the threshold a score may be a bound."""
-
-    first: FileIds
-    second: FileIds
-    scores: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
 class BlockResult:
-    """What matching a block yields."""
+    """What matching a block yields.
+
+    `first`, `second` and `scores` are for the debug log. Below the threshold a score may be a
+    bound.
+    """
 
     matches: list[ScoredPair]
     counts: MatcherCounts
-    scores: Scores
+    first: FileIds
+    second: FileIds
+    scores: NDArray[np.float64]
 
 
 class Block(Protocol):
@@ -91,15 +88,16 @@ def match_batches(
 ) -> Iterator[tuple[CandidateBatch, list[BlockResult]]]:
     """Match batches, several ahead, and return the results in the order of the batches."""
     pending: deque[tuple[CandidateBatch, list[Future[BlockResult]]]] = deque()
-
-    def finished() -> tuple[CandidateBatch, list[BlockResult]]:
-        batch, futures = pending.popleft()
-        return batch, [future.result() for future in futures]
-
     for batch in batches:
         blocks = matcher.blocks(batch.first, batch.second) if len(batch) else ()
         pending.append((batch, [workers.submit(block.match) for block in blocks]))
         while pending and all(future.done() for future in pending[0][1]):
-            yield finished()
+            yield _finish(*pending.popleft())
     while pending:
-        yield finished()
+        yield _finish(*pending.popleft())
+
+
+def _finish(
+    batch: CandidateBatch, futures: Iterable[Future[BlockResult]]
+) -> tuple[CandidateBatch, list[BlockResult]]:
+    return batch, [future.result() for future in futures]

@@ -96,7 +96,6 @@ def _record(
     for result in results:
         _log_scores(result, store)
     pairs = PairCounts(
-        candidates=len(batch),
         scored=len(batch),
         matched=sum(not match.is_doubtful for match in matches),
     )
@@ -107,6 +106,5 @@ def _record(
 def _log_scores(result: BlockResult, store: Store) -> None:
     if not log.isEnabledFor(logging.DEBUG):
         return
-    scores = result.scores
-    for first, second, score in zip(scores.first, scores.second, scores.scores, strict=True):
+    for first, second, score in zip(result.first, result.second, result.scores, strict=True):
         log.debug("score %.4f: %s %s", score, *store.files.hashes((int(first), int(second))))

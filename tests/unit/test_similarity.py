@@ -112,7 +112,7 @@ def score(
         device=device,
     )
     result = block.match()
-    scores[rows] = result.scores.scores
+    scores[rows] = result.scores
     matches = {each.pair.ids: each.score for each in result.matches}
     assert matches == {
         pair: value for pair, value in zip(pairs, scores, strict=True) if value >= threshold

@@ -18,7 +18,7 @@ from hydindex.matching.calibrated.model import (
     probabilities,
 )
 from hydindex.matching.candidates import CandidateRules
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import VIEW_PX, SignatureBatch
@@ -82,7 +82,9 @@ class SignatureBlock:
                 for row in rows.tolist()
             ],
             counts=MatcherCounts(similar_enough=len(aligned)),
-            scores=Scores(first_ids, second_ids, probability),
+            first=first_ids,
+            second=second_ids,
+            scores=probability,
         )
 
 

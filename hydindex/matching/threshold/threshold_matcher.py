@@ -18,7 +18,7 @@ from hydindex.common.errors import ConfigError
 from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
 from hydindex.config.settings import Config
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import preprocessed_shape
@@ -74,7 +74,9 @@ class PairBlock:
                 for row, score in zip(rows, scores[rows], strict=True)
             ],
             counts=self.counts + counts,
-            scores=Scores(first_ids, second_ids, scores),
+            first=first_ids,
+            second=second_ids,
+            scores=scores,
         )
 
     def _score(self) -> tuple[NDArray[np.float64], MatcherCounts]:
