@@ -140,14 +140,18 @@ def _require_workers(client: "Client", address: str) -> None:
     try:
         # The scheduler unpickles too.
         versions = {client.run_on_scheduler(_version), *client.run(_version).values()}
-        problem = f"has hydindex {', '.join(sorted(versions))}, but this is {__version__}"
     except Exception as error:
-        versions, problem = set(), f"cannot run hydindex: {error}"
-    if versions != {__version__}:
-        raise ConfigError(
-            f"The Dask cluster at {address} {problem}",
-            "Install the same hydindex here, on the scheduler and on the workers.",
-        )
+        raise _other_version(address, f"cannot run hydindex: {error}") from None
+    if others := versions - {__version__}:
+        names = ", ".join(sorted(others))
+        raise _other_version(address, f"has hydindex {names}, but this is {__version__}")
+
+
+def _other_version(address: str, problem: str) -> ConfigError:
+    return ConfigError(
+        f"The Dask cluster at {address} {problem}",
+        "Install the same hydindex here, on the scheduler and on the workers.",
+    )
 
 
 def _version() -> str:

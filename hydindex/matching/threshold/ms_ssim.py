@@ -37,7 +37,7 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.matching.threshold.planes import Pairs, combined, scratch
+from hydindex.matching.threshold.planes import Pairs, combined
 from hydindex.matching.threshold.pyramid import Sums, channels_first, halve
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pictures import CoarsePicture, Picture
@@ -122,8 +122,8 @@ def _factors(
     # sum of two of them.
     count, height, width = planes.shape
     windows = (count, (height - _WINDOW_PX + 1) * (width - _WINDOW_PX + 1))
-    means = scratch.tensor("means", windows, device)
-    variances = scratch.tensor("variances", windows, device)
+    means = torch.empty(windows, device=device)
+    variances = torch.empty(windows, device=device)
     for part in pairs.plane_parts():
         means[part] = _window_means(planes[part])
         variances[part] = _window_means(planes[part].square()).sub_(means[part].square())

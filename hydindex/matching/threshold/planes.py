@@ -1,7 +1,5 @@
 """Pictures as planes of a tensor, and pairs of them: shared by MS-SSIM and SSIM."""
 
-import math
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -48,11 +46,8 @@ class Pairs:
         # as slow.
         torch.set_num_threads(1)
         used, first_at, second_at = files_of_pairs(first, second)
-        _, channels, height, width = sums.shape
-        planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
-        files_at_once = max(1, _PIXELS_AT_ONCE // (channels * height * width))
-        for part in slices(len(used), files_at_once):
-            planes[part] = torch.from_numpy(sums[used[part]])
+        planes = torch.from_numpy(np.ascontiguousarray(sums[used])).to(device, dtype)
+        channels = sums.shape[1]
         left, right = (
             (positions[:, None] * channels + np.arange(channels)).ravel()
             for positions in (first_at, second_at)
@@ -83,26 +78,3 @@ def combined(
     for result, i, j in zip(results, left.tolist(), right.tolist(), strict=True):
         operation(maps[i], maps[j], out=result)
     return results
-
-
-class Scratch(threading.local):
-    """Large tensors that a thread reuses.
-
-    The first access to fresh memory costs several times as much as the arithmetic on it.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, str, torch.dtype], Tensor] = {}
-
-    def tensor(
-        self, name: str, shape: tuple[int, ...], device: str, dtype: torch.dtype = torch.float32
-    ) -> Tensor:
-        """Return an uninitialized tensor, valid until the next call with this `name`."""
-        size, key = math.prod(shape), (name, device, dtype)
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[key] = torch.empty(size, device=device, dtype=dtype)
-        return buffer[:size].view(shape)
-
-
-scratch: Final = Scratch()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.matching.threshold.planes import Pairs, combined, scratch
+from hydindex.matching.threshold.planes import Pairs, combined
 from hydindex.matching.threshold.pyramid import channels_first
 from hydindex.matching.threshold.score_bounds import MARGIN, ScoreBounds
 from hydindex.records.pictures import Picture
@@ -36,9 +36,9 @@ def ssim(
     pairs = Pairs.of(channels_first(pictures), first, second, device, torch.int32)
     count, height, width = pairs.planes.shape
     windows = (count, height - _WINDOW_PX + 1, width - _WINDOW_PX + 1)
-    sums = scratch.tensor("sums", windows, device, torch.int32)
-    squared_sums = scratch.tensor("squared sums", windows, device, torch.int32)
-    variances = scratch.tensor("variances", windows, device, torch.int32)
+    sums = torch.empty(windows, device=device, dtype=torch.int32)
+    squared_sums = torch.empty(windows, device=device, dtype=torch.int32)
+    variances = torch.empty(windows, device=device, dtype=torch.int32)
     for part in pairs.plane_parts():
         sums[part] = _window_sums(pairs.planes[part])
         squared_sums[part] = sums[part].square()
