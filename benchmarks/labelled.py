@@ -219,7 +219,7 @@ def _signatures(
         "duration_ms": np.array([each.file.duration_ms or nan for each in files], np.float64),
         "aspect_ratio": ratios,
         "average_hash": np.array([each.average_hash for each in made], np.uint64),
-        "content_aspect_ratio": ratios * np.array([each.content_shape for each in made]),
+        "content_aspect_ratio": ratios * np.array([each.content_aspect_factor for each in made]),
         "content_hash": np.array([each.content_hash for each in made], np.uint64),
     }
     signatures = SignatureBatch(

@@ -71,10 +71,6 @@ class Block(Protocol):
 class Matcher(Protocol):
     """Loads pairs from the store in blocks."""
 
-    def preload(self) -> None:
-        """Import what takes long to import, before threads compete for the processor."""
-        ...
-
     def blocks(self, first: FileIds, second: FileIds) -> Iterator[Block]:
         """Load pairs, given by the ids of their files, in blocks of bounded size.
 

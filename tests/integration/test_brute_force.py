@@ -120,7 +120,7 @@ def test_calibrated_method(home: Home, serve: Serve, filters: bool) -> None:
 
 
 def ratios(file: HydrusFile, made: Signature) -> tuple[float, float]:
-    return aspect_ratio(file), aspect_ratio(file) * made.content_shape
+    return aspect_ratio(file), aspect_ratio(file) * made.content_aspect_factor
 
 
 def hashes(made: Signature) -> tuple[int, int]:

@@ -440,7 +440,7 @@ class Prepared:
             looks = [(ratio, average_hash(decoded, settings.ahash.resize))]
             return cls(duration_ms, looks, picture)
         made = signature(decoded, settings.ahash.resize)
-        content = ratio * made.content_shape, made.content_hash
+        content = ratio * made.content_aspect_factor, made.content_hash
         return cls(duration_ms, [(ratio, made.average_hash), content], made)
 
 

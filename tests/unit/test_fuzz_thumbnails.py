@@ -190,16 +190,16 @@ def check_outcome(file: bytes, config: Config) -> PreparedThumbnail | str:
 def check_signature(outcome: PreparedThumbnail) -> None:
     check_hash(outcome.average_hash)
     check_hash(outcome.content_hash)
-    assert outcome.content_shape is not None
-    assert math.isfinite(outcome.content_shape)
-    assert outcome.content_shape > 0
+    assert outcome.content_aspect_factor is not None
+    assert math.isfinite(outcome.content_aspect_factor)
+    assert outcome.content_aspect_factor > 0
     (views,) = outcome.blobs.values()
     assert len(views) in (VIEW_PX**2, 2 * VIEW_PX**2)
 
 
 def check_picture(outcome: PreparedThumbnail, shape: tuple[int, ...]) -> None:
     check_hash(outcome.average_hash)
-    assert (outcome.content_hash, outcome.content_shape) == (None, None)
+    assert (outcome.content_hash, outcome.content_aspect_factor) == (None, None)
     assert outcome.blobs.keys() == {PREPARED, COARSE}
     picture = unpack_array(outcome.blobs[PREPARED], shape)
     coarse = unpack_coarse(outcome.blobs[COARSE], coarse_shape(shape))

@@ -98,9 +98,6 @@ class CalibratedMatcher:
         self._min_probability = config.decision.min_probability
         self._verify_frames = config.frames.enabled
 
-    def preload(self) -> None:
-        """Do nothing: nothing takes long to import."""
-
     def blocks(self, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
         """Load the signatures of pairs."""
         for part in slices(len(first), _BLOCK_PAIRS):

@@ -48,7 +48,7 @@ class CalibratedMethod:
         return PreparedThumbnail(
             average_hash=computed.average_hash,
             content_hash=computed.content_hash,
-            content_shape=computed.content_shape,
+            content_aspect_factor=computed.content_aspect_factor,
             blobs={SIGNATURE: computed.views.tobytes()},
         )
 

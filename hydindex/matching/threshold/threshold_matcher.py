@@ -7,7 +7,6 @@ scored in blocks, on the full pictures, in threads or on other machines.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Final
 
 import numpy as np
@@ -118,10 +117,6 @@ class ThresholdMatcher:
         self._shape = preprocessed_shape(config.preprocessing)
         self._coarse_shape = coarse_shape(self._shape)
         self._coarse_bytes = 2 * math.prod(self._coarse_shape)  # uint16
-
-    def preload(self) -> None:
-        """Import torch: beside busy threads that takes twice as long, and slows them down."""
-        import_module("hydindex.matching.threshold.ms_ssim")
 
     def blocks(self, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
         """Drop the pairs that the coarse levels rule out, and load the rest."""
