@@ -96,10 +96,8 @@ class Cluster:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except TimeoutError:
-            raise self._lost("it has no workers left") from None
         except Exception as error:  # a client without its scheduler raises all kinds of errors
-            raise self._lost("its scheduler is gone") from error
+            raise self._lost("its scheduler or all its workers are gone") from error
 
     def _lost(self, reason: str) -> ClusterLost:
         return ClusterLost(

@@ -52,7 +52,7 @@ class SignatureBlock:
         """Return the pairs that match, and the doubtful ones where frames are to be verified."""
         lowest = self.min_probability
         if self.verify_frames:
-            lowest = min(lowest, doubtful_band(self.min_probability)[0])
+            lowest, _ = doubtful_band(self.min_probability)
         aligned = align(
             self.signatures,
             self.first,
@@ -64,10 +64,9 @@ class SignatureBlock:
         promising = aligned.select(may_reach(cheap, self.model, lowest))
         features = Features.measure(promising)
         probability = probabilities(features, self.model)
-        doubtful = np.zeros(len(promising), np.bool_)
-        if self.verify_frames:  # still images, which have no duration, have no frames
-            has_duration = ~np.isnan(features["duration_difference_ms"])
-            doubtful = is_doubtful(probability, self.min_probability) & has_duration
+        # Still images, which have no duration, have no frames.
+        has_frames = ~np.isnan(features["duration_difference_ms"]) & self.verify_frames
+        doubtful = is_doubtful(probability, self.min_probability) & has_frames
         first_ids = self.file_ids[self.first[promising.rows]]
         second_ids = self.file_ids[self.second[promising.rows]]
         (rows,) = np.nonzero((probability >= self.min_probability) | doubtful)

@@ -84,7 +84,7 @@ class PairBlock:
         from hydindex.matching.threshold.ms_ssim import fine_levels
         from hydindex.matching.threshold.ssim import ssim
 
-        device = _available(self.device)
+        device = _torch_device(self.device)
         pictures = np.stack([self._picture(position) for position in range(len(self.packed))])
         first, second, threshold = self.first, self.second, self.threshold
         if self.bounds is None:
@@ -174,15 +174,19 @@ def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterato
     yield slice(start, len(first))
 
 
-def _available(name: Device) -> str:
+def _torch_device(name: Device) -> str:
     import torch
 
     # By default cuDNN convolves with 10 bits of precision: too few to subtract variances.
     torch.backends.cudnn.allow_tf32 = False
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        return next((device for device, is_there in available.items() if is_there), "cpu")
-    if not available.get(name, True):
+        return next(device for device in available if available[device])
+    if not available[name]:
         raise ConfigError(
             f"compare.device is {name}, but torch finds no such device",
             "Set compare.device to auto, or install a torch that supports it.",
