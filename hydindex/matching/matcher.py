@@ -1,7 +1,7 @@
-"""What the matchers of all methods share: blocks of pairs in, matches and counts out."""
+"""Match candidates by any method: blocks of pairs in, matches and counts out."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -68,24 +68,15 @@ class Block(Protocol):
         ...
 
 
-class Matcher(Protocol):
-    """Loads pairs from the store in blocks."""
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[Block]:
-        """Load pairs, given by the ids of their files, in blocks of bounded size.
-
-        A matcher may drop pairs that can't match.
-        """
-        ...
-
-
 def match_batches(
-    matcher: Matcher, batches: Iterable[CandidateBatch], workers: Workers
+    load_blocks: Callable[[FileIds, FileIds], Iterator[Block]],
+    batches: Iterable[CandidateBatch],
+    workers: Workers,
 ) -> Iterator[tuple[CandidateBatch, list[BlockResult]]]:
     """Match batches, several ahead, and return the results in the order of the batches."""
     pending: deque[tuple[CandidateBatch, list[Future[BlockResult]]]] = deque()
     for batch in batches:
-        blocks = matcher.blocks(batch.first, batch.second) if len(batch) else ()
+        blocks = load_blocks(batch.first, batch.second) if len(batch) else ()
         pending.append((batch, [workers.submit(block.match) for block in blocks]))
         while pending and all(future.done() for future in pending[0][1]):
             yield _finish(*pending.popleft())

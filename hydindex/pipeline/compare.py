@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -32,8 +33,9 @@ def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunRepo
     waiting = run.store.compared_set.uncompared()
     if len(waiting) == 0:
         return
+    load_blocks = partial(run.method.blocks, run.store.files)
     batches = batch_candidates(_new_candidates(waiting, run))
-    matched = match_batches(run.method.matcher(run.store.files), batches, run.workers)
+    matched = match_batches(load_blocks, batches, run.workers)
     steps = (_record(batch, results, run.store) for batch, results in matched)
     progress = run.progress if show_progress else no_progress
     for _, report in progress(

@@ -1,25 +1,19 @@
 """Match pairs by the probability that the model computes from their features."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.common.batches import slices
-from hydindex.config.settings import Config
 from hydindex.matching.calibrated.alignment import align
 from hydindex.matching.calibrated.features import Features
 from hydindex.matching.calibrated.model import (
     CalibratedModel,
-    load_model,
     may_reach,
     probabilities,
 )
-from hydindex.matching.candidates import CandidateRules
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
-from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import VIEW_PX, SignatureBatch
 from hydindex.store.file_store import FileStore, damaged_picture
@@ -31,8 +25,6 @@ DOUBTFUL_RANGE: Final = (0.02, 0.98)
 """From the first to below the second probability, pairs are doubtful: frames decide."""
 
 _VIEW_BYTES: Final = VIEW_PX * VIEW_PX
-# Signatures in memory at a time; matching a pair takes a few kilobytes.
-_BLOCK_PAIRS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +77,6 @@ class SignatureBlock:
             second=second_ids,
             scores=probability,
         )
-
-
-class CalibratedMatcher:
-    """See `hydindex.matching.matcher.Matcher`."""
-
-    def __init__(self, files: FileStore, config: Config) -> None:
-        self._files = files
-        self._aspect_ratio_tolerance = CandidateRules.of(config).aspect_ratio_tolerance
-        self._model = load_model(config.decision.model)
-        self._min_probability = config.decision.min_probability
-        self._verify_frames = config.frames.enabled
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
-        """Load the signatures of pairs."""
-        for part in slices(len(first), _BLOCK_PAIRS):
-            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
-            yield SignatureBlock(
-                file_ids=file_ids,
-                signatures=load_signatures(self._files, file_ids),
-                first=first_at,
-                second=second_at,
-                aspect_ratio_tolerance=self._aspect_ratio_tolerance,
-                model=self._model,
-                min_probability=self._min_probability,
-                verify_frames=self._verify_frames,
-            )
 
 
 def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:

@@ -1,10 +1,5 @@
-"""Match pairs by (MS-)SSIM, in two steps.
+"""Match pairs by the (MS-)SSIM of their full pictures."""
 
-The first step runs here, on the coarse pictures, and drops most pairs. The remaining pairs are
-scored in blocks, on the full pictures, in threads or on other machines.
-"""
-
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,27 +7,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.common.batches import slices
 from hydindex.common.errors import ConfigError
 from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
-from hydindex.config.settings import Config
 from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
-from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import preprocessed_shape
-from hydindex.matching.threshold.pyramid import coarse_shape, unpack_coarse
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pairs import FilePair, ScoredPair
-from hydindex.store.file_store import FileStore, damaged_picture
+from hydindex.store.file_store import damaged_picture
 
 PREPARED: Final = "prepared_picture"
 COARSE: Final = "coarse_picture"
 
-# Coarse pictures in memory at a time; a file may have a hundred thousand candidates. With the
-# default settings this is enough for 10,000 pairs.
-_COARSE_BYTES: Final = 16 << 20
-_MIN_COARSE_PAIRS: Final = 256
 # Scoring takes about twelve times the memory of the pictures. Larger blocks share more of the work
 # that is done once per file.
 _BLOCK_PICTURE_BYTES: Final = 6 << 20
@@ -104,61 +90,6 @@ class PairBlock:
             return unpack_array(self.packed[position], self.shape)
         except ValueError:
             raise damaged_picture(int(self.file_ids[position])) from None
-
-
-class ThresholdMatcher:
-    """See `hydindex.matching.matcher.Matcher`."""
-
-    def __init__(self, files: FileStore, config: Config) -> None:
-        self._files = files
-        self._threshold = config.similarity_threshold
-        self._use_ms_ssim = config.preprocessing.use_ms_ssim
-        self._device: Device = config.compare.device
-        self._shape = preprocessed_shape(config.preprocessing)
-        self._coarse_shape = coarse_shape(self._shape)
-        self._coarse_bytes = 2 * math.prod(self._coarse_shape)  # uint16
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
-        """Drop the pairs that the coarse levels rule out, and load the rest."""
-        if not self._use_ms_ssim:
-            yield from self._load(first, second, None, MatcherCounts())
-            return
-        pairs_at_once = max(_MIN_COARSE_PAIRS, _COARSE_BYTES // self._coarse_bytes)
-        for part in slices(len(first), pairs_at_once):
-            bounds = self._coarse_bounds(first[part], second[part])
-            counts = MatcherCounts(bounds.pairs_per_level)
-            (rows,) = np.nonzero(bounds.may_match(self._threshold))
-            yield from self._load(first[part][rows], second[part][rows], bounds[rows], counts)
-
-    def _coarse_bounds(self, first: FileIds, second: FileIds) -> ScoreBounds:
-        from hydindex.matching.threshold.ms_ssim import coarse_levels
-
-        file_ids, first_at, second_at = files_of_pairs(first, second)
-        packed = self._files.pictures(file_ids, COARSE)
-        for file_id, each in zip(file_ids.tolist(), packed, strict=True):
-            if len(each) != self._coarse_bytes:
-                raise damaged_picture(file_id)
-        pictures = unpack_coarse(b"".join(packed), (len(file_ids), *self._coarse_shape))
-        return coarse_levels(pictures, first_at, second_at, self._threshold)
-
-    def _load(
-        self, first: FileIds, second: FileIds, bounds: ScoreBounds | None, counts: MatcherCounts
-    ) -> Iterator[PairBlock]:
-        """Load pairs in blocks; at least one, which carries the counts."""
-        for part in block_slices(first, second, math.prod(self._shape)):
-            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
-            yield PairBlock(
-                file_ids=file_ids,
-                packed=self._files.pictures(file_ids, PREPARED),
-                shape=self._shape,
-                first=first_at,
-                second=second_at,
-                bounds=None if bounds is None else bounds[part],
-                threshold=self._threshold,
-                device=self._device,
-                counts=counts,
-            )
-            counts = MatcherCounts()
 
 
 def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterator[slice]:
