@@ -51,7 +51,10 @@ class PairBlock:
             ConfigError: `compare.device` isn't available.
         """
         first_ids, second_ids = self.file_ids[self.first], self.file_ids[self.second]
-        scores, counts = self._score() if len(self.first) else (np.empty(0), MatcherCounts())
+        if len(self.first):
+            scores, counts = self._score()
+        else:
+            scores, counts = np.empty(0), MatcherCounts()
         (rows,) = np.nonzero(scores >= self.threshold)
         return BlockResult(
             matches=[
@@ -71,7 +74,7 @@ class PairBlock:
         from hydindex.matching.threshold.ssim import ssim
 
         device = _torch_device(self.device)
-        pictures = np.stack([self._picture(position) for position in range(len(self.packed))])
+        pictures = self._unpack()
         first, second, threshold = self.first, self.second, self.threshold
         if self.bounds is None:
             bounds = ssim(pictures, first, second, device)
@@ -85,11 +88,14 @@ class PairBlock:
             scores[row] = exact_score(pictures[first[row]], pictures[second[row]])
         return scores, MatcherCounts(bounds.pairs_per_level, confirmed_by_library=len(too_close))
 
-    def _picture(self, position: int) -> NDArray[np.uint8]:
-        try:
-            return unpack_array(self.packed[position], self.shape)
-        except ValueError:
-            raise damaged_picture(int(self.file_ids[position])) from None
+    def _unpack(self) -> NDArray[np.uint8]:
+        pictures = np.empty((len(self.packed), *self.shape), np.uint8)
+        for position, packed in enumerate(self.packed):
+            try:
+                pictures[position] = unpack_array(packed, self.shape)
+            except ValueError:
+                raise damaged_picture(int(self.file_ids[position])) from None
+        return pictures
 
 
 def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterator[slice]:
