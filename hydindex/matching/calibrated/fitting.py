@@ -12,6 +12,7 @@ from hydindex.matching.calibrated.model import INTERCEPT, CalibratedModel
 
 Bools = NDArray[np.bool_]
 
+# How strongly a refitted model is held to the shipped one.
 _REFIT_REGULARIZATION: Final = 20.0
 _FOLDS: Final = 5
 
