@@ -209,11 +209,13 @@ def _signatures(
         signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files
     ]
     ratios = np.array([each.file.width / each.file.height for each in files])
+    aspect_factors = np.array([each.content_aspect_factor for each in per_file])
     columns = {
         "duration_ms": np.array([each.file.duration_ms for each in files], np.float64),
         "aspect_ratio": ratios,
         "average_hash": np.array([each.average_hash for each in per_file], np.uint64),
-        "content_aspect_ratio": ratios * np.array([each.content_shape for each in per_file]),
+        "content_aspect_ratio": ratios
+        * np.array([each.content_aspect_factor for each in per_file]),
         "content_hash": np.array([each.content_hash for each in per_file], np.uint64),
     }
     signatures = SignatureBatch(

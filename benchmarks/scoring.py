@@ -32,7 +32,7 @@ from hydindex.commands.app import main as hydindex
 from hydindex.config import config_file
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.records.pictures import Picture
 from hydindex.standin.server import StandIn
 from hydindex.standin.state import HydrusFile, load_folder
@@ -142,7 +142,7 @@ def _scores(listed: dict[str, Any]) -> Scores:
 
 
 def _preprocessed(files: list[HydrusFile]) -> dict[str, Picture]:
-    settings = Preprocessing.of(config_file.load(SHIPPED_CONFIG))
+    settings = config_file.load(SHIPPED_CONFIG).preprocessing
     return {each.hash: preprocess(decode_thumbnail(each.thumbnail), settings) for each in files}
 
 

@@ -1,4 +1,4 @@
-"""Sampled frames: their shape, how they are packed, and how they become signatures."""
+"""Sampled frames: how many, how they are packed, and how they become signatures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.matching.threshold.packing import compress, unpack_picture
+from hydindex.common.packed_arrays import pack_array, unpack_array
 from hydindex.records.pictures import VIEW_PX, PackedFrames, SignatureBatch
 from hydindex.store.frame_store import FramesOfVideo
 
@@ -16,7 +16,7 @@ MOMENTS: Final = 5
 FRAMES_PER_MOMENT: Final = 3
 """… with this many frames around each."""
 
-_SHAPE_DTYPE: Final = np.dtype("<f8")
+_FACTOR_DTYPE: Final = np.dtype("<f8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class SampledFrames:
     """The frames of a video, each as the views of a signature.
 
     `views`: uint8 (MOMENTS, FRAMES_PER_MOMENT, 2, VIEW_PX, VIEW_PX); without bars both views are
-    equal. `content_shapes`: float64 (MOMENTS, FRAMES_PER_MOMENT), see `Signature`.
+    equal. `content_aspect_factors`: float64 (MOMENTS, FRAMES_PER_MOMENT), see `Signature`.
     """
 
     views: NDArray[np.uint8]
-    content_shapes: NDArray[np.float64]
+    content_aspect_factors: NDArray[np.float64]
 
 
 def pack_frames(frames: SampledFrames) -> PackedFrames:
-    """Compress the views; keep the shapes as raw little-endian float64."""
-    shapes = frames.content_shapes.astype(_SHAPE_DTYPE).tobytes()
-    return PackedFrames(compress(frames.views), shapes)
+    """Compress the views; keep the factors as raw little-endian float64."""
+    factors = frames.content_aspect_factors.astype(_FACTOR_DTYPE).tobytes()
+    return PackedFrames(pack_array(frames.views), factors)
 
 
 def unpack_frames(packed: PackedFrames) -> SampledFrames:
@@ -44,10 +44,8 @@ def unpack_frames(packed: PackedFrames) -> SampledFrames:
         ValueError: the bytes are damaged.
     """
     shape = (MOMENTS, FRAMES_PER_MOMENT)
-    return SampledFrames(
-        views=unpack_picture(packed.views, (*shape, 2, VIEW_PX, VIEW_PX)),
-        content_shapes=np.frombuffer(packed.content_shapes, _SHAPE_DTYPE).reshape(shape),
-    )
+    factors = np.frombuffer(packed.content_aspect_factors, _FACTOR_DTYPE).reshape(shape)
+    return SampledFrames(unpack_array(packed.views, (*shape, 2, VIEW_PX, VIEW_PX)), factors)
 
 
 def frame_signatures(videos: Sequence[FramesOfVideo]) -> SignatureBatch:
@@ -58,24 +56,24 @@ def frame_signatures(videos: Sequence[FramesOfVideo]) -> SignatureBatch:
     Raises:
         ValueError: the frames of a video are damaged.
     """
-    frames_per_video = MOMENTS * FRAMES_PER_MOMENT
-    views_of = np.empty((len(videos), frames_per_video, 2, VIEW_PX, VIEW_PX), np.uint8)
-    shapes = np.empty((len(videos), frames_per_video))
+    shape = (len(videos), MOMENTS, FRAMES_PER_MOMENT)
+    views_by_video = np.empty((*shape, 2, VIEW_PX, VIEW_PX), np.uint8)
+    factors = np.empty(shape)
     for position, video in enumerate(videos):
-        sampled = unpack_frames(video.packed)
-        views_of[position] = sampled.views.reshape(views_of.shape[1:])
-        shapes[position] = sampled.content_shapes.ravel()
-    views = views_of.reshape(-1, 2, VIEW_PX, VIEW_PX)
-    durations_ms = np.array([each.duration_ms for each in videos], np.float64)
-    ratios = np.repeat(
-        np.array([each.aspect_ratio for each in videos], np.float64), frames_per_video
-    )
+        frames = unpack_frames(video.packed)
+        views_by_video[position], factors[position] = frames.views, frames.content_aspect_factors
+    views = views_by_video.reshape(-1, 2, VIEW_PX, VIEW_PX)
+
+    def per_frame(values: Sequence[float | None]) -> NDArray[np.float64]:
+        return np.repeat(np.array(values, np.float64), MOMENTS * FRAMES_PER_MOMENT)
+
+    aspect_ratio = per_frame([video.aspect_ratio for video in videos])
     no_hashes = np.zeros(len(views), np.uint64)
     return SignatureBatch(
-        duration_ms=np.repeat(durations_ms, frames_per_video),
-        aspect_ratio=ratios,
+        duration_ms=per_frame([video.duration_ms for video in videos]),
+        aspect_ratio=aspect_ratio,
         average_hash=no_hashes,
-        content_aspect_ratio=ratios * shapes.ravel(),
+        content_aspect_ratio=aspect_ratio * factors.ravel(),
         content_hash=no_hashes,
         has_bars=(views[:, 0] != views[:, 1]).any(axis=(1, 2)),
         views=views,

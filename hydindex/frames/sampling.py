@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hydindex.frames.packing import FRAMES_PER_MOMENT, MOMENTS, SampledFrames
 from hydindex.matching.calibrated.bars import content_box
-from hydindex.matching.calibrated.signature import content_shape, view
+from hydindex.matching.calibrated.signature import content_aspect_factor, view
 from hydindex.records.pictures import VIEW_PX
 
 SHIFT_S: Final = 0.4
@@ -48,12 +48,12 @@ def sample_frames(video: BinaryIO, duration_ms: float) -> SampledFrames | str:
     times_s = moments_s(duration_ms).ravel()
     in_order = np.argsort(times_s, kind="stable")
     views = np.empty((len(times_s), 2, VIEW_PX, VIEW_PX), np.uint8)
-    shapes = np.empty(len(times_s))
+    factors = np.empty(len(times_s))
     try:
         with av.open(video, mode="r", options=_OPEN_NOTHING_ELSE) as container:
             decoder = _Decoder(container)
             for place in in_order.tolist():
-                views[place], shapes[place] = decoder.frame_at(times_s[place])
+                views[place], factors[place] = decoder.frame_at(times_s[place])
     except MemoryError:
         raise
     except Exception as error:  # decoders raise all kinds of errors
@@ -61,7 +61,7 @@ def sample_frames(video: BinaryIO, duration_ms: float) -> SampledFrames | str:
         return f"its frames cannot be decoded: {cause}"
     return SampledFrames(
         views=views.reshape(MOMENTS, FRAMES_PER_MOMENT, 2, VIEW_PX, VIEW_PX),
-        content_shapes=shapes.reshape(MOMENTS, FRAMES_PER_MOMENT),
+        content_aspect_factors=factors.reshape(MOMENTS, FRAMES_PER_MOMENT),
     )
 
 
@@ -84,14 +84,13 @@ class _Decoder:
             raise ValueError(f"a picture of {width}x{height} pixels")
         scale = min(1.0, _BOX_PX / max(width, height))
         self._size_px = max(1, round(width * scale)), max(1, round(height * scale))
-        self._stream.codec_context.thread_count = (
-            1  # several videos are sampled in parallel threads
-        )
+        # Several videos are sampled in parallel threads.
+        self._stream.codec_context.thread_count = 1
         self._decoded, self._shown, self._upcoming = self._begin()
         self._start_s = _time_s(self._shown)
 
     def frame_at(self, time_s: float) -> tuple[NDArray[np.uint8], float]:
-        """Return the views and the content shape of the frame shown at a time."""
+        """Return the views and the content aspect factor of the frame shown at a time."""
         time_s += self._start_s + _ROUNDING_S
         if time_s - _time_s(self._shown) > _SEEK_BEYOND_S:
             self._container.seek(round(time_s * _SEEK_UNITS_PER_S))
@@ -113,7 +112,7 @@ class _Decoder:
         grey = picture.convert("L").rotate(self._shown.rotation, expand=True)
         box = content_box(np.asarray(grey))
         views = np.stack((view(grey), view(grey.crop(box))))
-        return views, content_shape(box, grey.size)
+        return views, content_aspect_factor(box, grey.size)
 
 
 def _time_s(frame: av.VideoFrame) -> float:

@@ -42,33 +42,34 @@ def find_candidates(
     unordered pair is found once.
     """
     files = joining + members
-    joins = np.arange(len(files)) < len(joining)
+    is_joining = np.arange(len(files)) < len(joining)
     order = np.argsort(files.duration_ms, kind="stable")  # NaN comes last
-    files, joins = files[order], joins[order]
-    (positions,) = np.nonzero(joins)
-    reached = windows(files.duration_ms[joins], files.duration_ms, rules.duration_tolerance_ms)
-    for position, window in zip(positions.tolist(), reached, strict=True):
-        near = files[window]
+    files, is_joining = files[order], is_joining[order]
+    (positions,) = np.nonzero(is_joining)
+    slices = windows(files.duration_ms[positions], files.duration_ms, rules.duration_tolerance_ms)
+    for position, window in zip(positions.tolist(), slices, strict=True):
         # Every member, but only the joining files that precede this one.
-        passed = ~joins[window]
-        passed[: position - window.start] = True
-        passed &= _agree(files[position : position + 1], near, rules)
-        yield int(files.ids[position]), near[passed]
+        is_candidate = ~is_joining[window]
+        is_candidate[: position - window.start] = True
+        is_candidate &= _agree(files[position : position + 1], files[window], rules)
+        yield int(files.ids[position]), files[window][is_candidate]
 
 
 def _agree(
     one: ComparableFiles, others: ComparableFiles, rules: CandidateRules
 ) -> NDArray[np.bool_]:
-    agree = _durations_agree(one.duration_ms, others.duration_ms, rules.duration_tolerance_ms)
+    both_without_duration = np.isnan(one.duration_ms) & np.isnan(others.duration_ms)
+    difference_ms = np.abs(one.duration_ms - others.duration_ms)
+    agree = (difference_ms <= rules.duration_tolerance_ms) | both_without_duration
     tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
     if tolerance is not None:
-        agree &= _any_of_both(
+        agree &= _any_views_agree(
             lambda a, b: aspect_ratios_agree(a, b, tolerance),
             (one.aspect_ratio, one.content_aspect_ratio),
             (others.aspect_ratio, others.content_aspect_ratio),
         )
     if hamming_max is not None:
-        agree &= _any_of_both(
+        agree &= _any_views_agree(
             lambda a, b: np.bitwise_count(a ^ b) <= hamming_max,
             (one.average_hash, one.content_hash),
             (others.average_hash, others.content_hash),
@@ -76,7 +77,7 @@ def _agree(
     return agree
 
 
-def _any_of_both(
+def _any_views_agree(
     agree: Callable[..., NDArray[np.bool_]],
     one: tuple[NDArray[Any], NDArray[Any]],
     others: tuple[NDArray[Any], NDArray[Any]],
@@ -89,14 +90,6 @@ def _any_of_both(
     if (other_content != other_whole).any():
         result = result | agree(whole, other_content)
     return result
-
-
-def _durations_agree(
-    a_ms: NDArray[np.float64], b_ms: NDArray[np.float64], tolerance_ms: float
-) -> NDArray[np.bool_]:
-    """Compare durations; files without one (NaN) agree only with each other."""
-    both_without = np.isnan(a_ms) & np.isnan(b_ms)
-    return (np.abs(a_ms - b_ms) <= tolerance_ms) | both_without
 
 
 def aspect_ratios_agree(

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hydindex import __version__
 from hydindex.common.errors import ClusterLost, ConfigError
@@ -14,7 +14,6 @@ from hydindex.common.errors import ClusterLost, ConfigError
 if TYPE_CHECKING:
     from distributed import Client
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # How long to wait for the scheduler, and for a worker while the cluster has none.
@@ -24,7 +23,6 @@ _WORKERS_TIMEOUT_S: Final = 60
 _CHECK_WORKERS_AFTER_S: Final = 10
 
 _WITHOUT_DASK: Final = "remove compare.scheduler from the config."
-_SAME_VERSION: Final = "Install the same hydindex here, on the scheduler and on the workers."
 
 
 @contextmanager
@@ -55,7 +53,7 @@ def connect_to(address: str) -> Iterator["Cluster"]:
         yield Cluster(client, address)
 
 
-class Cluster(Executor):
+class Cluster:
     """The workers of a Dask cluster.
 
     Dask repeats a call whose worker dies on another worker. Where the cluster can't continue, Dask
@@ -72,12 +70,12 @@ class Cluster(Executor):
         with self._reachable():
             return sum(self._client.nthreads().values())
 
-    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call on one of the workers."""
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run a function on one of the workers."""
         with self._reachable():
-            result = self._executor.submit(call, *args, **kwargs)
+            remote = self._executor.submit(function)
             return asyncio.run_coroutine_threadsafe(
-                self._wait_for(result), self._client.loop.asyncio_loop
+                self._wait_for(remote), self._client.loop.asyncio_loop
             )
 
     async def _wait_for(self, remote: Future[T]) -> T:
@@ -85,7 +83,8 @@ class Cluster(Executor):
 
         result = asyncio.wrap_future(remote)
         while not (await asyncio.wait([result], timeout=_CHECK_WORKERS_AFTER_S))[0]:
-            await self._wait_for_a_worker()
+            with self._reachable():
+                await self._client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
         try:
             return await result
         except asyncio.CancelledError:
@@ -93,21 +92,12 @@ class Cluster(Executor):
         except KilledWorker as error:
             raise self._lost(f"one block killed every worker that tried it: {error}") from None
 
-    async def _wait_for_a_worker(self) -> None:
-        with self._reachable():
-            try:
-                await self._client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
-            except TimeoutError:
-                raise self._lost("it has no workers left") from None
-
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except ClusterLost:
-            raise
         except Exception as error:  # a client without its scheduler raises all kinds of errors
-            raise self._lost("its scheduler is gone") from error
+            raise self._lost("its scheduler or all its workers are gone") from error
 
     def _lost(self, reason: str) -> ClusterLost:
         return ClusterLost(
@@ -137,11 +127,7 @@ async def _require_scheduler(address: str) -> None:
 
 
 def _require_workers(client: "Client", address: str) -> None:
-    """Check that workers with this version of hydindex are there.
-
-    Raises:
-        ConfigError: there are none, or they have another version.
-    """
+    """Check that workers with this version of hydindex are there."""
     try:
         client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
     except TimeoutError:
@@ -153,15 +139,17 @@ def _require_workers(client: "Client", address: str) -> None:
         # The scheduler unpickles too.
         versions = {client.run_on_scheduler(_version), *client.run(_version).values()}
     except Exception as error:
-        raise ConfigError(
-            f"The Dask cluster at {address} cannot run hydindex: {error}", _SAME_VERSION
-        ) from None
+        raise _other_version(address, f"cannot run hydindex: {error}") from None
     if others := versions - {__version__}:
-        raise ConfigError(
-            f"The Dask cluster at {address} has hydindex {', '.join(sorted(others))}, "
-            f"but this is {__version__}",
-            _SAME_VERSION,
-        )
+        names = ", ".join(sorted(others))
+        raise _other_version(address, f"has hydindex {names}, but this is {__version__}")
+
+
+def _other_version(address: str, problem: str) -> ConfigError:
+    return ConfigError(
+        f"The Dask cluster at {address} {problem}",
+        "Install the same hydindex here, on the scheduler and on the workers.",
+    )
 
 
 def _version() -> str:

@@ -38,13 +38,10 @@ def neighbourhoods(joining: ComparableFiles, tolerance_ms: float) -> Iterator[Ne
     durations_ms = joining.duration_ms[:known]
     reach_ms = tolerance_ms + _MARGIN_MS
     (gaps,) = np.nonzero(np.diff(durations_ms) > 2 * reach_ms)
-    ends = [*(gaps + 1).tolist(), known] if known else []
-    for start, end in zip([0, *ends], ends, strict=False):
-        yield Neighbourhood(
-            joining[start:end],
-            from_ms=float(durations_ms[start]) - reach_ms,
-            to_ms=float(durations_ms[end - 1]) + reach_ms,
-        )
+    for part in np.split(np.arange(known), gaps + 1):
+        if len(part):
+            from_ms, to_ms = durations_ms[part[[0, -1]]].tolist()
+            yield Neighbourhood(joining[part], from_ms - reach_ms, to_ms + reach_ms)
     if known < len(joining):
         yield Neighbourhood(joining[known:], math.nan, math.nan)
 

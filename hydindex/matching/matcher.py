@@ -1,7 +1,7 @@
-"""What the matchers of all methods share: blocks of pairs in, matches and counts out."""
+"""Match candidates by any method: blocks of pairs in, matches and counts out."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -40,32 +40,24 @@ class MatcherCounts(Counts):
     `calibrated`: `similar_enough` counts the pairs that reached `min_structure`.
     """
 
-    levels: dict[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
+    levels: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys("54321", 0))
     confirmed_by_library: int = 0
     similar_enough: int = 0
-
-    @classmethod
-    def of_levels(cls, levels: Sequence[int], computed: Sequence[int]) -> "MatcherCounts":
-        """Count how many pairs each level was computed for."""
-        return cls() + cls({str(a): count for a, count in zip(levels, computed, strict=True)})
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The scores of a block, for the debug log. Below the threshold a score may be a bound."""
-
-    first: FileIds
-    second: FileIds
-    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class BlockResult:
-    """What matching a block yields."""
+    """What matching a block yields.
+
+    `first`, `second` and `scores` are for the debug log. Below the threshold a score may be a
+    bound.
+    """
 
     matches: list[ScoredPair]
     counts: MatcherCounts
-    scores: Scores
+    first: FileIds
+    second: FileIds
+    scores: NDArray[np.float64]
 
 
 class Block(Protocol):
@@ -76,35 +68,23 @@ class Block(Protocol):
         ...
 
 
-class Matcher(Protocol):
-    """Loads pairs from the store in blocks."""
-
-    def preload(self) -> None:
-        """Import what takes long to import, before threads compete for the processor."""
-        ...
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[Block]:
-        """Load pairs, given by the ids of their files, in blocks of bounded size.
-
-        A matcher may drop pairs that can't match.
-        """
-        ...
-
-
 def match_batches(
-    matcher: Matcher, batches: Iterable[CandidateBatch], workers: Workers
+    load_blocks: Callable[[FileIds, FileIds], Iterator[Block]],
+    batches: Iterable[CandidateBatch],
+    workers: Workers,
 ) -> Iterator[tuple[CandidateBatch, list[BlockResult]]]:
     """Match batches, several ahead, and return the results in the order of the batches."""
     pending: deque[tuple[CandidateBatch, list[Future[BlockResult]]]] = deque()
-
-    def finished() -> tuple[CandidateBatch, list[BlockResult]]:
-        batch, futures = pending.popleft()
-        return batch, [future.result() for future in futures]
-
     for batch in batches:
-        blocks = matcher.blocks(batch.first, batch.second) if len(batch) else ()
+        blocks = load_blocks(batch.first, batch.second) if len(batch) else ()
         pending.append((batch, [workers.submit(block.match) for block in blocks]))
         while pending and all(future.done() for future in pending[0][1]):
-            yield finished()
+            yield _finish(*pending.popleft())
     while pending:
-        yield finished()
+        yield _finish(*pending.popleft())
+
+
+def _finish(
+    batch: CandidateBatch, futures: Iterable[Future[BlockResult]]
+) -> tuple[CandidateBatch, list[BlockResult]]:
+    return batch, [future.result() for future in futures]

@@ -1,11 +1,11 @@
 """A method: how thumbnails are prepared, compared and matched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
-from hydindex.matching.matcher import Matcher
+from hydindex.matching.matcher import Block, FileIds
 from hydindex.matching.threshold.threshold_method import ThresholdMethod
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
@@ -36,8 +36,11 @@ class Method(Protocol):
         """Prepare a thumbnail (JPEG or PNG), or return the reason why it is unusable."""
         ...
 
-    def matcher(self, files: FileStore) -> Matcher:
-        """Return the matcher for files of this store."""
+    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[Block]:
+        """Load pairs, given by the ids of their files, in blocks of bounded size.
+
+        Pairs that can't match may be dropped.
+        """
         ...
 
 

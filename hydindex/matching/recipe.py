@@ -43,14 +43,6 @@ def recipe_of(config: Config) -> dict[str, Any]:
     Raises:
         ConfigError: `decision.model` can't be loaded.
     """
-    values = config.model_dump(mode="json", by_alias=True)
-
-    def value(key: str) -> Any:
-        found: Any = values
-        for part in key.split("."):
-            found = found[part]
-        return found
-
     method = method_for(config)
     keys = (
         *_PREPARATION_KEYS,
@@ -58,8 +50,13 @@ def recipe_of(config: Config) -> dict[str, Any]:
         *method.preparation_keys,
         *method.comparison_keys,
     )
-    recipe: dict[str, Any] = {key: value(key) for key in keys}
-    return {**recipe, **method.fingerprints()}
+    values = config.model_dump(mode="json", by_alias=True)
+    return {**{key: _nested_value(values, key) for key in keys}, **method.fingerprints()}
+
+
+def _nested_value(values: Mapping[str, Any], key: str) -> Any:
+    section, _, rest = key.partition(".")
+    return _nested_value(values[section], rest) if rest else values[section]
 
 
 def recipe_changes(store: Store, config: Config) -> list[RecipeChange]:

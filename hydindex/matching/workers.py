@@ -1,32 +1,31 @@
 """Where blocks are matched: threads of this process, or a Dask cluster."""
 
 import os
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, TypeVar
 
 from hydindex.common.threads import thread_pool
-from hydindex.matching.dask_cluster import connect_to
+from hydindex.matching.dask_cluster import Cluster, connect_to
 
 ResultT = TypeVar("ResultT")
 
-_BLOCKS_PER_THREAD = 2
+_BLOCKS_PER_THREAD: Final = 2
 
 
-class Workers(ExitStack):
+class Workers:
     """Runs functions on the cluster that `compare.scheduler` names, or in threads, one per core.
 
     Nothing starts before the first function is submitted.
     """
 
-    def __init__(self, scheduler: str | None) -> None:
-        super().__init__()
+    def __init__(self, scheduler: str | None, resources: ExitStack) -> None:
         self._scheduler = scheduler
-        self._executor: Executor | None = None
-        self._count: Callable[[], int] = lambda: os.cpu_count() or 1
-        self._running: deque[Future[Any]] = deque()
+        self._resources = resources
+        self._executor: ThreadPoolExecutor | Cluster | None = None
+        self._running: list[Future[Any]] = []
+        self._max_running = 0
 
     def submit(self, function: Callable[[], ResultT]) -> Future[ResultT]:
         """Run a function, once enough earlier ones have finished to bound memory.
@@ -34,17 +33,29 @@ class Workers(ExitStack):
         Raises:
             ConfigError: the cluster can't be used, or Dask isn't installed.
         """
-        executor = self._executor or self._start()
-        while len(self._running) >= _BLOCKS_PER_THREAD * max(1, self._count()):
-            wait([self._running.popleft()])
+        executor = self._executor = self._executor or self._start()
+        self._running = [future for future in self._running if not future.done()]
+        if not self._running:  # a comparison begins: the cluster may have grown
+            threads = executor.threads() if isinstance(executor, Cluster) else _cores()
+            self._max_running = _BLOCKS_PER_THREAD * max(1, threads)
+        elif len(self._running) >= self._max_running:
+            wait(self._running, return_when=FIRST_COMPLETED)
         future = executor.submit(function)
         self._running.append(future)
         return future
 
-    def _start(self) -> Executor:
+    def _start(self) -> ThreadPoolExecutor | Cluster:
         if self._scheduler is None:
-            self._executor = self.enter_context(thread_pool(self._count(), "match"))
-        else:
-            cluster = self.enter_context(connect_to(self._scheduler))
-            self._executor, self._count = cluster, cluster.threads
-        return self._executor
+            return self._resources.enter_context(thread_pool(_cores(), "match"))
+        return self._resources.enter_context(connect_to(self._scheduler))
+
+
+@contextmanager
+def open_workers(scheduler: str | None) -> Iterator[Workers]:
+    """Provide workers, and end them."""
+    with ExitStack() as resources:
+        yield Workers(scheduler, resources)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

@@ -1,6 +1,6 @@
 """Fit the model to the user's own decisions.
 
-It can't drift: every fit starts from the shipped model and is pulled back to it. A fitted model
+It can't drift: every fit is regularized towards the shipped model. A fitted model
 counts only if, cross-validated, it does better on the user's decisions than the model in use.
 """
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -32,8 +33,9 @@ def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunRepo
     waiting = run.store.compared_set.uncompared()
     if len(waiting) == 0:
         return
+    load_blocks = partial(run.method.blocks, run.store.files)
     batches = batch_candidates(_new_candidates(waiting, run))
-    matched = match_batches(run.method.matcher(run.store.files), batches, run.workers)
+    matched = match_batches(load_blocks, batches, run.workers)
     steps = (_record(batch, results, run.store) for batch, results in matched)
     progress = run.progress if show_progress else no_progress
     for _, report in progress(
@@ -96,7 +98,6 @@ def _record(
     for result in results:
         _log_scores(result, store)
     pairs = PairCounts(
-        candidates=len(batch),
         scored=len(batch),
         matched=sum(not match.is_doubtful for match in matches),
     )
@@ -107,6 +108,5 @@ def _record(
 def _log_scores(result: BlockResult, store: Store) -> None:
     if not log.isEnabledFor(logging.DEBUG):
         return
-    scores = result.scores
-    for first, second, score in zip(scores.first, scores.second, scores.scores, strict=True):
+    for first, second, score in zip(result.first, result.second, result.scores, strict=True):
         log.debug("score %.4f: %s %s", score, *store.files.hashes((int(first), int(second))))

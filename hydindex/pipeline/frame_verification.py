@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Final
 
@@ -85,20 +85,32 @@ def _verify_batches(
             sampler = _Sampler(found, client, videos)
             unsampled = run.store.frames.unsampled(_ids_of(batch))
             sampled, failed = 0, set()
-            for file_id, frames in map_unordered(
-                sampler.sample, unsampled, threads, ahead=len(unsampled)
-            ):
-                if isinstance(frames, FetchFailure):
-                    log.warning("not verified: %s: %s", frames.file.sha256, frames.reason)
-                    failed.add(file_id)
-                elif frames is None:
-                    log.info("Hydrus does not have file %d: its thumbnail decides", file_id)
+            for each in map_unordered(sampler.sample, unsampled, threads, ahead=len(unsampled)):
+                if each.failure is not None:
+                    log.warning(
+                        "not verified: %s: %s", each.failure.file.sha256, each.failure.reason
+                    )
+                    failed.add(each.file_id)
+                elif each.frames is None:
+                    log.info("Hydrus does not have file %d: its thumbnail decides", each.file_id)
                 else:
-                    _save(file_id, frames, run)
-                    sampled += isinstance(frames, SampledFrames)
+                    _save(each.file_id, each.frames, run)
+                    sampled += isinstance(each.frames, SampledFrames)
             ready = [each for each in batch if failed.isdisjoint(each.pair.ids)]
             report = _report(sampled=sampled, not_fetched=len(failed)) + _decide(ready, run)
             yield len(batch), report
+
+
+@dataclass(frozen=True, slots=True)
+class _SampledVideo:
+    """The frames of a video, or the reason why it has none.
+
+    Without both, Hydrus does not have the file now. After a failure, the next run tries again.
+    """
+
+    file_id: int
+    frames: SampledFrames | str | None = None
+    failure: FetchFailure | None = None
 
 
 class _Sampler:
@@ -109,25 +121,24 @@ class _Sampler:
         self._client = client
         self._videos = videos
 
-    def sample(
-        self, video: UnsampledVideo
-    ) -> tuple[int, SampledFrames | FetchFailure | str | None]:
-        """Sample a video, or return why that is impossible; None: Hydrus does not have it now."""
+    def sample(self, video: UnsampledVideo) -> _SampledVideo:
+        """Sample a video."""
         from hydindex.frames.sampling import sample_frames  # an optional extra, slow to import
 
         file = self._ref(video.sha256)
         if not video.size_bytes or not video.duration_ms:
-            return video.file_id, "Hydrus does not know its size or its duration"
+            return _SampledVideo(video.file_id, "Hydrus does not know its size or its duration")
         try:
             with self._videos.opened(file, video.size_bytes) as opened:
-                return video.file_id, sample_frames(opened, video.duration_ms)
+                return _SampledVideo(video.file_id, sample_frames(opened, video.duration_ms))
         except HydrusRejected:
-            return video.file_id, None
+            return _SampledVideo(video.file_id)
         except MemoryError:
-            return video.file_id, FetchFailure(file, "there is not enough memory to decode it")
+            failure = FetchFailure(file, "there is not enough memory to decode it")
         except (HydrusUnreachable, HydrusBadReply) as error:
             self._client.version()  # raises if the client is gone: then no file is to blame
-            return video.file_id, FetchFailure(file, error.message)
+            failure = FetchFailure(file, error.message)
+        return _SampledVideo(video.file_id, failure=failure)
 
     def _ref(self, sha256: bytes) -> FileRef:
         position = int(np.searchsorted(self._found.sha256, np.bytes_(sha256)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hydindex.config.settings import Config
 from hydindex.matching.method import Method, method_for
-from hydindex.matching.workers import Workers
+from hydindex.matching.workers import Workers, open_workers
 from hydindex.pipeline.run_report import Progress
 from hydindex.store.store import Store
 
@@ -25,5 +25,5 @@ class RunContext:
 @contextmanager
 def run_context(store: Store, config: Config, progress: Progress) -> Iterator[RunContext]:
     """Provide the context of one run; its workers end with it."""
-    with Workers(config.compare.scheduler) as workers:
+    with open_workers(config.compare.scheduler) as workers:
         yield RunContext(store, config, method_for(config), workers, progress)

@@ -60,7 +60,6 @@ class FileCounts(Counts):
 class PairCounts(Counts):
     """Pairs that a run handled. `queued` pairs wait, including those that the config holds back."""
 
-    candidates: int = 0
     scored: int = 0
     matched: int = 0
     posted: int = 0
@@ -178,6 +177,7 @@ class RunReport(Counts):
     def to_json(self) -> dict[str, Any]:
         """Return the report as `--json` prints it and the index keeps it."""
         report = asdict(self)
+        report["pairs"]["candidates"] = self.pairs.scored  # every candidate is scored
         report["seconds"] = {stage: round(value, 3) for stage, value in report["seconds"].items()}
         return report
 

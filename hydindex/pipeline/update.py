@@ -103,10 +103,6 @@ def _update(run: RunContext, client: HydrusClient, *, dry_run: bool) -> Steps:
 
 def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:
     """Ingest files, and compare those already saved while others are being fetched."""
-    if files:
-        with stopwatch("compare") as preload:
-            run.method.matcher(run.store.files).preload()
-        yield preload
     uncompared = 0
     with closing(timed("fetch", ingest(files, run, client))) as ingested:
         for step in ingested:

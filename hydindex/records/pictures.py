@@ -23,15 +23,15 @@ VIEW_PX: Final = 32
 class PreparedThumbnail:
     """What a method computes from a thumbnail, as the store keeps it.
 
-    Hashes are 64 bits as unsigned integers. `content_hash` and `content_shape` describe the picture
-    without its bars; None where the method does not look for bars. `blobs` are the packed pictures
-    by the name of their table.
+    Hashes are 64 bits as unsigned integers. `content_hash` and `content_aspect_factor` describe the
+    picture without its bars; None where the method does not look for bars. `blobs` are the packed
+    pictures by the name of their table.
     """
 
     average_hash: int
     blobs: Mapping[str, bytes]
     content_hash: int | None = None
-    content_shape: float | None = None
+    content_aspect_factor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Signature:
     """A thumbnail as the method `calibrated` sees it.
 
     `views`: uint8 (1 or 2, VIEW_PX, VIEW_PX), the whole picture in grey and, if it has bars, its
-    content without them. `content_shape`: the aspect ratio of the content divided by that of the
-    whole. Hashes are 64 bits as unsigned integers.
+    content without them. `content_aspect_factor`: the aspect ratio of the content divided by that
+    of the whole. Hashes are 64 bits as unsigned integers.
     """
 
     average_hash: int
     content_hash: int
-    content_shape: float
+    content_aspect_factor: float
     views: NDArray[np.uint8]
 
 
@@ -54,7 +54,7 @@ class PackedFrames:
     """The sampled frames of a video as the store keeps them (see `hydindex.frames.packing`)."""
 
     views: bytes
-    content_shapes: bytes
+    content_aspect_factors: bytes
 
 
 @dataclass(frozen=True, slots=True)

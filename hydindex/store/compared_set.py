@@ -119,7 +119,10 @@ class ComparedSet:
                     update(file)
                     .where(file.c.state == "prepared")
                     .values(
-                        state="fetched", average_hash=None, content_hash=None, content_shape=None
+                        state="fetched",
+                        average_hash=None,
+                        content_hash=None,
+                        content_aspect_factor=None,
                     )
                 )
 

@@ -247,14 +247,14 @@ def _save_prepared(
             state="prepared",
             average_hash=bindparam("whole"),
             content_hash=bindparam("content"),
-            content_shape=bindparam("shape"),
+            content_aspect_factor=bindparam("factor"),
         ),
         [
             {
                 "row_id": file_id,
                 "whole": _signed(each.average_hash),
                 "content": None if each.content_hash is None else _signed(each.content_hash),
-                "shape": each.content_shape,
+                "factor": each.content_aspect_factor,
             }
             for file_id, each in prepared
         ],
@@ -288,7 +288,7 @@ def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked
             checked_at=checked_at,
             average_hash=None,
             content_hash=None,
-            content_shape=None,
+            content_aspect_factor=None,
         )
     )
 

@@ -93,12 +93,12 @@ class FrameStore:
     def save_frames(self, file_id: int, frames: PackedFrames | str) -> None:
         """Save the frames of a video, or the reason why it has none."""
         row: dict[str, bytes | str | None] = dict.fromkeys(
-            ("views", "content_shapes", "unreadable_reason")
+            ("views", "content_aspect_factors", "unreadable_reason")
         )
         if isinstance(frames, str):
             row["unreadable_reason"] = frames
         else:
-            row |= {"views": frames.views, "content_shapes": frames.content_shapes}
+            row |= {"views": frames.views, "content_aspect_factors": frames.content_aspect_factors}
         statement = upsert(sampled_frames).on_conflict_do_nothing()
         with self._engine.begin() as connection:
             connection.execute(statement, {"file_id": file_id, **row})
@@ -112,7 +112,7 @@ class FrameStore:
                 file.c.duration_ms,
                 ASPECT_RATIO,
                 sampled_frames.c.views,
-                sampled_frames.c.content_shapes,
+                sampled_frames.c.content_aspect_factors,
             )
             .join_from(asked, file, file.c.id == asked.c.value)
             .join(sampled_frames, sampled_frames.c.file_id == file.c.id)
@@ -121,6 +121,6 @@ class FrameStore:
         )
         with self._engine.connect() as connection:
             return [
-                FramesOfVideo(file_id, duration_ms, ratio, PackedFrames(views, shapes))
-                for file_id, duration_ms, ratio, views, shapes in connection.execute(query)
+                FramesOfVideo(file_id, duration_ms, ratio, PackedFrames(views, factors))
+                for file_id, duration_ms, ratio, views, factors in connection.execute(query)
             ]

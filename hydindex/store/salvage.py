@@ -35,7 +35,7 @@ _SMALLEST_ROW_BYTES: Final = 32
 Row = tuple[Any, ...]
 # What the next update computes again.
 _COMPUTED: Final = (
-    *("id", "state", "average_hash", "compared_since", "content_shape", "content_hash"),
+    *("id", "state", "average_hash", "compared_since", "content_aspect_factor", "content_hash"),
 )
 
 

@@ -58,7 +58,7 @@ file = Table(
     Column("gone_at", Text),
     Column("average_hash", Integer),
     Column("compared_since", Integer),
-    Column("content_shape", Float),
+    Column("content_aspect_factor", Float),
     Column("content_hash", Integer),
     CheckConstraint("length(sha256) = 32", "sha256"),
     CheckConstraint("state IN ('unusable', 'fetched', 'prepared')", "state"),
@@ -81,7 +81,7 @@ IS_UNUSABLE = file.c.state == literal_column("'unusable'")
 IS_GONE = file.c.gone_at.is_not(None)
 # Width / height of a file, and of its content without bars: the same if bars weren't looked for.
 ASPECT_RATIO = func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0)
-CONTENT_ASPECT_RATIO = ASPECT_RATIO * func.coalesce(file.c.content_shape, 1.0)
+CONTENT_ASPECT_RATIO = ASPECT_RATIO * func.coalesce(file.c.content_aspect_factor, 1.0)
 # Everything that the candidate rules need: candidates are found without reading rows.
 Index(
     "ix_file_compared",
@@ -89,7 +89,7 @@ Index(
     file.c.average_hash,
     file.c.width_px,
     file.c.height_px,
-    file.c.content_shape,
+    file.c.content_aspect_factor,
     file.c.content_hash,
     file.c.compared_since,
     sqlite_where=IS_COMPARED,
@@ -126,11 +126,11 @@ sampled_frames = Table(
     metadata,
     Column("file_id", ForeignKey("file.id"), primary_key=True),
     Column("views", LargeBinary),
-    Column("content_shapes", LargeBinary),
+    Column("content_aspect_factors", LargeBinary),
     Column("unreadable_reason", Text),
     CheckConstraint(
         "(views IS NULL) = (unreadable_reason IS NOT NULL)"
-        " AND (views IS NULL) = (content_shapes IS NULL)",
+        " AND (views IS NULL) = (content_aspect_factors IS NULL)",
         "readable",
     ),
 )

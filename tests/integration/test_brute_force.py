@@ -20,7 +20,7 @@ from hydindex.matching.calibrated.model import load_model, probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.records.pictures import Signature, SignatureBatch
 from hydindex.standin.state import HydrusFile
 
@@ -84,7 +84,7 @@ def test_threshold_method(home: Home, serve: Serve, metric: str, options: tuple[
         },
     )
     found = found_in_two_runs(home, serve)
-    settings = Preprocessing.of(config_file.load(home.config))
+    settings = config_file.load(home.config).preprocessing
     prepared = {file: preprocess(picture, settings) for file, picture in PICTURES.items()}
     hashes = {file: average_hash(picture, (64, 64)) for file, picture in PICTURES.items()}
     score = reference.ms_ssim if metric == "MS-SSIM" else reference.ssim
@@ -120,7 +120,7 @@ def test_calibrated_method(home: Home, serve: Serve, filters: bool) -> None:
 
 
 def ratios(file: HydrusFile, made: Signature) -> tuple[float, float]:
-    return aspect_ratio(file), aspect_ratio(file) * made.content_shape
+    return aspect_ratio(file), aspect_ratio(file) * made.content_aspect_factor
 
 
 def hashes(made: Signature) -> tuple[int, int]:

@@ -37,7 +37,7 @@ from hydindex.matching.calibrated.model import load_model, probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
+from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.records.pictures import Picture, Signature, SignatureBatch
 from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
 from hydindex.standin.state import HydrusFile
@@ -436,11 +436,11 @@ class Prepared:
         decoded = decode_thumbnail(file.thumbnail)
         ratio, duration_ms = file.width / file.height, float(file.duration_ms or 0)
         if settings.decision.method == "threshold":
-            picture = preprocess(decoded, Preprocessing.of(settings))
+            picture = preprocess(decoded, settings.preprocessing)
             looks = [(ratio, average_hash(decoded, settings.ahash.resize))]
             return cls(duration_ms, looks, picture)
         made = signature(decoded, settings.ahash.resize)
-        content = ratio * made.content_shape, made.content_hash
+        content = ratio * made.content_aspect_factor, made.content_hash
         return cls(duration_ms, [(ratio, made.average_hash), content], made)
 
 

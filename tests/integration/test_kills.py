@@ -234,9 +234,9 @@ class Result:
             files=set(
                 home.sql(
                     "SELECT hex(sha256), state, average_hash, gone_at IS NULL, "
-                    "compared_since IS NULL, content_shape, content_hash, "
+                    "compared_since IS NULL, content_aspect_factor, content_hash, "
                     "prepared_picture.picture, coarse_picture.picture, signature.picture, "
-                    "content_shapes FROM file "
+                    "content_aspect_factors FROM file "
                     "LEFT JOIN prepared_picture ON prepared_picture.file_id = file.id "
                     "LEFT JOIN coarse_picture ON coarse_picture.file_id = file.id "
                     "LEFT JOIN signature ON signature.file_id = file.id "

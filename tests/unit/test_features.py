@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hydindex.common.errors import ConfigError
+from hydindex.matching.calibrated.alignment import AlignedViews, align
 from hydindex.matching.calibrated.features import (
     FEATURES,
     MODEL_FEATURES,
-    CheapFeatures,
     Features,
-    cheap_features,
-    remaining_features,
 )
 from hydindex.matching.calibrated.model import (
     INTERCEPT,
@@ -54,10 +52,16 @@ def signatures(seed: int) -> SignatureBatch:
     )
 
 
-def cheap(seed: int) -> CheapFeatures:
-    return cheap_features(
-        signatures(seed), FIRST, SECOND, aspect_ratio_tolerance=None, min_structure=-1.0
-    )
+def aligned(seed: int) -> AlignedViews:
+    return align(signatures(seed), FIRST, SECOND, aspect_ratio_tolerance=None, min_structure=-1.0)
+
+
+def cheap(seed: int) -> Features:
+    return Features.measure(aligned(seed), cheap_only=True)
+
+
+def every(seed: int) -> Features:
+    return Features.measure(aligned(seed))
 
 
 def variances(view: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,16 +88,14 @@ def test_no_pair_that_matches_is_ruled_out_by_cheap_features(
     min_probability: float, seed: int, weights: dict[str, float]
 ) -> None:
     model = SHIPPED.model_copy(update={"weights": weights})
-    features = cheap(seed)
-    matches = probabilities(remaining_features(features), model) >= min_probability
-    assert not np.any(matches & ~may_reach(features, model, min_probability))
+    matches = probabilities(every(seed), model) >= min_probability
+    assert not np.any(matches & ~may_reach(cheap(seed), model, min_probability))
 
 
 def test_a_pair_has_the_same_probability_alone_and_among_others() -> None:
-    features = cheap(2)
-    some = np.arange(len(features)) % 7 == 0
-    among_all = probabilities(remaining_features(features), SHIPPED)
-    alone = probabilities(remaining_features(features[some]), SHIPPED)
+    some = np.arange(len(FIRST)) % 7 == 0
+    among_all = probabilities(every(2), SHIPPED)
+    alone = probabilities(Features.measure(aligned(2).select(some)), SHIPPED)
     assert np.array_equal(among_all[some], alone)
 
 
@@ -101,7 +103,7 @@ def test_a_pair_has_the_same_probability_alone_and_among_others() -> None:
 
 
 def test_details_differ_as_the_plain_definition_says() -> None:
-    differences = remaining_features(cheap(3))["detail_difference"]
+    differences = every(3)["detail_difference"]
     views = signatures(3).views[:, 0].astype(np.float64)
     variances_of = [variances(view) for view in views]
     for value, one, other in zip(differences, FIRST, SECOND, strict=True):
@@ -116,7 +118,7 @@ def test_details_differ_as_the_plain_definition_says() -> None:
 
 def test_details_count_even_if_most_pixels_agree() -> None:
     """Two title cards: black almost everywhere, and white in different places."""
-    features = remaining_features(cheap(4))
+    features = every(4)
     same = {**features.values, "difference": np.zeros(len(features))}
     alike, unlike = (
         log_odds(Features({**same, "detail_difference": np.full(len(features), levels)}), SHIPPED)
@@ -129,7 +131,7 @@ def test_details_count_even_if_most_pixels_agree() -> None:
 
 
 def test_stored_features_come_back_rounded_and_unknown_ones_as_unknown() -> None:
-    features = remaining_features(cheap(1))
+    features = every(1)
     stored = [json.loads(json.dumps(features.of_pair(row))) for row in range(len(features))]
     loaded = Features.load(stored)
     assert np.isnan(loaded["duration_difference_ms"]).any()

@@ -166,10 +166,10 @@ def test_packed_frames_come_back_or_raise(original: SampledFrames) -> None:
     packed = pack_frames(original)
     unpacked = unpack_frames(packed)
     np.testing.assert_array_equal(unpacked.views, original.views)
-    np.testing.assert_array_equal(unpacked.content_shapes, original.content_shapes)
+    np.testing.assert_array_equal(unpacked.content_aspect_factors, original.content_aspect_factors)
     for damaged in (
-        PackedFrames(packed.views[:-1], packed.content_shapes),
-        PackedFrames(packed.views, packed.content_shapes[:-1]),
+        PackedFrames(packed.views[:-1], packed.content_aspect_factors),
+        PackedFrames(packed.views, packed.content_aspect_factors[:-1]),
     ):
         with pytest.raises(ValueError):  # noqa: PT011 - the library's own words
             unpack_frames(damaged)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from made_pictures import encoded
 from PIL import Image
 
+from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.settings import Config
 from hydindex.matching.method import Method, method_for
-from hydindex.matching.threshold.packing import unpack_coarse, unpack_picture
-from hydindex.matching.threshold.preprocessing import Preprocessing
-from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape
+from hydindex.matching.threshold.preprocessing import preprocessed_shape
+from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape, unpack_coarse
 from hydindex.matching.threshold.threshold_matcher import COARSE, PREPARED
 from hydindex.records.pictures import VIEW_PX, PreparedThumbnail
 
@@ -118,25 +118,25 @@ def check_outcome(file: bytes, config: Config) -> PreparedThumbnail | str:
     elif config.decision.method == "calibrated":
         check_signature(outcome)
     else:
-        check_picture(outcome, Preprocessing.of(config).shape)
+        check_picture(outcome, preprocessed_shape(config.preprocessing))
     return outcome
 
 
 def check_signature(outcome: PreparedThumbnail) -> None:
     check_hash(outcome.average_hash)
     check_hash(outcome.content_hash)
-    assert outcome.content_shape is not None
-    assert math.isfinite(outcome.content_shape)
-    assert outcome.content_shape > 0
+    assert outcome.content_aspect_factor is not None
+    assert math.isfinite(outcome.content_aspect_factor)
+    assert outcome.content_aspect_factor > 0
     (views,) = outcome.blobs.values()
     assert len(views) in (VIEW_PX**2, 2 * VIEW_PX**2)
 
 
 def check_picture(outcome: PreparedThumbnail, shape: tuple[int, ...]) -> None:
     check_hash(outcome.average_hash)
-    assert (outcome.content_hash, outcome.content_shape) == (None, None)
+    assert (outcome.content_hash, outcome.content_aspect_factor) == (None, None)
     assert outcome.blobs.keys() == {PREPARED, COARSE}
-    picture = unpack_picture(outcome.blobs[PREPARED], shape)
+    picture = unpack_array(outcome.blobs[PREPARED], shape)
     coarse = unpack_coarse(outcome.blobs[COARSE], coarse_shape(shape))
     np.testing.assert_array_equal(coarse, coarse_picture(picture))
 

@@ -4,7 +4,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,26 +16,33 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from hydindex.config.sections import PreprocessingSettings
 from hydindex.config.settings import Config
 from hydindex.matching.average_hash import average_hash
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.method import method_for
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess, trim_box
+from hydindex.matching.threshold.preprocessing import preprocess, trim_box
 from hydindex.records.pictures import Picture, PreparedThumbnail
 
 # At a strength of 1 nothing is trimmed: no contrast exceeds the largest.
-RESIZED_ONLY = Preprocessing(
-    size_px=(96, 64),
-    scored_size_px=(96, 64),
-    grey=True,
-    blur_sigma_px=0.0,
-    equalize=False,
-    trim_strength=1.0,
-    min_keep_fraction=0.7,
+RESIZED_ONLY = PreprocessingSettings.model_validate(
+    {
+        "fixedResize": (96, 64),
+        "preBlurSigma": 0.0,
+        "useMSSSIM": False,
+        "centerFrac": 1.0,
+        "trimStrength": 1.0,
+    }
 )
 
 
-def preprocessed(picture: Image.Image | bytes, settings: Preprocessing = RESIZED_ONLY) -> Picture:
+def with_settings(**changes: Any) -> PreprocessingSettings:
+    return RESIZED_ONLY.model_copy(update=changes)
+
+
+def preprocessed(
+    picture: Image.Image | bytes, settings: PreprocessingSettings = RESIZED_ONLY
+) -> Picture:
     encoded_picture = picture if isinstance(picture, bytes) else encoded(picture)
     return preprocess(decode_thumbnail(encoded_picture), settings)
 
@@ -151,11 +157,11 @@ def test_a_letterboxed_copy_is_preprocessed_like_its_original() -> None:
     letterboxed = Image.new("RGB", (320, 300))
     letterboxed.paste(original, (0, 30))
 
-    def distance(settings: Preprocessing) -> float:
+    def distance(settings: PreprocessingSettings) -> float:
         a, b = (preprocessed(each, settings) for each in (original, letterboxed))
         return float(np.abs(a.astype(float) - b).mean())
 
-    assert distance(replace(RESIZED_ONLY, trim_strength=0.15)) < 5 < distance(RESIZED_ONLY) / 3
+    assert distance(with_settings(trim_strength=0.15)) < 5 < distance(RESIZED_ONLY) / 3
 
 
 # The result
@@ -164,16 +170,19 @@ def test_a_letterboxed_copy_is_preprocessed_like_its_original() -> None:
 @pytest.mark.parametrize("grey", [True, False])
 def test_a_picture_of_the_right_size_stays_the_same_without_filters(grey: bool) -> None:
     picture = scene(96, 64)
-    array = preprocessed(picture, replace(RESIZED_ONLY, grey=grey))
+    array = preprocessed(picture, with_settings(to_gray=grey))
     np.testing.assert_array_equal(array, np.asarray(picture.convert("L") if grey else picture))
 
 
 @pytest.mark.parametrize("grey", [True, False])
 @pytest.mark.parametrize("sigma_px", [0.6, 3.0])
 def test_the_blur_is_a_gaussian_over_rows_and_columns_only(sigma_px: float, grey: bool) -> None:
-    plain = replace(RESIZED_ONLY, grey=grey)
-    sharp = np.atleast_3d(preprocessed(scene(), plain).astype(np.float64))
-    blurred = np.atleast_3d(preprocessed(scene(), replace(plain, blur_sigma_px=sigma_px)))
+    sharp, blurred = (
+        np.atleast_3d(
+            preprocessed(scene(), with_settings(to_gray=grey, pre_blur_sigma=each))
+        ).astype(np.float64)
+        for each in (0.0, sigma_px)
+    )
     for channel in range(sharp.shape[2]):
         expected = gaussian_filter(sharp[:, :, channel], sigma_px)
         assert np.abs(blurred[:, :, channel] - expected).max() < 0.501
@@ -182,7 +191,7 @@ def test_the_blur_is_a_gaussian_over_rows_and_columns_only(sigma_px: float, grey
 def test_equalization_spreads_the_greys_and_keeps_their_order() -> None:
     dull = Image.fromarray((np.asarray(scene(96, 64)) // 8 + 100).astype(np.uint8))
     before = preprocessed(dull)
-    after = preprocessed(dull, replace(RESIZED_ONLY, equalize=True))
+    after = preprocessed(dull, with_settings(hist_eq=True))
     assert np.ptp(before) < 40
     assert (after.min(), after.max()) == (0, 255)
     order = np.argsort(before, axis=None, kind="stable")
@@ -192,43 +201,22 @@ def test_equalization_spreads_the_greys_and_keeps_their_order() -> None:
 
 
 @given(
-    sizes_px=st.tuples(*[st.tuples(st.integers(8, 40), st.integers(8, 40)).map(sorted)] * 2),
+    size_px=st.tuples(st.integers(8, 40), st.integers(8, 40)),
+    fraction=st.floats(0.2, 1.0),
     grey=st.booleans(),
 )
 @settings(max_examples=25)
 def test_the_central_part_has_its_size_and_lies_in_the_middle(
-    sizes_px: tuple[list[int], list[int]], grey: bool
+    size_px: tuple[int, int], fraction: float, grey: bool
 ) -> None:
-    (part_width, width), (part_height, height) = sizes_px
-    whole = replace(
-        RESIZED_ONLY, size_px=(width, height), scored_size_px=(width, height), grey=grey
-    )
+    whole = with_settings(fixed_resize=size_px, to_gray=grey)
     picture = preprocessed(SMALL_SCENE, whole)
-    part = preprocessed(SMALL_SCENE, replace(whole, scored_size_px=(part_width, part_height)))
+    part = preprocessed(SMALL_SCENE, whole.model_copy(update={"center_fraction": fraction}))
+    width, height = size_px
+    part_width, part_height = round(width * fraction), round(height * fraction)
     top, left = (height - part_height) // 2, (width - part_width) // 2
     np.testing.assert_array_equal(part, picture[top : top + part_height, left : left + part_width])
     assert part.shape[:2] == (part_height, part_width)
-
-
-def test_the_settings_are_those_of_the_config() -> None:
-    section = {
-        "fixedResize": (200, 180),
-        "toGray": False,
-        "preBlurSigma": 1.5,
-        "histEq": True,
-        "trimStrength": 0.25,
-        "minKeepFrac": 0.5,
-        "useMSSSIM": False,
-    }
-    assert Preprocessing.of(Config.model_validate({"preprocessing": section})) == Preprocessing(
-        size_px=(200, 180),
-        scored_size_px=(180, 162),
-        grey=False,
-        blur_sigma_px=1.5,
-        equalize=True,
-        trim_strength=0.25,
-        min_keep_fraction=0.5,
-    )
 
 
 # Kinds of pictures

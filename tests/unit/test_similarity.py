@@ -21,18 +21,19 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from hydindex.common.errors import ConfigError, IndexUnusable
+from hydindex.common.packed_arrays import pack_array
 from hydindex.config.sections import Device
 from hydindex.config.settings import Config
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.matcher import MatcherCounts
 from hydindex.matching.threshold.ms_ssim import coarse_levels
-from hydindex.matching.threshold.packing import (
-    compress,
+from hydindex.matching.threshold.preprocessing import preprocess
+from hydindex.matching.threshold.pyramid import (
+    coarse_picture,
+    coarse_shape,
     pack_coarse,
     unpack_coarse,
 )
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
-from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape
 from hydindex.matching.threshold.score_bounds import MARGIN, ScoreBounds
 from hydindex.matching.threshold.threshold_matcher import PairBlock, block_slices
 from hydindex.records.pictures import Picture
@@ -102,7 +103,7 @@ def score(
         (rows,) = np.nonzero(coarse_bounds.may_match(threshold))
         scores, bounds = coarse_bounds.scores, coarse_bounds[rows]
     block = block_of(
-        [compress(picture) for picture in pictures],
+        [pack_array(picture) for picture in pictures],
         shape,
         [pairs[row] for row in rows],
         bounds=bounds,
@@ -110,7 +111,7 @@ def score(
         device=device,
     )
     result = block.match()
-    scores[rows] = result.scores.scores
+    scores[rows] = result.scores
     matches = {each.pair.ids: each.score for each in result.matches}
     assert matches == {
         pair: value for pair, value in zip(pairs, scores, strict=True) if value >= threshold
@@ -222,7 +223,7 @@ def test_scores_and_verdicts_on_real_thumbnails(metric: str, grey: bool, count: 
     files = json.loads((CORPUS / "files.json").read_text())
     sources = sorted({file["source"] for file in files})[:6]
     chosen = [file["hash"] for file in files if file["source"] in sources][:count]
-    settings = Preprocessing.of(Config.model_validate({"preprocessing": {"toGray": grey}}))
+    settings = Config.model_validate({"preprocessing": {"toGray": grey}}).preprocessing
     pictures = [
         preprocess(decode_thumbnail((CORPUS / "thumbs" / each).read_bytes()), settings)
         for each in chosen
@@ -307,8 +308,8 @@ def test_blocks_hold_every_pair_once_and_a_bounded_number_of_files(
 
 def test_a_damaged_picture_is_reported() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (170, 170)).astype(np.uint8)
-    intact = compress(picture)
-    bounds = ScoreBounds.of_unseen(1, channels=1)
+    intact = pack_array(picture)
+    bounds = ScoreBounds.initial(1, channels=1)
     one_bit_off = (
         intact[:place] + bytes([intact[place] ^ 1]) + intact[place + 1 :]
         for place in range(0, len(intact), 1000)

@@ -12,10 +12,9 @@ Source: Z. Wang, Q. Li, "Information content weighting for perceptual image qual
 2011: the structure term, with windows weighted by log(1 + variance / noise).
 """
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,97 +40,57 @@ _DIFFERENCE_QUANTILE: Final = 0.75
 _DETAIL_QUANTILE: Final = 0.85
 
 # Alignments: a view of the first file, and a view of the second; 0 is the whole, 1 the content.
-_ALIGNMENTS: Final = ((1, 1), (1, 0), (0, 1), (0, 0))
+_BOTH_CONTENTS: Final = (1, 1)
+_BOTH_WHOLES: Final = (0, 0)
+_ALIGNMENTS: Final = (_BOTH_CONTENTS, (1, 0), (0, 1), _BOTH_WHOLES)
 
 
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """Pairs with their best alignment: parallel arrays, (pairs,).
+class AlignedViews:
+    """Aligned pairs of views; every method that measures returns one value per pair.
 
-    `rows`: which of the given pairs these are. `first`, `second`: their files by position. `left`,
-    `right`: the aligned views by number; file n has the views 2n (whole) and 2n + 1 (content).
-    `structure_8px`: how well the structure at 8x8 pixels agrees, -1 to 1. `coarse_information`: the
-    information of the emptier view at 8x8 pixels, in nats per pixel.
+    `rows`: which of the given pairs these are. `left`, `right`: the views by number; file n has the
+    views 2n (whole) and 2n + 1 (content).
     """
 
-    signatures: SignatureBatch
-    rows: Positions
-    first: Positions
-    second: Positions
-    left: Positions
-    right: Positions
-    structure_8px: Floats
-    coarse_information: Floats
+    def __init__(
+        self, signatures: SignatureBatch, rows: Positions, left: Positions, right: Positions
+    ) -> None:
+        self.rows = rows
+        self._signatures, self._left, self._right = signatures, left, right
+        used, self._i, self._j = files_of_pairs(left, right)
+        self._views = signatures.views.reshape(-1, VIEW_PX, VIEW_PX)[used]
+        self._windows: dict[int, _Windows] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, mask: NDArray[np.bool_]) -> "Alignment":
+    def select(self, mask: NDArray[np.bool_]) -> "AlignedViews":
         """Return some of the pairs."""
-        columns = fields(self)[1:]
-        return Alignment(self.signatures, *(getattr(self, field.name)[mask] for field in columns))
-
-
-def align(
-    signatures: SignatureBatch,
-    first: Positions,
-    second: Positions,
-    *,
-    aspect_ratio_tolerance: float | None,
-    min_structure: float,
-) -> Alignment:
-    """Find the best alignment of pairs, given by the positions of their files.
-
-    Pairs whose coarsest structure agrees less than `min_structure` in every alignment are dropped.
-    """
-    windows = _Windows.of(signatures.views.reshape(-1, VIEW_PX, VIEW_PX), 8)
-    left, right, structure = _best_alignments(
-        signatures, windows, first, second, aspect_ratio_tolerance
-    )
-    (rows,) = np.nonzero(structure >= min_structure)
-    left, right = left[rows], right[rows]
-    information = windows.information()
-    return Alignment(
-        signatures=signatures,
-        rows=rows,
-        first=first[rows],
-        second=second[rows],
-        left=left,
-        right=right,
-        structure_8px=structure[rows],
-        coarse_information=np.minimum(information[left], information[right]),
-    )
-
-
-class AlignedViews:
-    """The views of aligned pairs; every method returns one value per pair, float64 (pairs,)."""
-
-    def __init__(self, alignment: Alignment) -> None:
-        self.alignment = alignment
-        used, self._i, self._j = files_of_pairs(alignment.left, alignment.right)
-        self._views = alignment.signatures.views.reshape(-1, VIEW_PX, VIEW_PX)[used]
-        self._windows: dict[int, _Windows] = {}
+        return AlignedViews(self._signatures, self.rows[mask], self._left[mask], self._right[mask])
 
     def structure(self, side_px: int) -> Floats:
         """Return how well the structure at this size agrees, -1 to 1."""
         return _structure(self._windows_at(side_px), self._i, self._j)
+
+    def information(self, side_px: int) -> Floats:
+        """Return the information of the emptier view at this size, in nats per pixel."""
+        information = _information(self._windows_at(side_px).variances).mean(axis=(1, 2))
+        return np.minimum(information[self._i], information[self._j])
 
     def contours(self) -> Floats:
         """Return how well edges agree, -1 to 1; strong and faint edges count nearly alike."""
         pixels = self._views.astype(np.float64)
         down = np.diff(pixels, axis=1)[:, :, :-1]
         across = np.diff(pixels, axis=2)[:, :-1, :]
-        soft = np.concatenate((down, across), axis=1).reshape(
-            len(pixels), 2 * math.prod(down.shape[1:])
-        )
+        edges = np.concatenate((down, across), axis=1)
+        edges = edges.reshape(len(pixels), 2 * (VIEW_PX - 1) ** 2)
         # In place: allocating memory costs as much as the arithmetic.
-        strengths = np.abs(soft)
+        strengths = np.abs(edges)
         strengths += _SOFT_EDGE
-        soft /= strengths
-        soft -= soft.mean(axis=1, keepdims=True)
-        soft /= np.sqrt(np.square(soft).sum(axis=1, keepdims=True) + _EDGE_NOISE * soft.shape[1])
-        result: Floats = np.einsum("ij,ij->i", soft[self._i], soft[self._j])
-        return result
+        edges /= strengths
+        edges -= edges.mean(axis=1, keepdims=True)
+        edges /= np.sqrt(np.square(edges).sum(axis=1, keepdims=True) + _EDGE_NOISE * edges.shape[1])
+        return np.einsum("ij,ij->i", edges[self._i], edges[self._j])
 
     def difference(self) -> Floats:
         """Return the largest difference of 75 % of the pixels, in grey levels.
@@ -145,63 +104,81 @@ class AlignedViews:
 
         On a title card most pixels are black and agree; only the letters count here.
         """
-        differences, windows = self._differences, self._windows_at(32)
-        variances = windows.variances.reshape(
-            len(self._views), math.prod(windows.variances.shape[1:])
-        )
+        variances = self._windows_at(VIEW_PX).variances.reshape(len(self._views), VIEW_PX**2)
         weights = _information(variances[self._i] + variances[self._j])
-        order = np.argsort(differences, axis=1, kind="stable")
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
-        place = (reached < _DETAIL_QUANTILE * reached[:, -1:]).sum(axis=1, keepdims=True)
-        at = np.take_along_axis(order, place, axis=1)
-        return np.take_along_axis(differences, at, axis=1)[:, 0].astype(np.float64)
-
-    def information(self) -> Floats:
-        """Return the information of the emptier view, in nats per pixel."""
-        information = self._windows_at(32).information()
-        return np.minimum(information[self._i], information[self._j])
+        order = np.argsort(self._differences, axis=1, kind="stable")
+        cumulative = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+        place = (cumulative < _DETAIL_QUANTILE * cumulative[:, -1:]).sum(axis=1, keepdims=True)
+        pixel = np.take_along_axis(order, place, axis=1)
+        return np.take_along_axis(self._differences, pixel, axis=1)[:, 0].astype(np.float64)
 
     def duration_difference_ms(self) -> Floats:
         """Return the difference of the durations; NaN where neither file has one."""
-        durations_ms = self.alignment.signatures.duration_ms
-        result: Floats = np.abs(
-            durations_ms[self.alignment.first] - durations_ms[self.alignment.second]
-        )
-        return result
+        durations_ms = self._signatures.duration_ms
+        return np.abs(durations_ms[self._left // 2] - durations_ms[self._right // 2])
 
     def hamming_distance(self) -> Floats:
         """Return in how many bits the average hashes of the aligned views differ."""
-        files = self.alignment.signatures
-        hashes = np.stack((files.average_hash, files.content_hash), axis=1).ravel()
-        differing = hashes[self.alignment.left] ^ hashes[self.alignment.right]
-        result: Floats = np.bitwise_count(differing).astype(np.float64)
-        return result
+        hashes = _by_view(self._signatures.average_hash, self._signatures.content_hash)
+        return np.bitwise_count(hashes[self._left] ^ hashes[self._right]).astype(np.float64)
 
     def aspect_ratio_difference(self) -> Floats:
         """Return the difference of the files' aspect ratios, as a share of the larger."""
-        ratios = self.alignment.signatures.aspect_ratio
-        return _relative(ratios[self.alignment.first], ratios[self.alignment.second])
+        ratios = self._signatures.aspect_ratio
+        return _relative_difference(ratios[self._left // 2], ratios[self._right // 2])
 
     def content_aspect_ratio_difference(self) -> Floats:
         """Return the difference of the aligned views' aspect ratios, as a share of the larger."""
-        files = self.alignment.signatures
-        ratios = np.stack((files.aspect_ratio, files.content_aspect_ratio), axis=1).ravel()
-        return _relative(ratios[self.alignment.left], ratios[self.alignment.right])
+        ratios = _by_view(self._signatures.aspect_ratio, self._signatures.content_aspect_ratio)
+        return _relative_difference(ratios[self._left], ratios[self._right])
 
     @cached_property
     def _differences(self) -> NDArray[np.float32]:
         """By how much pixels differ, with equal medians: (pairs, pixels)."""
         # All values are multiples of an eighth and below 512: float32 is exact, and half the size.
-        flat = self._views.reshape(len(self._views), math.prod(self._views.shape[1:]))
-        grey = flat.astype(np.float32)
+        grey = self._views.reshape(len(self._views), VIEW_PX**2).astype(np.float32)
         centred = grey - np.median(grey, axis=1, keepdims=True)
-        result: NDArray[np.float32] = np.abs(centred[self._i] - centred[self._j])
-        return result
+        return np.abs(centred[self._i] - centred[self._j])
 
     def _windows_at(self, side_px: int) -> "_Windows":
         if side_px not in self._windows:
             self._windows[side_px] = _Windows.of(self._views, side_px)
         return self._windows[side_px]
+
+
+def align(
+    signatures: SignatureBatch,
+    first: Positions,
+    second: Positions,
+    *,
+    aspect_ratio_tolerance: float | None,
+    min_structure: float,
+) -> AlignedViews:
+    """Find the best alignment of pairs, given by the positions of their files.
+
+    Pairs whose coarsest structure agrees less than `min_structure` in every alignment are dropped.
+    """
+    windows = _Windows.of(signatures.views.reshape(-1, VIEW_PX, VIEW_PX), 8)
+    exists = _by_view(np.ones_like(signatures.has_bars), signatures.has_bars)
+    ratios = _by_view(signatures.aspect_ratio, signatures.content_aspect_ratio)
+    structure = np.full((len(_ALIGNMENTS), len(first)), -np.inf)
+    contents_comparable = np.zeros(len(first), np.bool_)
+    for alignment, (first_view, second_view) in enumerate(_ALIGNMENTS):
+        left, right = 2 * first + first_view, 2 * second + second_view
+        comparable = exists[left] & exists[right]
+        if aspect_ratio_tolerance is not None:
+            comparable &= aspect_ratios_agree(ratios[left], ratios[right], aspect_ratio_tolerance)
+        if (first_view, second_view) == _BOTH_CONTENTS:
+            contents_comparable = comparable
+        if (first_view, second_view) == _BOTH_WHOLES:
+            # Bars agree with bars, whatever is between them.
+            comparable &= ~contents_comparable
+        structure[alignment, comparable] = _structure(windows, left[comparable], right[comparable])
+    (rows,) = np.nonzero(structure.max(axis=0) >= min_structure)
+    best_views = np.array(_ALIGNMENTS)[structure[:, rows].argmax(axis=0)]
+    return AlignedViews(
+        signatures, rows, 2 * first[rows] + best_views[:, 0], 2 * second[rows] + best_views[:, 1]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,83 +195,45 @@ class _Windows:
         step = VIEW_PX // side_px
         blocks = views.reshape(len(views), side_px, step, side_px, step)
         pixels = blocks.mean(axis=(2, 4), dtype=np.float64)
-        means = _windowed(pixels)
-        variances = np.maximum(_windowed(np.square(pixels)) - np.square(means), 0.0)
+        means = _window_means(pixels)
+        variances = np.maximum(_window_means(np.square(pixels)) - np.square(means), 0.0)
         return cls(pixels, means, variances)
-
-    def information(self) -> Floats:
-        """Return the information of each view, in nats per pixel."""
-        result: Floats = _information(self.variances).mean(axis=(1, 2))
-        return result
-
-
-def _best_alignments(
-    files: SignatureBatch,
-    windows: _Windows,
-    first: Positions,
-    second: Positions,
-    aspect_ratio_tolerance: float | None,
-) -> tuple[Positions, Positions, Floats]:
-    """Return each pair's two views that agree best, and how well; -inf where none is possible."""
-    best = np.full(len(first), -np.inf)
-    left, right = 2 * first, 2 * second
-    ratios = (files.aspect_ratio, files.content_aspect_ratio)
-    contents_agree = np.zeros(len(first), np.bool_)
-    for a, b in _ALIGNMENTS:
-        # Bars agree with bars, whatever is between them.
-        possible = ~contents_agree if not a and not b else np.ones(len(first), np.bool_)
-        if a:
-            possible &= files.has_bars[first]
-        if b:
-            possible &= files.has_bars[second]
-        if aspect_ratio_tolerance is not None:
-            possible &= aspect_ratios_agree(
-                ratios[a][first], ratios[b][second], aspect_ratio_tolerance
-            )
-        if a and b:
-            contents_agree = possible
-        (rows,) = np.nonzero(possible)
-        structure = _structure(windows, 2 * first[rows] + a, 2 * second[rows] + b)
-        better = structure > best[rows]
-        rows = rows[better]
-        best[rows] = structure[better]
-        left[rows], right[rows] = 2 * first[rows] + a, 2 * second[rows] + b
-    return left, right, best
 
 
 def _structure(windows: _Windows, i: Positions, j: Positions) -> Floats:
     """Return how well the structure of pairs of views agrees; two empty views agree."""
-    products = _windowed(windows.pixels[i] * windows.pixels[j])
-    covariances = products - windows.means[i] * windows.means[j]
+    covariances = (
+        _window_means(windows.pixels[i] * windows.pixels[j]) - windows.means[i] * windows.means[j]
+    )
     variances = windows.variances[i] + windows.variances[j]
     weights = _information(variances)
     agreements = (weights * (2 * covariances + _NOISE) / (variances + _NOISE)).sum(axis=(1, 2))
     totals = weights.sum(axis=(1, 2))
-    result: Floats = np.divide(agreements, totals, out=np.ones_like(totals), where=totals > _EMPTY)
-    return result
+    return np.divide(agreements, totals, out=np.ones_like(totals), where=totals > _EMPTY)
 
 
 def _information(variances: Floats) -> Floats:
-    result: Floats = np.log1p(variances / _NOISE)
-    return result
+    return np.log1p(variances / _NOISE)
 
 
-def _relative(a: Floats, b: Floats) -> Floats:
-    result: Floats = np.abs(a - b) / np.maximum(a, b)
-    return result
+def _relative_difference(a: Floats, b: Floats) -> Floats:
+    return np.abs(a - b) / np.maximum(a, b)
 
 
-def _windowed(maps: Floats) -> Floats:
+def _by_view(wholes: NDArray[Any], contents: NDArray[Any]) -> NDArray[Any]:
+    """Return the values of all views by their number."""
+    return np.stack((wholes, contents), axis=1).ravel()
+
+
+def _window_means(maps: Floats) -> Floats:
     """Average every pixel's window; at the borders, the part inside the picture."""
-    window = _window(maps.shape[-1])
-    result: Floats = window @ maps @ window.T
-    return result
+    window = _gaussian(maps.shape[-1])
+    return window @ maps @ window.T
 
 
 @lru_cache
-def _window(side_px: int) -> Floats:
+def _gaussian(side_px: int) -> Floats:
     """Return a Gaussian around every pixel of a line: (side, side), each row sums to 1."""
     offsets = np.arange(side_px)[:, None] - np.arange(side_px)
     weights = np.exp(-np.square(offsets) / (2 * _SIGMA_PX**2))
-    window: Floats = weights / weights.sum(axis=1, keepdims=True)
-    return window
+    return weights / weights.sum(axis=1, keepdims=True)

@@ -20,7 +20,7 @@ _MIXED_LINES: Final = 1
 def content_box(grey: NDArray[np.uint8]) -> Box:
     """Return the part of a (height, width) picture inside its bars; without bars, all of it.
 
-    A bar consists of lines along an edge, each as bright as the outermost one along its length.
+    A bar is a band of lines (rows or columns) along an edge, uniformly as bright as the edge line.
     """
     top, bottom = _between_bars(grey)
     left, right = _between_bars(grey[top:bottom].T)
@@ -28,15 +28,19 @@ def content_box(grey: NDArray[np.uint8]) -> Box:
 
 
 def _between_bars(grey: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return the first line inside the bars, and the end of these lines."""
     lines = grey.astype(np.float32)
     count = len(lines)
     before, after = _bar_lines(lines), _bar_lines(lines[::-1])
-    most = int(_LARGEST_SHARE * count)
-    if max(before, after) >= most or count - before - after < _SMALLEST_CONTENT * count:
+    largest = int(_LARGEST_SHARE * count)
+    if max(before, after) >= largest or count - before - after < _SMALLEST_CONTENT * count:
         return 0, count
-    return (before and before + _MIXED_LINES), count - (after and after + _MIXED_LINES)
+    start = before + _MIXED_LINES if before else 0
+    end = count - (after + _MIXED_LINES if after else 0)
+    return start, end
 
 
 def _bar_lines(lines: NDArray[np.float32]) -> int:
-    deviates = np.abs(lines - lines[0].mean()).mean(axis=1) > _TOLERANCE
-    return int(deviates.argmax()) if deviates.any() else len(lines)
+    """Count the lines of the bar at the start."""
+    is_content = np.abs(lines - lines[0].mean()).mean(axis=1) > _TOLERANCE
+    return int(is_content.argmax()) if is_content.any() else len(lines)

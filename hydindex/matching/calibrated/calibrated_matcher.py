@@ -1,24 +1,19 @@
 """Match pairs by the probability that the model computes from their features."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.common.batches import slices
-from hydindex.config.settings import Config
-from hydindex.matching.calibrated.features import cheap_features, remaining_features
+from hydindex.matching.calibrated.alignment import align
+from hydindex.matching.calibrated.features import Features
 from hydindex.matching.calibrated.model import (
     CalibratedModel,
-    load_model,
     may_reach,
     probabilities,
 )
-from hydindex.matching.candidates import CandidateRules
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
-from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import VIEW_PX, SignatureBatch
 from hydindex.store.file_store import FileStore, damaged_picture
@@ -30,8 +25,6 @@ DOUBTFUL_RANGE: Final = (0.02, 0.98)
 """From the first to below the second probability, pairs are doubtful: frames decide."""
 
 _VIEW_BYTES: Final = VIEW_PX * VIEW_PX
-# Signatures in memory at a time; matching a pair takes a few kilobytes.
-_BLOCK_PAIRS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +44,23 @@ class SignatureBlock:
         """Return the pairs that match, and the doubtful ones where frames are to be verified."""
         lowest = self.min_probability
         if self.verify_frames:
-            lowest = min(lowest, doubtful_band(self.min_probability)[0])
-        cheap = cheap_features(
+            lowest, _ = doubtful_band(self.min_probability)
+        aligned = align(
             self.signatures,
             self.first,
             self.second,
             aspect_ratio_tolerance=self.aspect_ratio_tolerance,
             min_structure=self.model.min_structure,
         )
-        promising = cheap[may_reach(cheap, self.model, lowest)]
-        features = remaining_features(promising)
+        cheap = Features.measure(aligned, cheap_only=True)
+        promising = aligned.select(may_reach(cheap, self.model, lowest))
+        features = Features.measure(promising)
         probability = probabilities(features, self.model)
+        # Still images, which have no duration, have no frames.
+        has_frames = ~np.isnan(features["duration_difference_ms"]) & self.verify_frames
+        doubtful = is_doubtful(probability, self.min_probability) & has_frames
         first_ids = self.file_ids[self.first[promising.rows]]
         second_ids = self.file_ids[self.second[promising.rows]]
-        doubtful = np.zeros(len(probability), np.bool_)
-        if self.verify_frames:  # still images, which have no duration, have no frames
-            doubtful = is_doubtful(probability, self.min_probability) & ~np.isnan(
-                features["duration_difference_ms"]
-            )
         (rows,) = np.nonzero((probability >= self.min_probability) | doubtful)
         return BlockResult(
             matches=[
@@ -80,38 +72,11 @@ class SignatureBlock:
                 )
                 for row in rows.tolist()
             ],
-            counts=MatcherCounts(similar_enough=len(cheap)),
-            scores=Scores(first_ids, second_ids, probability),
+            counts=MatcherCounts(similar_enough=len(aligned)),
+            first=first_ids,
+            second=second_ids,
+            scores=probability,
         )
-
-
-class CalibratedMatcher:
-    """See `hydindex.matching.matcher.Matcher`."""
-
-    def __init__(self, files: FileStore, config: Config) -> None:
-        self._files = files
-        self._aspect_ratio_tolerance = CandidateRules.of(config).aspect_ratio_tolerance
-        self._model = load_model(config.decision.model)
-        self._min_probability = config.decision.min_probability
-        self._verify_frames = config.frames.enabled
-
-    def preload(self) -> None:
-        """Do nothing: nothing takes long to import."""
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
-        """Load the signatures of pairs."""
-        for part in slices(len(first), _BLOCK_PAIRS):
-            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
-            yield SignatureBlock(
-                file_ids=file_ids,
-                signatures=load_signatures(self._files, file_ids),
-                first=first_at,
-                second=second_at,
-                aspect_ratio_tolerance=self._aspect_ratio_tolerance,
-                model=self._model,
-                min_probability=self._min_probability,
-                verify_frames=self._verify_frames,
-            )
 
 
 def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:

@@ -1,13 +1,24 @@
 """The method `calibrated`: a pair matches if its probability reaches `decision.min_probability`."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final
 
+from hydindex.common.batches import slices
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.calibrated_matcher import SIGNATURE, CalibratedMatcher
+from hydindex.matching.calibrated.calibrated_matcher import (
+    SIGNATURE,
+    SignatureBlock,
+    load_signatures,
+)
 from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.candidates import CandidateRules
+from hydindex.matching.matcher import FileIds
+from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
+
+# Signatures in memory at a time; matching a pair takes a few kilobytes.
+_BLOCK_PAIRS: Final = 2048
 
 
 class CalibratedMethod:
@@ -44,14 +55,26 @@ class CalibratedMethod:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
             return str(error)
-        made = signature(picture, self._config.ahash.resize)
+        computed = signature(picture, self._config.ahash.resize)
         return PreparedThumbnail(
-            average_hash=made.average_hash,
-            content_hash=made.content_hash,
-            content_shape=made.content_shape,
-            blobs={SIGNATURE: made.views.tobytes()},
+            average_hash=computed.average_hash,
+            content_hash=computed.content_hash,
+            content_aspect_factor=computed.content_aspect_factor,
+            blobs={SIGNATURE: computed.views.tobytes()},
         )
 
-    def matcher(self, files: FileStore) -> CalibratedMatcher:
-        """Return the matcher for files of this store."""
-        return CalibratedMatcher(files, self._config)
+    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
+        """Load the signatures of pairs."""
+        config = self._config
+        for part in slices(len(first), _BLOCK_PAIRS):
+            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
+            yield SignatureBlock(
+                file_ids=file_ids,
+                signatures=load_signatures(files, file_ids),
+                first=first_at,
+                second=second_at,
+                aspect_ratio_tolerance=CandidateRules.of(config).aspect_ratio_tolerance,
+                model=load_model(config.decision.model),
+                min_probability=config.decision.min_probability,
+                verify_frames=config.frames.enabled,
+            )

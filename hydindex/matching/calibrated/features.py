@@ -6,18 +6,11 @@ FEATURES_VERSION, and fit the model again (`benchmarks/calibrate.py`).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hydindex.matching.calibrated.alignment import (
-    AlignedViews,
-    Alignment,
-    Floats,
-    Positions,
-    align,
-)
+from hydindex.matching.calibrated.alignment import AlignedViews, Floats, Positions, align
 from hydindex.records.pictures import SignatureBatch
 
 FEATURES_VERSION: Final = 1
@@ -34,8 +27,16 @@ _NO_DURATION_MS: Final = 1000.0
 # Details may differ this much more than the rest: compression blurs edges, and logos are details.
 _DETAIL_TOLERANCE: Final = 16.0
 
-Bound = Floats | float
+# With equal medians, 8-bit pixels differ by at most 510 grey levels and hold at most 9.1 nats.
+_MAX_DIFFERENCE: Final = 510.0
+_MAX_INFORMATION: Final = 9.1
+# Candidates differ by less than 100 days.
+_MAX_DURATION_TERM: Final = 20.0
+
 Values = Mapping[str, Floats]
+"""Feature -> its value for each pair, float64 (pairs,)."""
+Bounds = tuple[Floats | float, Floats | float]
+"""The lowest and the highest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,70 +52,57 @@ class Feature:
     name: str
     measure: Callable[[AlignedViews], Floats]
     label: str
-    unit: str
     explanation: str
+    unit: str = ""
     cheap: bool = False
     term: Callable[[Values], Floats] | None = None
-    term_bounds: Callable[[Values], tuple[Bound, Bound]] | None = None
+    term_bounds: Callable[[Values], Bounds] | None = None
 
 
 def _closeness(agreement: Floats) -> Floats:
     """Stretch agreements near 1: 0.98 and 0.99 are as far apart as 0.2 and 0.6."""
-    result: Floats = -np.log(1.01 - np.clip(agreement, -1.0, 1.0))
-    return result
+    return -np.log(1.01 - np.clip(agreement, -1.0, 1.0))
 
 
 def _log_information(information: Floats) -> Floats:
-    result: Floats = np.log(information + 0.1)
-    return result
+    return np.log(information + 0.1)
 
 
 def _difference_term(values: Values) -> Floats:
     details = values["detail_difference"] / _DETAIL_TOLERANCE
-    result: Floats = np.log1p(np.fmax(values["difference"], details))
-    return result
+    return np.log1p(np.fmax(values["difference"], details))
 
 
-def _difference_bounds(values: Values) -> tuple[Bound, Bound]:
+def _difference_bounds(values: Values) -> Bounds:
     lowest = np.log1p(values["difference"])  # details can only raise it
-    return lowest, np.maximum(lowest, _MAX_DETAIL_TERM)
+    return lowest, np.maximum(lowest, np.log1p(_MAX_DIFFERENCE / _DETAIL_TOLERANCE))
 
 
 def _duration_term(values: Values) -> Floats:
-    """Weight the duration by how featureless the pictures are.
+    """Weight the duration difference by how featureless the pictures are.
 
-    Candidates have similar durations by definition; where there is something to see, that decides.
+    All candidates have similar durations. Only if the pictures show little, the duration counts.
     """
     featureless = 1.0 / (1.0 + values["information"] / _HALF_FEATURELESS)
-    apart_ms = np.nan_to_num(values["duration_difference_ms"], nan=_NO_DURATION_MS)
-    result: Floats = featureless * np.log1p(apart_ms / _SAME_DURATION_MS)
-    return result
+    difference_ms = np.nan_to_num(values["duration_difference_ms"], nan=_NO_DURATION_MS)
+    return featureless * np.log1p(difference_ms / _SAME_DURATION_MS)
 
 
-# With equal medians, 8-bit pixels differ by at most 510 grey levels and hold at most 9.1 nats.
-_MAX_DETAIL_TERM: Final = float(np.log1p(510.0 / _DETAIL_TOLERANCE))
-_MAX_INFORMATION: Final = 9.1
-# Candidates differ by less than 100 days.
-_MAX_DURATION_TERM: Final = 20.0
+def _closeness_bounds(_: Values) -> Bounds:
+    lowest, highest = _closeness(np.array([-1.0, 1.0]))
+    return lowest, highest
 
 
-def _closeness_bounds(_: Values) -> tuple[Bound, Bound]:
-    return float(_closeness(np.array(-1.0))), float(_closeness(np.array(1.0)))
-
-
-def _information_bounds(_: Values) -> tuple[Bound, Bound]:
-    return (
-        float(_log_information(np.array(0.0))),
-        float(_log_information(np.array(_MAX_INFORMATION))),
-    )
+def _information_bounds(_: Values) -> Bounds:
+    lowest, highest = _log_information(np.array([0.0, _MAX_INFORMATION]))
+    return lowest, highest
 
 
 FEATURES: Final = (
     Feature(
         "structure_8px",
-        measure=lambda views: views.alignment.structure_8px,
+        measure=lambda views: views.structure(8),
         label="structure at 8 px",
-        unit="",
         explanation="whether light and dark areas agree, coarsely; 1 is perfect",
         cheap=True,
         term=lambda values: _closeness(values["structure_8px"]),
@@ -123,7 +111,6 @@ FEATURES: Final = (
         "structure_16px",
         measure=lambda views: views.structure(16),
         label="structure at 16 px",
-        unit="",
         explanation="the same at medium size",
         term=lambda values: _closeness(values["structure_16px"]),
         term_bounds=_closeness_bounds,
@@ -132,7 +119,6 @@ FEATURES: Final = (
         "structure_32px",
         measure=lambda views: views.structure(32),
         label="structure at 32 px",
-        unit="",
         explanation="the same in detail",
         term=lambda values: _closeness(values["structure_32px"]),
         term_bounds=_closeness_bounds,
@@ -141,7 +127,6 @@ FEATURES: Final = (
         "contours",
         measure=AlignedViews.contours,
         label="contours",
-        unit="",
         explanation="whether edges agree; 1 is perfect",
         cheap=True,
         term=lambda values: _closeness(values["contours"]),
@@ -165,7 +150,7 @@ FEATURES: Final = (
     ),
     Feature(
         "information",
-        measure=AlignedViews.information,
+        measure=lambda views: views.information(32),
         label="information",
         unit="nats/px",
         explanation="how much the emptier picture shows; below 0.5, hardly anything",
@@ -174,7 +159,7 @@ FEATURES: Final = (
     ),
     Feature(
         "coarse_information",
-        measure=lambda views: views.alignment.coarse_information,
+        measure=lambda views: views.information(8),
         label="information at 8 px",
         unit="nats/px",
         explanation="how much the emptier picture shows, coarsely",
@@ -201,14 +186,12 @@ FEATURES: Final = (
         "aspect_ratio_difference",
         measure=AlignedViews.aspect_ratio_difference,
         label="aspect ratio difference",
-        unit="",
         explanation="as a share of the larger one",
     ),
     Feature(
         "content_aspect_ratio_difference",
         measure=AlignedViews.content_aspect_ratio_difference,
         label="aspect ratio without bars",
-        unit="",
         explanation="as a share of the larger one",
     ),
 )
@@ -219,27 +202,33 @@ MODEL_FEATURES: Final = tuple(feature.name for feature in FEATURES if feature.te
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """All features of some pairs: name -> float64 (pairs,)."""
+    """Features of some pairs: all of them, or only the cheap ones."""
 
     values: Values
+
+    @classmethod
+    def measure(cls, views: AlignedViews, *, cheap_only: bool = False) -> Self:
+        """Measure the features of aligned pairs."""
+        chosen = [feature for feature in FEATURES if feature.cheap or not cheap_only]
+        return cls({feature.name: feature.measure(views) for feature in chosen})
+
+    @classmethod
+    def load(cls, pairs: Sequence[Mapping[str, float]]) -> Self:
+        """Undo `of_pair` for pairs with features of this version; unknown features are NaN."""
+        return cls(
+            {
+                feature.name: np.array(
+                    [pair.get(feature.name, np.nan) for pair in pairs], np.float64
+                )
+                for feature in FEATURES
+            }
+        )
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
     def __getitem__(self, name: str) -> Floats:
         return self.values[name]
-
-    @classmethod
-    def load(cls, pairs: Sequence[Mapping[str, float]]) -> "Features":
-        """Undo `of_pair` for many pairs; unknown values become NaN."""
-        return cls(
-            {
-                feature.name: np.array(
-                    [each.get(feature.name, np.nan) for each in pairs], np.float64
-                )
-                for feature in FEATURES
-            }
-        )
 
     def of_pair(self, row: int) -> dict[str, float]:
         """Return one pair's features for storage: rounded, without NaN, with their version."""
@@ -249,41 +238,17 @@ class Features:
 
     def terms(self) -> dict[str, Floats]:
         """Return what the model weights, by feature."""
-        return {
-            feature.name: feature.term(self.values)
-            for feature in FEATURES
-            if feature.term is not None
-        }
+        return {each.name: each.term(self.values) for each in FEATURES if each.term}
 
-
-@dataclass(frozen=True, slots=True)
-class CheapFeatures:
-    """The cheap features of pairs whose coarsest structure agrees well enough."""
-
-    alignment: Alignment
-    values: Values
-
-    def __len__(self) -> int:
-        return len(self.alignment)
-
-    def __getitem__(self, mask: NDArray[np.bool_]) -> "CheapFeatures":
-        values = {name: column[mask] for name, column in self.values.items()}
-        return CheapFeatures(self.alignment.select(mask), values)
-
-    @property
-    def rows(self) -> Positions:
-        """Which of the given pairs these are."""
-        return self.alignment.rows
-
-    def term_bounds(self) -> dict[str, tuple[Bound, Bound]]:
-        """Return the lowest and highest value of each term, by feature."""
-        bounds: dict[str, tuple[Bound, Bound]] = {}
+    def term_bounds(self) -> dict[str, Bounds]:
+        """Return the bounds of each term that the cheap features imply, by feature."""
+        bounds: dict[str, Bounds] = {}
         for feature in FEATURES:
-            if feature.term_bounds is not None:
+            if feature.term_bounds:
                 bounds[feature.name] = feature.term_bounds(self.values)
-            elif feature.term is not None:
-                value = feature.term(self.values)
-                bounds[feature.name] = value, value
+            elif feature.term:
+                exact = feature.term(self.values)
+                bounds[feature.name] = exact, exact
         return bounds
 
 
@@ -300,43 +265,11 @@ def compute_features(
     Returns which pairs have a coarsest structure that agrees at least `min_structure`, and their
     features.
     """
-    cheap = cheap_features(
+    views = align(
         signatures,
         first,
         second,
         aspect_ratio_tolerance=aspect_ratio_tolerance,
         min_structure=min_structure,
     )
-    return cheap.rows, remaining_features(cheap)
-
-
-def cheap_features(
-    signatures: SignatureBatch,
-    first: Positions,
-    second: Positions,
-    *,
-    aspect_ratio_tolerance: float | None,
-    min_structure: float,
-) -> CheapFeatures:
-    """Align pairs and compute their cheap features; see `compute_features`."""
-    alignment = align(
-        signatures,
-        first,
-        second,
-        aspect_ratio_tolerance=aspect_ratio_tolerance,
-        min_structure=min_structure,
-    )
-    views = AlignedViews(alignment)
-    values = {feature.name: feature.measure(views) for feature in FEATURES if feature.cheap}
-    return CheapFeatures(alignment, values)
-
-
-def remaining_features(cheap: CheapFeatures) -> Features:
-    """Compute the other features of pairs."""
-    views = AlignedViews(cheap.alignment)
-    return Features(
-        {
-            feature.name: cheap.values[feature.name] if feature.cheap else feature.measure(views)
-            for feature in FEATURES
-        }
-    )
+    return views.rows, Features.measure(views)

@@ -12,8 +12,8 @@ from hydindex.matching.calibrated.model import INTERCEPT, CalibratedModel
 
 Bools = NDArray[np.bool_]
 
-PULL_TO_SHIPPED: Final = 20.0
-"""How many pseudo-observations hold a refitted model to the shipped one."""
+# How strongly a refitted model is held to the shipped one.
+_REFIT_REGULARIZATION: Final = 20.0
 _FOLDS: Final = 5
 
 
@@ -21,24 +21,24 @@ def fit_model(
     terms: Mapping[str, Floats], is_match: Bools, *, min_structure: float, **fitted: Any
 ) -> CalibratedModel:
     """Fit a model from scratch; `fitted` is noted in it."""
-    spreads = {name: float(values.std()) for name, values in terms.items()}
-    weights = fit(terms, is_match, spreads)
-    noted = {"spreads": {name: round(value, 4) for name, value in spreads.items()}, **fitted}
-    return _model(weights, is_match, min_structure, noted)
+    deviations = {name: float(values.std()) for name, values in terms.items()}
+    weights = _fit_logistic_regression(terms, is_match, deviations)
+    rounded = {name: round(value, 4) for name, value in deviations.items()}
+    return _model(weights, is_match, min_structure, standard_deviations=rounded, **fitted)
 
 
 def refit_model(
     shipped: CalibratedModel, terms: Mapping[str, Floats], is_match: Bools, **fitted: Any
 ) -> CalibratedModel:
     """Adapt the shipped model to one user's decisions; few decisions change it little."""
-    weights = fit(
+    weights = _fit_logistic_regression(
         terms,
         is_match,
-        shipped.fitted["spreads"],
-        towards=shipped.weights,
-        pull=PULL_TO_SHIPPED,
+        shipped.fitted["standard_deviations"],
+        prior_weights=shipped.weights,
+        regularization=_REFIT_REGULARIZATION,
     )
-    return _model(weights, is_match, shipped.min_structure, fitted)
+    return _model(weights, is_match, shipped.min_structure, **fitted)
 
 
 def random_folds(count: int, seed: int) -> list[int]:
@@ -61,56 +61,59 @@ def cross_validate(
     low, high = np.minimum(first_fold, second_fold), np.maximum(first_fold, second_fold)
     for a, b in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
         tested = (low == a) & (high == b)
-        others = ~np.isin(low, (a, b)) & ~np.isin(high, (a, b))
-        result[tested] = predict(others)[tested]
+        training = ~np.isin(low, (a, b)) & ~np.isin(high, (a, b))
+        result[tested] = predict(training)[tested]
     return result
 
 
-def fit(
+def _fit_logistic_regression(
     terms: Mapping[str, Floats],
     is_match: Bools,
-    spreads: Mapping[str, float],
+    standard_deviations: Mapping[str, float],
     *,
-    towards: Mapping[str, float] | None = None,
-    pull: float = 1.0,
+    prior_weights: Mapping[str, float] | None = None,
+    regularization: float = 1.0,
 ) -> dict[str, float]:
-    """Fit a logistic regression; return its weights by name, including the intercept.
+    """Fit a logistic regression with L2 regularization; return its weights by name.
 
-    `spreads` are the standard deviations by which the terms, each (pairs,), are scaled. `pull`
-    pseudo-observations draw the weights towards others, or towards zero: little data changes them
-    little, and they stay bounded where the data is separable.
+    The terms, each (pairs,), are standardized. Weights are regularized towards the prior weights;
+    without these towards zero, except for the intercept. So they stay bounded where the data is
+    separable.
     """
     from scipy.optimize import minimize  # slow to import
 
-    names = list(terms)
-    columns = np.column_stack([terms[name] / spreads[name] for name in names])
-    centre = columns.mean(axis=0)
-    matrix = np.column_stack([columns - centre, np.ones(len(columns))])
-    goal = np.zeros(len(names) + 1)
-    free_intercept = towards is None
-    if towards is not None:
-        goal[:-1] = [towards[name] * spreads[name] for name in names]
-        goal[-1] = towards[INTERCEPT] + goal[:-1] @ centre
+    scale = np.array([standard_deviations[name] for name in terms])
+    columns = np.column_stack(list(terms.values())) / scale
+    mean = columns.mean(axis=0)
+    matrix = np.column_stack([columns - mean, np.ones(len(columns))])
+    prior = np.zeros(len(terms) + 1)
+    penalized = np.ones(len(terms) + 1)
+    if prior_weights is None:
+        penalized[-1] = 0.0
+    else:
+        prior[:-1] = np.array([prior_weights[name] for name in terms]) * scale
+        prior[-1] = prior_weights[INTERCEPT] + prior[:-1] @ mean
     signs = np.where(is_match, 1.0, -1.0)
 
-    def loss(weights: Floats) -> tuple[float, Floats]:
+    def loss_and_gradient(weights: Floats) -> tuple[float, Floats]:
         margins = signs * (matrix @ weights)
-        away = weights - goal
-        if free_intercept:
-            away[-1] = 0.0
-        wrong = -signs / (1.0 + np.exp(np.clip(margins, -500.0, 500.0)))
-        value = np.logaddexp(0.0, -margins).sum() + pull / 2 * (away @ away)
-        return float(value), matrix.T @ wrong + pull * away
+        deviation = (weights - prior) * penalized
+        loss = np.logaddexp(0.0, -margins).sum() + regularization / 2 * (deviation @ deviation)
+        slopes = -signs / (1.0 + np.exp(np.clip(margins, -500.0, 500.0)))
+        return float(loss), matrix.T @ slopes + regularization * deviation
 
-    found = minimize(loss, goal, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
-    weights = dict(
-        zip(names, (found[:-1] / [spreads[name] for name in names]).tolist(), strict=True)
+    result = minimize(
+        loss_and_gradient, prior, jac=True, method="L-BFGS-B", options={"maxiter": 1000}
     )
-    return {INTERCEPT: float(found[-1] - found[:-1] @ centre), **weights}
+    *weights, intercept = result.x
+    return {
+        INTERCEPT: float(intercept - result.x[:-1] @ mean),
+        **dict(zip(terms, (weights / scale).tolist(), strict=True)),
+    }
 
 
 def _model(
-    weights: dict[str, float], is_match: Bools, min_structure: float, fitted: dict[str, Any]
+    weights: dict[str, float], is_match: Bools, min_structure: float, **fitted: Any
 ) -> CalibratedModel:
     return CalibratedModel(
         features_version=FEATURES_VERSION,

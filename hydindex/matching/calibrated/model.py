@@ -9,16 +9,11 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydindex.common.errors import ConfigError
 from hydindex.matching.calibrated.alignment import Floats
-from hydindex.matching.calibrated.features import (
-    FEATURES_VERSION,
-    MODEL_FEATURES,
-    CheapFeatures,
-    Features,
-)
+from hydindex.matching.calibrated.features import FEATURES_VERSION, MODEL_FEATURES, Features
 
 SHIPPED: Final = "calibrated_model.json"
 """The shipped model, beside this module; `benchmarks/calibrate.py` makes it."""
@@ -46,29 +41,11 @@ class CalibratedModel(BaseModel):
     weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
     fitted: dict[str, Any]
 
-    @field_validator("features_version")
-    @classmethod
-    def _fits_the_features(cls, value: int) -> int:
-        if value != FEATURES_VERSION:
-            raise ValueError(
-                f"the model was fitted to features of version {value}; this hydindex computes "
-                f"version {FEATURES_VERSION}"
-            )
-        return value
-
-    @field_validator("weights")
-    @classmethod
-    def _has_all_weights(cls, value: dict[str, float]) -> dict[str, float]:
-        expected = (INTERCEPT, *MODEL_FEATURES)
-        if value.keys() != set(expected):
-            raise ValueError(f"needs exactly these weights: {', '.join(expected)}")
-        return {name: value[name] for name in expected}
-
     @property
     def fingerprint(self) -> str:
         """Identify models by what they decide: 12 hex digits."""
-        decisive = self.model_dump(exclude={"fitted"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+        content = json.dumps(self.model_dump(exclude={"fitted"}), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def to_json(self) -> str:
         """Return the model as its file holds it."""
@@ -85,15 +62,30 @@ def load_model(path: Path | None = None) -> CalibratedModel:
     """
     source = files("hydindex.matching.calibrated") / SHIPPED if path is None else path
     try:
-        return CalibratedModel.model_validate_json(source.read_text(encoding="utf-8"))
+        model = CalibratedModel.model_validate_json(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        kind, problem = ConfigError, str(error)
+        raise _unusable(path, str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
-        is_outdated = (first["loc"], first["type"]) == (("features_version",), "value_error")
-        kind = OutdatedModel if is_outdated else ConfigError
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-    raise kind(
+        location = ".".join(map(str, first["loc"]))
+        raise _unusable(path, f"{location}: {first['msg']}".removeprefix(": ")) from None
+    if model.features_version != FEATURES_VERSION:
+        raise _unusable(
+            path,
+            f"the model was fitted to features of version {model.features_version}; this hydindex "
+            f"computes version {FEATURES_VERSION}",
+            OutdatedModel,
+        )
+    expected = (INTERCEPT, *MODEL_FEATURES)
+    if model.weights.keys() != set(expected):
+        raise _unusable(path, f"weights: needs exactly these weights: {', '.join(expected)}")
+    return model
+
+
+def _unusable(
+    path: Path | None, problem: str, kind: type[ConfigError] = ConfigError
+) -> ConfigError:
+    return kind(
         f"decision.model names no usable model: {path}: {problem}",
         "Fit one with hydindex calibrate --write, or remove decision.model to use the shipped one.",
     )
@@ -114,19 +106,16 @@ def log_odds(features: Features, model: CalibratedModel) -> Floats:
 
 def probability(odds: Floats) -> Floats:
     """Convert log odds to probabilities."""
-    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0)))
-    return result
+    return 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0)))
 
 
-def may_reach(
-    cheap: CheapFeatures, model: CalibratedModel, min_probability: float
-) -> NDArray[np.bool_]:
+def may_reach(cheap: Features, model: CalibratedModel, min_probability: float) -> NDArray[np.bool_]:
     """Return which pairs may reach a probability once all features are known, (pairs,).
 
     Unknown terms take the bound that favours the pair, so that no match is lost.
     """
     highest = np.full(len(cheap), model.weights[INTERCEPT] + _ROUNDING)
-    for name, bounds in cheap.term_bounds().items():
-        weight, (low, high) = model.weights[name], bounds
+    for name, (low, high) in cheap.term_bounds().items():
+        weight = model.weights[name]
         highest += np.maximum(weight * low, weight * high)
     return probability(highest) >= min_probability

@@ -25,7 +25,7 @@ def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signatur
     return Signature(
         average_hash=whole_hash,
         content_hash=average_hash(picture.crop(box), hash_resize_px),
-        content_shape=content_shape(box, grey.size),
+        content_aspect_factor=content_aspect_factor(box, grey.size),
         views=np.stack((whole, view(grey.crop(box)))),
     )
 
@@ -35,7 +35,7 @@ def view(grey: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(grey.resize((VIEW_PX, VIEW_PX), Image.Resampling.BOX))
 
 
-def content_shape(box: Box, size_px: tuple[int, int]) -> float:
+def content_aspect_factor(box: Box, size_px: tuple[int, int]) -> float:
     """Return the aspect ratio of a box divided by that of the whole picture (width, height)."""
     (left, top, right, bottom), (width, height) = box, size_px
     return ((right - left) / width) / ((bottom - top) / height)

@@ -9,29 +9,25 @@ five factors:
 variance and covariance weighted by a Gaussian window; `ssim` also compares the means. Negative
 factors count as zero. Level 1 is the picture itself, level 5 a sixteenth of it.
 
-Three properties make it cheap without changing a verdict:
+Work per file is done once: only the product of two pictures is filtered per pair.
 
-*Work per file is done once.* Only the product of two pictures is filtered per pair.
+Every factor is at most 1, because 2 cov(x, y) <= var(x) + var(y), and 2ab <= a^2 + b^2 for the
+means. So the product over the computed levels is an upper bound of the score; in colour, the mean
+over the channels. A pair is dropped once its bound falls below the threshold. The finer levels,
+which take nearly all the time, are computed only for the rest.
 
-*From coarse to fine.* 2 cov(x, y) <= var(x) + var(y), because the variance of x - y is not
-negative; and 2ab <= a^2 + b^2 for the means. So every factor is at most 1, and the product over the
-computed levels is an upper bound of the score. In colour the score is the mean over the channels,
-and the mean of their products is the bound. A pair is dropped once its bound falls below the
-threshold. The finer levels, which take nearly all the time, are computed only for the rest.
-
-*A margin for float error.* This code and pytorch-msssim round differently. On pictures made to
-provoke it, factors differed by at most 8e-4, those near zero by at most 2e-5, and scores by at most
-2e-4. Near zero the powers magnify an error (0.001^0.0448 is 0.73), so a factor between -`_FLOOR`
-and `_FLOOR` counts as `_FLOOR`, which keeps the product an upper bound; beyond it, 2e-5 changes a
-score by less than `score_bounds.MARGIN` at any level. Pairs are dropped only if the bound is below
-the threshold by more than the margin. The library itself scores those that end within the margin
-or had such a factor.
+This code and pytorch-msssim round differently. On pictures made to provoke it, factors differed by
+at most 8e-4, those near zero by at most 2e-5, and scores by at most 2e-4. Near zero the powers
+magnify an error (0.001^0.0448 is 0.73), so a factor between -`_FLOOR` and `_FLOOR` counts as
+`_FLOOR`, which keeps the product an upper bound. Pairs are dropped only if the bound is below the
+threshold by more than `score_bounds.MARGIN`. The library itself scores those that end within the
+margin or had such a factor.
 
 Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image quality
 assessment", 2003; levels, borders and constants as in pytorch-msssim 1.0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -41,19 +37,10 @@ import torch.nn.functional as F  # noqa: N812 - the usual name
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.matching.threshold.planes import Pairs, combined, scratch, stay_on_one_core
-from hydindex.matching.threshold.pyramid import (
-    COARSE_LEVEL,
-    Sums,
-    channels_first,
-    halve,
-    pixels_per_sum,
-)
+from hydindex.matching.threshold.planes import Pairs, combined
+from hydindex.matching.threshold.pyramid import Sums, channels_first, halve
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pictures import CoarsePicture, Picture
-
-COARSE_LEVELS: Final = (5, 4)
-FINE_LEVELS: Final = (3, 2, 1)
 
 _WEIGHTS: Final = {1: 0.0448, 2: 0.2856, 3: 0.3001, 4: 0.2363, 5: 0.1333}
 _WINDOW_PX: Final = 11
@@ -78,9 +65,9 @@ def coarse_levels(
     `coarse` are coarse pictures, (files, channels, height, width). `first` and `second` are the
     files of each pair by position.
     """
-    levels: list[tuple[int, Sums]] = [(5, halve(coarse)), (COARSE_LEVEL, coarse)]
-    start = ScoreBounds.of_unseen(len(first), channels=coarse.shape[1])
-    return _descend(levels, first, second, start, threshold, "cpu")
+    bounds = ScoreBounds.initial(len(first), channels=coarse.shape[1])
+    levels: dict[int, Sums] = {5: halve(coarse), 4: coarse}
+    return _lower_bounds(bounds, levels, first, second, threshold, "cpu")
 
 
 def fine_levels(
@@ -97,29 +84,30 @@ def fine_levels(
     """
     level_1 = channels_first(pictures)
     level_2 = halve(level_1)
-    levels: list[tuple[int, Sums]] = [(3, halve(level_2)), (2, level_2), (1, level_1)]
-    return _descend(levels, first, second, bounds, threshold, device)
+    levels: dict[int, Sums] = {3: halve(level_2), 2: level_2, 1: level_1}
+    return _lower_bounds(bounds, levels, first, second, threshold, device)
 
 
-def _descend(
-    levels: Iterable[tuple[int, Sums]],
+def _lower_bounds(
+    bounds: ScoreBounds,
+    levels: Mapping[int, Sums],
     first: NDArray[np.intp],
     second: NDArray[np.intp],
-    known: ScoreBounds,
     threshold: float,
     device: str,
 ) -> ScoreBounds:
     """Multiply by the factors of each level, only for pairs that may reach the threshold."""
-    for level, sums in levels:
-        (rows,) = np.nonzero(known.may_match(threshold))
-        bounds, floored = known.bounds.copy(), known.floored.copy()
+    products, imprecise = bounds.bounds.copy(), bounds.imprecise.copy()
+    pairs_per_level: dict[str, int] = {}
+    for level, sums in levels.items():
+        (rows,) = np.nonzero(ScoreBounds(products, imprecise).may_match(threshold))
+        pairs_per_level[str(level)] = len(rows)
         if len(rows):
             factors = _factors(sums, level, first[rows], second[rows], device)
             trusted = np.where(factors <= -_FLOOR, 0.0, np.clip(factors, _FLOOR, 1.0))
-            bounds[rows] *= trusted ** np.float32(_WEIGHTS[level])
-            floored[rows] |= (np.abs(factors) < _FLOOR).any(axis=1)
-        known = ScoreBounds(bounds, floored, (*known.entered, len(rows)))
-    return known
+            products[rows] *= trusted ** np.float32(_WEIGHTS[level])
+            imprecise[rows] |= (np.abs(factors) < _FLOOR).any(axis=1)
+    return ScoreBounds(products, imprecise, pairs_per_level)
 
 
 @torch.inference_mode()
@@ -127,16 +115,15 @@ def _factors(
     sums: Sums, level: int, first: NDArray[np.intp], second: NDArray[np.intp], device: str
 ) -> NDArray[np.float32]:
     """Compute the mean of `cs` (at level 5, of `ssim`) of pairs: (pairs, channels)."""
-    stay_on_one_core()
     pairs = Pairs.of(sums, first, second, device, torch.float32)
-    planes = pairs.planes.div_(255 * pixels_per_sum(level))
+    planes = pairs.planes.div_(255 * 4 ** (level - 1))
 
     # The work per file. Each variance includes half of C2, so that the denominator of a pair is the
     # sum of two of them.
     count, height, width = planes.shape
     windows = (count, (height - _WINDOW_PX + 1) * (width - _WINDOW_PX + 1))
-    means = scratch.tensor("means", windows, device)
-    variances = scratch.tensor("variances", windows, device)
+    means = torch.empty(windows, device=device)
+    variances = torch.empty(windows, device=device)
     for part in pairs.plane_parts():
         means[part] = _window_means(planes[part])
         variances[part] = _window_means(planes[part].square()).sub_(means[part].square())

@@ -1,7 +1,5 @@
 """Pictures as planes of a tensor, and pairs of them: shared by MS-SSIM and SSIM."""
 
-import math
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -11,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hydindex.common.batches import slices
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold.pyramid import Sums
 
@@ -18,15 +17,6 @@ from hydindex.matching.threshold.pyramid import Sums
 _PIXELS_AT_ONCE: Final = 1 << 18
 # Indexing copies the planes of pairs; above this size, one call per pair is cheaper.
 _GATHERED_PX: Final = 5_000
-
-
-def stay_on_one_core() -> None:
-    """Keep torch's work in the calling thread.
-
-    Pairs are scored in threads of our own, beside others that fetch and prepare. torch's threads
-    wait for each other at every step: with one core busy elsewhere they were 30 times as slow.
-    """
-    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +41,13 @@ class Pairs:
         dtype: torch.dtype,
     ) -> Self:
         """Copy to the device only those `sums` that these pairs need."""
+        # Pairs are scored in threads of our own, beside others that fetch and prepare. torch's
+        # threads wait for each other at every step: with one core busy elsewhere they were 30 times
+        # as slow.
+        torch.set_num_threads(1)
         used, first_at, second_at = files_of_pairs(first, second)
-        _, channels, height, width = sums.shape
-        planes = scratch.tensor("planes", (len(used), channels, height, width), device, dtype)
-        files_at_once = max(1, _PIXELS_AT_ONCE // (channels * height * width))
-        for start in range(0, len(used), files_at_once):
-            part = slice(start, start + files_at_once)
-            planes[part] = torch.from_numpy(sums[used[part]])
+        planes = torch.from_numpy(np.ascontiguousarray(sums[used])).to(device, dtype)
+        channels = sums.shape[1]
         left, right = (
             (positions[:, None] * channels + np.arange(channels)).ravel()
             for positions in (first_at, second_at)
@@ -74,8 +64,7 @@ class Pairs:
             yield self.left[part], self.right[part], part
 
     def _parts(self, count: int) -> Iterator[slice]:
-        at_once = max(1, _PIXELS_AT_ONCE // self.planes[0].numel())
-        return (slice(start, start + at_once) for start in range(0, count, at_once))
+        return slices(count, max(1, _PIXELS_AT_ONCE // self.planes[0].numel()))
 
 
 def combined(
@@ -89,26 +78,3 @@ def combined(
     for result, i, j in zip(results, left.tolist(), right.tolist(), strict=True):
         operation(maps[i], maps[j], out=result)
     return results
-
-
-class Scratch(threading.local):
-    """Large tensors that a thread reuses.
-
-    The first access to fresh memory costs several times as much as the arithmetic on it.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: dict[tuple[str, str, torch.dtype], torch.Tensor] = {}
-
-    def tensor(
-        self, name: str, shape: tuple[int, ...], device: str, dtype: torch.dtype = torch.float32
-    ) -> torch.Tensor:
-        """Return an uninitialized tensor, valid until the next call with this `name`."""
-        size, key = math.prod(shape), (name, device, dtype)
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[key] = torch.empty(size, device=device, dtype=dtype)
-        return buffer[:size].view(shape)
-
-
-scratch: Final = Scratch()

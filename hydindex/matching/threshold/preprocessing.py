@@ -1,86 +1,52 @@
 """Preprocess a thumbnail for the method `threshold`: trim, resize, grey, blur, equalize, crop."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.config.settings import Config
+from hydindex.config.sections import PreprocessingSettings
 from hydindex.records.pictures import Picture
 
-if TYPE_CHECKING:  # slow to import, and the settings are needed without it
+if TYPE_CHECKING:  # slow to import, and the shape is needed without it
     from PIL import Image
 
 # Each row's contrast is averaged with its neighbours', so that one odd row doesn't stop a trim.
 _SMOOTHED_ROWS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """The settings of `preprocess`; sizes are (width, height) in pixels."""
-
-    size_px: tuple[int, int]
-    scored_size_px: tuple[int, int]
-    grey: bool
-    blur_sigma_px: float
-    equalize: bool
-    trim_strength: float
-    min_keep_fraction: float
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Take the settings from a config."""
-        settings = config.preprocessing
-        return cls(
-            size_px=settings.fixed_resize,
-            scored_size_px=settings.scored_size_px,
-            grey=settings.to_gray,
-            blur_sigma_px=settings.pre_blur_sigma,
-            equalize=settings.hist_eq,
-            trim_strength=settings.trim_strength,
-            min_keep_fraction=settings.min_keep_fraction,
-        )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of every result: (height, width), or (height, width, 3) in colour."""
-        width_px, height_px = self.scored_size_px
-        return (height_px, width_px) if self.grey else (height_px, width_px, 3)
-
-
-def preprocess(picture: "Image.Image", settings: Preprocessing) -> Picture:
-    """Preprocess an RGB picture; return uint8 of `settings.shape`."""
+def preprocess(picture: "Image.Image", settings: PreprocessingSettings) -> Picture:
+    """Preprocess an RGB picture; return uint8 of `preprocessed_shape`."""
     from PIL import Image, ImageOps
 
     grey = np.asarray(picture.convert("L"))
     box = trim_box(grey, settings.trim_strength, settings.min_keep_fraction)
-    picture = picture.crop(box).resize(settings.size_px, Image.Resampling.BILINEAR)
-    if settings.grey:
+    picture = picture.crop(box).resize(settings.fixed_resize, Image.Resampling.BILINEAR)
+    if settings.to_gray:
         picture = picture.convert("L")
     array = np.asarray(picture)
-    if settings.blur_sigma_px > 0:
-        array = _blurred(array, settings.blur_sigma_px)
-    if settings.equalize:
+    if settings.pre_blur_sigma > 0:
+        array = _blur(array, settings.pre_blur_sigma)
+    if settings.hist_eq:
         array = np.asarray(ImageOps.equalize(Image.fromarray(array)))
-    return _central_part(array, settings.scored_size_px)
-
-
-def _blurred(array: Picture, sigma_px: float) -> Picture:
-    from scipy.ndimage import gaussian_filter  # imports in 0.1 s
-
-    channels_stay_apart = (0,) * (array.ndim - 2)
-    blurred = gaussian_filter(array.astype(np.float32), (sigma_px, sigma_px, *channels_stay_apart))
-    rounded: Picture = np.rint(blurred).astype(np.uint8)
-    return rounded
-
-
-def _central_part(array: Picture, size_px: tuple[int, int]) -> Picture:
-    """Crop the centre; `size_px` is (width, height)."""
-    width_px, height_px = size_px
+    height_px, width_px = preprocessed_shape(settings)[:2]
     top = (array.shape[0] - height_px) // 2
     left = (array.shape[1] - width_px) // 2
     return array[top : top + height_px, left : left + width_px].copy()
+
+
+def preprocessed_shape(settings: PreprocessingSettings) -> tuple[int, ...]:
+    """Return the shape of every result: (height, width), or (height, width, 3) in colour."""
+    width_px, height_px = settings.scored_size_px
+    return (height_px, width_px) if settings.to_gray else (height_px, width_px, 3)
+
+
+def _blur(array: Picture, sigma_px: float) -> Picture:
+    from scipy.ndimage import gaussian_filter  # imports in 0.1 s
+
+    return np.rint(gaussian_filter(array.astype(np.float32), sigma_px, axes=(0, 1))).astype(
+        np.uint8
+    )
 
 
 def trim_box(

@@ -4,7 +4,6 @@ Level 1 is the picture; each further level sums 2x2 values of the one before. Le
 each side, is a file's coarse picture: quick to load, and enough to rule out most pairs.
 """
 
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -12,15 +11,10 @@ from numpy.typing import NDArray
 
 from hydindex.records.pictures import CoarsePicture, Picture
 
-COARSE_LEVEL: Final = 4
-
 Sums = NDArray[np.uint8] | NDArray[np.uint16]
 """One level of many pictures: (files, channels, height, width)."""
 
-
-def pixels_per_sum(level: int) -> int:
-    """Return how many pixels of level 1 a value of this level sums."""
-    return int(4 ** (level - 1))
+_COARSE_DTYPE: Final = np.dtype("<u2")
 
 
 def halve(sums: Sums) -> NDArray[np.uint16]:
@@ -34,8 +28,7 @@ def halve(sums: Sums) -> NDArray[np.uint16]:
     if height % 2 or width % 2:
         even = np.pad(sums, [(0, 0), (0, 0), (height % 2, 0), (width % 2, 0)])
     rows = np.add(even[..., 0::2, :], even[..., 1::2, :], dtype=np.uint16)
-    halved: NDArray[np.uint16] = rows[..., 0::2] + rows[..., 1::2]
-    return halved
+    return rows[..., 0::2] + rows[..., 1::2]
 
 
 def channels_first(pictures: Picture) -> NDArray[np.uint8]:
@@ -45,14 +38,24 @@ def channels_first(pictures: Picture) -> NDArray[np.uint8]:
 
 def coarse_picture(picture: Picture) -> CoarsePicture:
     """Compute level 4 of one picture."""
-    level_2 = halve(channels_first(picture[None]))
-    (level_4,) = halve(halve(level_2))
+    (level_4,) = halve(halve(halve(channels_first(picture[None]))))
     return np.ascontiguousarray(level_4)
 
 
-def coarse_shape(picture_shape: tuple[int, ...]) -> tuple[int, int, int]:
+def coarse_shape(picture_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the coarse picture of a picture."""
-    height, width = picture_shape[:2]
-    for _ in range(1, COARSE_LEVEL):
-        height, width = (height + 1) // 2, (width + 1) // 2
-    return math.prod(picture_shape[2:]), height, width
+    return coarse_picture(np.zeros(picture_shape, np.uint8)).shape
+
+
+def pack_coarse(coarse: CoarsePicture) -> bytes:
+    """Return a coarse picture as raw little-endian uint16: too small to gain from compression."""
+    return coarse.astype(_COARSE_DTYPE).tobytes()
+
+
+def unpack_coarse(packed: bytes, shape: tuple[int, ...]) -> CoarsePicture:
+    """Undo `pack_coarse`, for one picture or for several whose bytes are joined.
+
+    Raises:
+        ValueError: the bytes have another shape.
+    """
+    return np.frombuffer(packed, _COARSE_DTYPE).reshape(shape)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydindex.matching.threshold.planes import Pairs, combined, scratch, stay_on_one_core
+from hydindex.matching.threshold.planes import Pairs, combined
 from hydindex.matching.threshold.pyramid import channels_first
 from hydindex.matching.threshold.score_bounds import MARGIN, ScoreBounds
 from hydindex.records.pictures import Picture
@@ -33,13 +33,12 @@ def ssim(
     pictures: Picture, first: NDArray[np.intp], second: NDArray[np.intp], device: str = "cpu"
 ) -> ScoreBounds:
     """Score pairs of prepared thumbnails (files, height, width[, 3]), given by position."""
-    stay_on_one_core()
     pairs = Pairs.of(channels_first(pictures), first, second, device, torch.int32)
     count, height, width = pairs.planes.shape
     windows = (count, height - _WINDOW_PX + 1, width - _WINDOW_PX + 1)
-    sums = scratch.tensor("sums", windows, device, torch.int32)
-    squared_sums = scratch.tensor("squared sums", windows, device, torch.int32)
-    variances = scratch.tensor("variances", windows, device, torch.int32)
+    sums = torch.empty(windows, device=device, dtype=torch.int32)
+    squared_sums = torch.empty(windows, device=device, dtype=torch.int32)
+    variances = torch.empty(windows, device=device, dtype=torch.int32)
     for part in pairs.plane_parts():
         sums[part] = _window_sums(pairs.planes[part])
         squared_sums[part] = sums[part].square()
@@ -58,7 +57,7 @@ def ssim(
         scores[part] = (means_agree * structures_agree).mean(dim=(1, 2))
     channel_scores = scores.view(len(first), -1).cpu().numpy()
     near_zero = np.abs(channel_scores.mean(axis=1)) <= MARGIN  # its sign is uncertain
-    return ScoreBounds(channel_scores, near_zero, (len(first),))
+    return ScoreBounds(channel_scores, near_zero)
 
 
 def _window_sums(planes: Tensor) -> Tensor:

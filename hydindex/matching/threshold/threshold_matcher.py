@@ -1,38 +1,24 @@
-"""Match pairs by (MS-)SSIM, in two steps.
+"""Match pairs by the (MS-)SSIM of their full pictures."""
 
-The first step runs here, on the coarse pictures, and drops most pairs. The remaining pairs are
-scored in blocks, on the full pictures, in threads or on other machines.
-"""
-
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.common.batches import slices
 from hydindex.common.errors import ConfigError
+from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
-from hydindex.config.settings import Config
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts, Scores
-from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.packing import coarse_size_bytes, unpack_coarse, unpack_picture
-from hydindex.matching.threshold.pyramid import coarse_shape
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pairs import FilePair, ScoredPair
-from hydindex.store.file_store import FileStore, damaged_picture
+from hydindex.store.file_store import damaged_picture
 
 PREPARED: Final = "prepared_picture"
 COARSE: Final = "coarse_picture"
 
-# Coarse pictures in memory at a time; a file may have a hundred thousand candidates. With the
-# default settings this is enough for 10,000 pairs.
-_COARSE_BYTES: Final = 16 << 20
-_MIN_COARSE_PAIRS: Final = 256
 # Scoring takes about twelve times the memory of the pictures. Larger blocks share more of the work
 # that is done once per file.
 _BLOCK_PICTURE_BYTES: Final = 6 << 20
@@ -65,7 +51,10 @@ class PairBlock:
             ConfigError: `compare.device` isn't available.
         """
         first_ids, second_ids = self.file_ids[self.first], self.file_ids[self.second]
-        scores, counts = self._score() if len(self.first) else (np.empty(0), MatcherCounts())
+        if len(self.first):
+            scores, counts = self._score()
+        else:
+            scores, counts = np.empty(0), MatcherCounts()
         (rows,) = np.nonzero(scores >= self.threshold)
         return BlockResult(
             matches=[
@@ -73,96 +62,40 @@ class PairBlock:
                 for row, score in zip(rows, scores[rows], strict=True)
             ],
             counts=self.counts + counts,
-            scores=Scores(first_ids, second_ids, scores),
+            first=first_ids,
+            second=second_ids,
+            scores=scores,
         )
 
     def _score(self) -> tuple[NDArray[np.float64], MatcherCounts]:
         """Return each pair's score; below the threshold it may be an upper bound."""
         # torch takes seconds to import: only scoring pays for it.
-        from hydindex.matching.threshold.ms_ssim import FINE_LEVELS, fine_levels
+        from hydindex.matching.threshold.ms_ssim import fine_levels
         from hydindex.matching.threshold.ssim import ssim
 
-        device = _available(self.device)
-        pictures = np.stack([self._picture(position) for position in range(len(self.packed))])
+        device = _torch_device(self.device)
+        pictures = self._unpack()
         first, second, threshold = self.first, self.second, self.threshold
-        counts = MatcherCounts()
         if self.bounds is None:
             bounds = ssim(pictures, first, second, device)
             exact_score = reference.ssim
         else:
             bounds = fine_levels(pictures, first, second, self.bounds, threshold, device)
             exact_score = reference.ms_ssim
-            counts = MatcherCounts.of_levels(FINE_LEVELS, bounds.entered)
         scores = bounds.scores
         (too_close,) = np.nonzero(bounds.needs_reference(threshold))
         for row in too_close.tolist():
             scores[row] = exact_score(pictures[first[row]], pictures[second[row]])
-        return scores, counts + MatcherCounts(confirmed_by_library=len(too_close))
+        return scores, MatcherCounts(bounds.pairs_per_level, confirmed_by_library=len(too_close))
 
-    def _picture(self, position: int) -> NDArray[np.uint8]:
-        try:
-            return unpack_picture(self.packed[position], self.shape)
-        except ValueError:
-            raise damaged_picture(int(self.file_ids[position])) from None
-
-
-class ThresholdMatcher:
-    """See `hydindex.matching.matcher.Matcher`. `shape` is that of every prepared picture."""
-
-    def __init__(self, files: FileStore, config: Config, shape: tuple[int, ...]) -> None:
-        self._files = files
-        self._threshold = config.similarity_threshold
-        self._use_ms_ssim = config.preprocessing.use_ms_ssim
-        self._device: Device = config.compare.device
-        self._shape = shape
-        self._coarse_shape = coarse_shape(shape)
-
-    def preload(self) -> None:
-        """Import torch: beside busy threads that takes twice as long, and slows them down."""
-        import_module("hydindex.matching.threshold.ms_ssim")
-
-    def blocks(self, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
-        """Drop the pairs that the coarse levels rule out, and load the rest."""
-        if not self._use_ms_ssim:
-            yield from self._load(first, second, None, MatcherCounts())
-            return
-        pairs_at_once = _COARSE_BYTES // coarse_size_bytes(self._coarse_shape)
-        for part in slices(len(first), max(_MIN_COARSE_PAIRS, pairs_at_once)):
-            bounds, counts = self._coarse_bounds(first[part], second[part])
-            (rows,) = np.nonzero(bounds.may_match(self._threshold))
-            yield from self._load(first[part][rows], second[part][rows], bounds[rows], counts)
-
-    def _coarse_bounds(self, first: FileIds, second: FileIds) -> tuple[ScoreBounds, MatcherCounts]:
-        from hydindex.matching.threshold.ms_ssim import COARSE_LEVELS, coarse_levels
-
-        file_ids, first_at, second_at = files_of_pairs(first, second)
-        packed = self._files.pictures(file_ids, COARSE)
-        size_bytes = coarse_size_bytes(self._coarse_shape)
-        for file_id, each in zip(file_ids.tolist(), packed, strict=True):
-            if len(each) != size_bytes:
-                raise damaged_picture(file_id)
-        pictures = unpack_coarse(b"".join(packed), (len(file_ids), *self._coarse_shape))
-        bounds = coarse_levels(pictures, first_at, second_at, self._threshold)
-        return bounds, MatcherCounts.of_levels(COARSE_LEVELS, bounds.entered)
-
-    def _load(
-        self, first: FileIds, second: FileIds, bounds: ScoreBounds | None, counts: MatcherCounts
-    ) -> Iterator[PairBlock]:
-        """Load pairs in blocks; at least one, which carries the counts."""
-        for part in block_slices(first, second, math.prod(self._shape)):
-            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
-            yield PairBlock(
-                file_ids=file_ids,
-                packed=self._files.pictures(file_ids, PREPARED),
-                shape=self._shape,
-                first=first_at,
-                second=second_at,
-                bounds=None if bounds is None else bounds[part],
-                threshold=self._threshold,
-                device=self._device,
-                counts=counts,
-            )
-            counts = MatcherCounts()
+    def _unpack(self) -> NDArray[np.uint8]:
+        pictures = np.empty((len(self.packed), *self.shape), np.uint8)
+        for position, packed in enumerate(self.packed):
+            try:
+                pictures[position] = unpack_array(packed, self.shape)
+            except ValueError:
+                raise damaged_picture(int(self.file_ids[position])) from None
+        return pictures
 
 
 def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterator[slice]:
@@ -178,15 +111,19 @@ def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterato
     yield slice(start, len(first))
 
 
-def _available(name: Device) -> str:
+def _torch_device(name: Device) -> str:
     import torch
 
     # By default cuDNN convolves with 10 bits of precision: too few to subtract variances.
     torch.backends.cudnn.allow_tf32 = False
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        return next((device for device, is_there in available.items() if is_there), "cpu")
-    if not available.get(name, True):
+        return next(device for device in available if available[device])
+    if not available[name]:
         raise ConfigError(
             f"compare.device is {name}, but torch finds no such device",
             "Set compare.device to auto, or install a torch that supports it.",

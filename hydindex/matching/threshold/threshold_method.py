@@ -1,15 +1,37 @@
 """The method `threshold`: a pair matches if its (MS-)SSIM reaches `similarity_threshold`."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+import math
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final
 
+import numpy as np
+
+from hydindex.common.batches import slices
+from hydindex.common.packed_arrays import pack_array
 from hydindex.config.settings import Config
-from hydindex.matching.threshold.packing import compress, pack_coarse
-from hydindex.matching.threshold.preprocessing import Preprocessing
-from hydindex.matching.threshold.pyramid import coarse_picture
-from hydindex.matching.threshold.threshold_matcher import COARSE, PREPARED, ThresholdMatcher
+from hydindex.matching.matcher import FileIds, MatcherCounts
+from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.threshold.preprocessing import preprocess, preprocessed_shape
+from hydindex.matching.threshold.pyramid import (
+    coarse_picture,
+    coarse_shape,
+    pack_coarse,
+    unpack_coarse,
+)
+from hydindex.matching.threshold.score_bounds import ScoreBounds
+from hydindex.matching.threshold.threshold_matcher import (
+    COARSE,
+    PREPARED,
+    PairBlock,
+    block_slices,
+)
 from hydindex.records.pictures import PreparedThumbnail
-from hydindex.store.file_store import FileStore
+from hydindex.store.file_store import FileStore, damaged_picture
+
+# Coarse pictures in memory at a time; a file may have a hundred thousand candidates. With the
+# default settings this is enough for 10,000 pairs.
+_COARSE_PIXELS: Final = 8 << 20
+_MIN_COARSE_PAIRS: Final = 256
 
 
 class ThresholdMethod:
@@ -33,7 +55,6 @@ class ThresholdMethod:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._preprocessing = Preprocessing.of(config)
 
     def fingerprints(self) -> Mapping[str, str]:
         """Return nothing: the config names no files for this method."""
@@ -49,18 +70,70 @@ class ThresholdMethod:
         # Pillow is slow to import, and most commands don't prepare thumbnails.
         from hydindex.matching.average_hash import average_hash
         from hydindex.matching.decoding import decode_thumbnail
-        from hydindex.matching.threshold.preprocessing import preprocess
 
         try:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
             return str(error)
-        prepared = preprocess(picture, self._preprocessing)
+        prepared = preprocess(picture, self._config.preprocessing)
         return PreparedThumbnail(
             average_hash=average_hash(picture, self._config.ahash.resize),
-            blobs={PREPARED: compress(prepared), COARSE: pack_coarse(coarse_picture(prepared))},
+            blobs={PREPARED: pack_array(prepared), COARSE: pack_coarse(coarse_picture(prepared))},
         )
 
-    def matcher(self, files: FileStore) -> ThresholdMatcher:
-        """Return the matcher for files of this store."""
-        return ThresholdMatcher(files, self._config, self._preprocessing.shape)
+    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
+        """Drop the pairs that the coarse levels of MS-SSIM rule out, and load the rest."""
+        if not self._config.preprocessing.use_ms_ssim:
+            yield from self._load(files, first, second, None, MatcherCounts())
+            return
+        shape = coarse_shape(preprocessed_shape(self._config.preprocessing))
+        threshold = self._config.similarity_threshold
+        pairs_at_once = max(_MIN_COARSE_PAIRS, _COARSE_PIXELS // math.prod(shape))
+        for part in slices(len(first), pairs_at_once):
+            bounds = _coarse_bounds(files, first[part], second[part], shape, threshold)
+            counts = MatcherCounts(bounds.pairs_per_level)
+            (rows,) = np.nonzero(bounds.may_match(threshold))
+            yield from self._load(
+                files, first[part][rows], second[part][rows], bounds[rows], counts
+            )
+
+    def _load(
+        self,
+        files: FileStore,
+        first: FileIds,
+        second: FileIds,
+        bounds: ScoreBounds | None,
+        counts: MatcherCounts,
+    ) -> Iterator[PairBlock]:
+        """Load pairs in blocks; at least one, which carries the counts."""
+        shape = preprocessed_shape(self._config.preprocessing)
+        for part in block_slices(first, second, math.prod(shape)):
+            file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
+            yield PairBlock(
+                file_ids=file_ids,
+                packed=files.pictures(file_ids, PREPARED),
+                shape=shape,
+                first=first_at,
+                second=second_at,
+                bounds=None if bounds is None else bounds[part],
+                threshold=self._config.similarity_threshold,
+                device=self._config.compare.device,
+                counts=counts,
+            )
+            counts = MatcherCounts()
+
+
+def _coarse_bounds(
+    files: FileStore, first: FileIds, second: FileIds, shape: tuple[int, ...], threshold: float
+) -> ScoreBounds:
+    from hydindex.matching.threshold.ms_ssim import coarse_levels
+
+    file_ids, first_at, second_at = files_of_pairs(first, second)
+    pictures = np.empty((len(file_ids), *shape), np.uint16)
+    packed = files.pictures(file_ids, COARSE)
+    for position, file_id in enumerate(file_ids.tolist()):
+        try:
+            pictures[position] = unpack_coarse(packed[position], shape)
+        except ValueError:
+            raise damaged_picture(file_id) from None
+    return coarse_levels(pictures, first_at, second_at, threshold)
