@@ -16,7 +16,7 @@ from hydindex.store.decision_log import DecisionLog
 from hydindex.store.file_store import FileStore
 from hydindex.store.frame_store import FrameStore
 from hydindex.store.lock import exclusive
-from hydindex.store.migration import require_present_schema, upgrade
+from hydindex.store.migration import require_current_schema, upgrade
 from hydindex.store.outbox import Outbox
 from hydindex.store.pair_list import PairList
 from hydindex.store.posted_record import PostedRecord
@@ -111,7 +111,7 @@ def open_for_reading(path: Path) -> Iterator[Store]:
         IndexMissing, IndexOutdated, IndexTooNew, IndexUnusable: it doesn't exist or can't be read.
     """
     if not path.exists():
-        raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
+        raise IndexMissing(path)
     with opened_database(path, read_only=True) as engine:
-        require_present_schema(engine, path)
+        require_current_schema(engine, path)
         yield Store(engine, path)
