@@ -49,6 +49,7 @@ def back_up(path: Path, *, before: str) -> Path:
             older.unlink()
         except OSError as error:  # for example opened by another program
             log.warning("the old backup %s cannot be deleted: %s", older, error)
+    log.info("backup of the index: %s", backup)
     return backup
 
 

@@ -41,9 +41,10 @@ def upgrade(engine: Engine, path: Path) -> None:
     from alembic import command  # slow to import
     from alembic.config import Config
 
-    backup = None if revision is None else back_up(path, before="upgrade")
-    if backup is not None:
-        log.info("upgrading the index from schema %s to %s; backup: %s", revision, REVISION, backup)
+    backup = None
+    if revision is not None:
+        log.info("upgrading the index from schema %s to %s", revision, REVISION)
+        backup = back_up(path, before="upgrade")
     try:
         with as_file(MIGRATIONS) as folder, engine.begin() as connection:
             config = Config()

@@ -19,6 +19,7 @@ from hydindex.common.clock import file_timestamp
 from hydindex.common.errors import IndexMissing, IndexUnusable
 from hydindex.store.backup import backups, remove_database, require_space
 from hydindex.store.database import enable_ctrl_c, is_damage, opened_database, translated
+from hydindex.store.file_store import FileStore
 from hydindex.store.lock import exclusive
 from hydindex.store.migration import require_readable, upgrade
 from hydindex.store.posted_record import PostedRecord
@@ -70,8 +71,7 @@ def repair(path: Path) -> Repaired | None:
             log.info("repairing %s; this may take minutes", path)
             remove_database(new)
             try:
-                record_is_complete = _fill(new, damaged, copies)
-                posted_pairs, files = _counts(new)
+                record_is_complete, posted_pairs, files = _fill(new, damaged, copies)
             except BaseException:
                 remove_database(new)
                 raise
@@ -92,8 +92,12 @@ def _is_undamaged(path: Path) -> bool:
     return findings == [("ok",)] and tables > 0
 
 
-def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> bool:
-    """Fill a new index; return whether the record of posted pairs is complete."""
+def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> tuple[bool, int, int]:
+    """Fill a new index.
+
+    Returns whether the record of posted pairs is complete, and the numbers of these pairs and of
+    files with thumbnails.
+    """
     with opened_database(new) as engine:
         upgrade(engine, new)
         files = damaged.files()
@@ -113,6 +117,7 @@ def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> bool:
                     record.add(copy.posted()[0])
             except (sqlite3.Error, IndexUnusable) as error:
                 log.warning("%s cannot be read: %s", path, error)
+        posted_pairs, thumbnails = record.count(), FileStore(engine).pictured_count()
     with closing(sqlite3.connect(new)) as connection:
         # Merge the write-ahead log: on a full disk SQLite silently keeps data there.
         try:
@@ -121,7 +126,7 @@ def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> bool:
             raise translated(new, error) from None
     if is_busy or not _is_undamaged(new):
         raise IndexUnusable(f"{new} cannot be written", "Check that the disk has free space.")
-    return record_is_complete
+    return record_is_complete, posted_pairs, thumbnails
 
 
 def _save_files(connection: Connection, saved: Sequence[SavedFile]) -> None:
@@ -141,13 +146,6 @@ def _save_files(connection: Connection, saved: Sequence[SavedFile]) -> None:
     ]
     if thumbnails:
         connection.execute(insert(thumbnail).prefix_with("OR IGNORE"), thumbnails)
-
-
-def _counts(new: Path) -> tuple[int, int]:
-    with closing(sqlite3.connect(new)) as connection:
-        (pairs,) = connection.execute("SELECT count(*) FROM pair").fetchone()
-        (pictures,) = connection.execute("SELECT count(*) FROM thumbnail").fetchone()
-    return pairs, pictures
 
 
 def _put_in_place(new: Path, path: Path) -> Path:

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import ColumnElement, Engine, Select, Table, func, select
 
-from hydindex.store.queries import count_doubtful, count_files
+from hydindex.store.queries import count_rows
 from hydindex.store.schema import (
     IS_COMPARED,
     IS_GONE,
+    IS_PRESENT,
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
+    doubtful_pair,
     file,
     pair,
 )
@@ -36,10 +38,9 @@ class Summary:
 
 def summarize(engine: Engine) -> Summary:
     """Count files and pairs."""
-    present = file.c.gone_at.is_(None)
     unusable = (
         select(file.c.unusable_reason, func.count())
-        .where(present, IS_UNUSABLE)
+        .where(IS_PRESENT, IS_UNUSABLE)
         .group_by(file.c.unusable_reason)
         .order_by(func.count().desc())
     )
@@ -50,18 +51,20 @@ def summarize(engine: Engine) -> Summary:
         .group_by(pair.c.reason)
         .order_by(func.count().desc())
     )
-
-    def counted(query: Select[Any]) -> dict[str, int]:
-        return {str(name): int(count) for name, count in connection.execute(query)}
-
     with engine.connect() as connection:
-        unprepared = count_files(connection, IS_UNPREPARED & present)
+
+        def count(table: Table, *conditions: ColumnElement[bool]) -> int:
+            return int(connection.execute(count_rows(table, *conditions)).scalar_one())
+
+        def count_by_name(query: Select[Any]) -> dict[str, int]:
+            return {str(name): int(count) for name, count in connection.execute(query)}
+
         return Summary(
-            comparable_files=count_files(connection, IS_COMPARED),
-            waiting_files=count_files(connection, IS_UNCOMPARED) + unprepared,
-            gone_files=count_files(connection, IS_GONE),
-            unusable_reasons=counted(unusable),
-            pair_states=counted(states),
-            refusal_reasons=counted(refusals),
-            doubtful_pairs=count_doubtful(connection),
+            comparable_files=count(file, IS_COMPARED),
+            waiting_files=count(file, IS_UNCOMPARED) + count(file, IS_UNPREPARED, IS_PRESENT),
+            gone_files=count(file, IS_GONE),
+            unusable_reasons=count_by_name(unusable),
+            pair_states=count_by_name(states),
+            refusal_reasons=count_by_name(refusals),
+            doubtful_pairs=count(doubtful_pair),
         )

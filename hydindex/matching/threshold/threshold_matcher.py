@@ -136,7 +136,7 @@ class ThresholdMatcher:
         from hydindex.matching.threshold.ms_ssim import COARSE_LEVELS, coarse_levels
 
         file_ids, first_at, second_at = files_of_pairs(first, second)
-        packed = self._files.pictures(file_ids, COARSE)
+        _, packed = self._files.with_pictures(file_ids, COARSE)
         size_bytes = coarse_size_bytes(self._coarse_shape)
         for file_id, each in zip(file_ids.tolist(), packed, strict=True):
             if len(each) != size_bytes:
@@ -151,9 +151,10 @@ class ThresholdMatcher:
         """Load pairs in blocks; at least one, which carries the counts."""
         for part in block_slices(first, second, math.prod(self._shape)):
             file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
+            _, packed = self._files.with_pictures(file_ids, PREPARED)
             yield PairBlock(
                 file_ids=file_ids,
-                packed=self._files.pictures(file_ids, PREPARED),
+                packed=packed,
                 shape=self._shape,
                 first=first_at,
                 second=second_at,
