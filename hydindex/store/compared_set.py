@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    bindparam,
     case,
     delete,
     insert,
-    or_,
     select,
     update,
 )
@@ -34,7 +32,7 @@ from hydindex.store.queries import (
     SELECT_COMPARABLE,
     StorePart,
     comparable_files,
-    listed,
+    is_in,
 )
 from hydindex.store.schema import (
     IS_COMPARED,
@@ -74,10 +72,7 @@ class ComparedSet(StorePart):
 
     def earlier_intervals(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier membership intervals of files: id -> [(first step, end step)]."""
-        chosen = listed(ids)
-        query = select(membership).join_from(
-            chosen, membership, membership.c.file_id == chosen.c.value
-        )
+        query = select(membership).where(is_in(membership.c.file_id, ids))
         intervals: dict[int, list[tuple[int, int]]] = {}
         for file_id, first_step, end_step in self._rows(query):
             intervals.setdefault(file_id, []).append((first_step, end_step))
@@ -93,8 +88,7 @@ class ComparedSet(StorePart):
             step = connection.execute(select(index_state.c.next_step)).scalar_one()
             connection.execute(update(index_state).values(next_step=step + 1))
             connection.execute(
-                update(file).where(file.c.id == bindparam("row_id")).values(compared_since=step),
-                [{"row_id": file_id} for file_id in joined],
+                update(file).where(is_in(file.c.id, joined)).values(compared_since=step)
             )
             pairs = list(matches)
             queue(connection, [each for each in pairs if not each.is_doubtful])
@@ -178,24 +172,22 @@ def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:
     ]
 
 
-def leave(connection: Connection, ids: Iterable[int]) -> None:
+def leave(connection: Connection, ids: Sequence[int]) -> None:
     """Remove files from the set, keeping their membership interval."""
-    rows = [{"row_id": file_id} for file_id in ids]
-    if not rows:
-        return
-    is_file = file.c.id == bindparam("row_id")
+    is_leaving = is_in(file.c.id, ids)
     next_step = select(index_state.c.next_step).scalar_subquery()
-    interval = select(file.c.id, file.c.compared_since, next_step).where(is_file, IS_COMPARED)
-    connection.execute(insert(membership).from_select(list(membership.c), interval), rows)
-    connection.execute(update(file).where(is_file).values(compared_since=None), rows)
+    interval = select(file.c.id, file.c.compared_since, next_step).where(is_leaving, IS_COMPARED)
+    connection.execute(insert(membership).from_select(list(membership.c), interval))
+    connection.execute(update(file).where(is_leaving).values(compared_since=None))
 
 
-def forget(connection: Connection, file_id: int) -> None:
-    """Make a file count as never compared, because its picture is replaced."""
-    is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
-    is_in_doubtful = or_(doubtful_pair.c.low_id == file_id, doubtful_pair.c.high_id == file_id)
-    connection.execute(delete(membership).where(membership.c.file_id == file_id))
+def forget(connection: Connection, ids: Sequence[int]) -> None:
+    """Make files count as never compared, because their pictures are deleted or replaced."""
+    is_in_pair = is_in(pair.c.low_id, ids) | is_in(pair.c.high_id, ids)
+    is_in_doubtful = is_in(doubtful_pair.c.low_id, ids) | is_in(doubtful_pair.c.high_id, ids)
+    connection.execute(delete(membership).where(is_in(membership.c.file_id, ids)))
     connection.execute(delete(doubtful_pair).where(is_in_doubtful))
-    connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(SENDABLE)))
+    # With "in SENDABLE", SQLite would read all sendable pairs instead of those of the files.
+    connection.execute(delete(pair).where(is_in_pair, pair.c.state.not_in(KEPT)))
     connection.execute(update(pair).where(is_in_pair).values(matches=False))
-    connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))
+    connection.execute(update(file).where(is_in(file.c.id, ids)).values(compared_since=None))

@@ -28,7 +28,7 @@ from hydindex.store.queries import (
     comparable_files,
     count_rows,
     file_ids,
-    listed,
+    is_in,
 )
 from hydindex.store.schema import (
     IS_COMPARED,
@@ -70,28 +70,25 @@ class FileStore(StorePart):
         """Record which files Hydrus no longer finds, and which it finds again."""
         with self._engine.begin() as connection:
             leave(connection, gone)
-            _set_gone_at(connection, gone, clock.now())
-            _set_gone_at(connection, returned, None)
+            connection.execute(
+                update(file).where(is_in(file.c.id, gone)).values(gone_at=clock.now())
+            )
+            connection.execute(update(file).where(is_in(file.c.id, returned)).values(gone_at=None))
 
     def gone_before(self, time: str) -> list[int]:
         """List files with stored pictures that have been gone since before a time."""
         query = select(file.c.id).where(IS_GONE, file.c.gone_at < time, file.c.state != "unusable")
         return list(self._values(query))
 
-    def forget_pictures(self, ids: Iterable[int]) -> None:
+    def forget_pictures(self, ids: Sequence[int]) -> None:
         """Delete stored pictures; keep identity, pair states and `gone_at`.
 
         A file that returns is fetched and compared like a new one.
         """
         with self._engine.begin() as connection:
-            for file_id in ids:
-                forget(connection, file_id)
-                _mark_unusable(
-                    connection,
-                    file_id,
-                    "its picture was deleted while it was gone",
-                    checked_at=clock.NEVER,
-                )
+            forget(connection, ids)
+            reason = "its picture was deleted while it was gone"
+            _mark_unusable(connection, ids, reason, checked_at=clock.NEVER)
 
     def save(self, files: Iterable[PreparedFile | UnusableFile]) -> None:
         """Save new files, or replace known ones, which then count as never compared."""
@@ -99,9 +96,9 @@ class FileStore(StorePart):
         if not by_sha256:
             return
         with self._engine.begin() as connection:
-            for known_id in file_ids(connection, by_sha256).values():
-                forget(connection, known_id)
-                _delete_pictures(connection, known_id)
+            known_ids = list(file_ids(connection, by_sha256).values())
+            forget(connection, known_ids)
+            _delete_pictures(connection, known_ids)
             connection.execute(_UPSERT_FILE, [_row(each) for each in by_sha256.values()])
             ids = file_ids(connection, by_sha256)
             usable = {
@@ -137,7 +134,7 @@ class FileStore(StorePart):
             prepared = {}
             for file_id, result in results:
                 if isinstance(result, str):
-                    _mark_unusable(connection, file_id, result, checked_at=clock.now())
+                    _mark_unusable(connection, [file_id], result, checked_at=clock.now())
                 else:
                     prepared[file_id] = result
             _save_prepared(connection, prepared)
@@ -150,18 +147,18 @@ class FileStore(StorePart):
         Raises:
             IndexUnusable: the index has no picture of one of the files.
         """
-        table, chosen = PICTURE_TABLES[table_name], listed(ids)
+        table = PICTURE_TABLES[table_name]
         query = (
             SELECT_COMPARABLE.add_columns(table.c.picture)
-            .join_from(chosen, file, file.c.id == chosen.c.value)
-            .join(table, table.c.file_id == file.c.id)
+            .join_from(file, table, table.c.file_id == file.c.id)
+            .where(is_in(file.c.id, ids))
+            .order_by(file.c.id)
         )
         *columns, pictures = self._columns(query, (*COMPARABLE_DTYPES, np.object_))
         files = comparable_files(columns)
         if len(files) < len(ids):
             raise damaged_picture(int(np.setdiff1d(ids, files.ids)[0]))
-        by_id = np.argsort(files.ids)
-        return files[by_id], pictures[by_id].tolist()
+        return files, pictures.tolist()
 
     def hashes(self, ids: Iterable[int]) -> list[str]:
         """Return the SHA-256 of files, in the order of their ids."""
@@ -199,8 +196,6 @@ def _row(saved: PreparedFile | UnusableFile) -> dict[str, Any]:
         "state": "fetched" if reason is None else "unusable",
         "unusable_reason": reason,
         "checked_at": clock.now(),
-        "average_hash": None,
-        "compared_since": None,
     }
 
 
@@ -253,11 +248,13 @@ def _save_pictures(connection: Connection, table: Table, pictures: Mapping[int, 
         )
 
 
-def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked_at: str) -> None:
-    _delete_pictures(connection, file_id)
+def _mark_unusable(
+    connection: Connection, ids: Sequence[int], reason: str, *, checked_at: str
+) -> None:
+    _delete_pictures(connection, ids)
     connection.execute(
         update(file)
-        .where(file.c.id == file_id)
+        .where(is_in(file.c.id, ids))
         .values(
             state="unusable",
             unusable_reason=reason,
@@ -269,16 +266,9 @@ def _mark_unusable(connection: Connection, file_id: int, reason: str, *, checked
     )
 
 
-def _delete_pictures(connection: Connection, file_id: int) -> None:
+def _delete_pictures(connection: Connection, ids: Sequence[int]) -> None:
     for table in (thumbnail, sampled_frames, *PICTURE_TABLES.values()):
-        connection.execute(delete(table).where(table.c.file_id == file_id))
-
-
-def _set_gone_at(connection: Connection, ids: Iterable[int], gone_at: str | None) -> None:
-    rows = [{"row_id": file_id} for file_id in ids]
-    if rows:
-        statement = update(file).where(file.c.id == bindparam("row_id")).values(gone_at=gone_at)
-        connection.execute(statement, rows)
+        connection.execute(delete(table).where(is_in(table.c.file_id, ids)))
 
 
 def _signed(average_hash: int) -> int:

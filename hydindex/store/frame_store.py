@@ -12,7 +12,7 @@ from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import PackedFrames
 from hydindex.store.compared_set import queue
 from hydindex.store.pair_rows import BOTH_PRESENT, HIGH, LOW, is_row, keys, with_files
-from hydindex.store.queries import StorePart, count_rows, listed
+from hydindex.store.queries import StorePart, count_rows, is_in
 from hydindex.store.schema import ASPECT_RATIO, doubtful_pair, file, sampled_frames
 
 _BOTH_PREPARED = BOTH_PRESENT & (LOW.c.state == "prepared") & (HIGH.c.state == "prepared")
@@ -74,12 +74,10 @@ class FrameStore(StorePart):
 
     def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:
         """List the files, of some, whose frames have not been sampled."""
-        chosen = listed(ids)
         query = (
             select(file.c.id, file.c.sha256, file.c.size_bytes, file.c.duration_ms)
-            .join_from(chosen, file, file.c.id == chosen.c.value)
             .outerjoin(sampled_frames, sampled_frames.c.file_id == file.c.id)
-            .where(sampled_frames.c.file_id.is_(None))
+            .where(is_in(file.c.id, ids), sampled_frames.c.file_id.is_(None))
             .order_by(file.c.id)
         )
         return [UnsampledVideo(*row) for row in self._rows(query)]
@@ -96,7 +94,6 @@ class FrameStore(StorePart):
 
     def frames(self, ids: NDArray[np.int64]) -> list[FramesOfVideo]:
         """Load the frames of files that have any, in the order of their ids."""
-        chosen = listed(ids)
         query = (
             select(
                 file.c.id,
@@ -105,9 +102,8 @@ class FrameStore(StorePart):
                 sampled_frames.c.views,
                 sampled_frames.c.content_shapes,
             )
-            .join_from(chosen, file, file.c.id == chosen.c.value)
             .join(sampled_frames, sampled_frames.c.file_id == file.c.id)
-            .where(sampled_frames.c.views.is_not(None))
+            .where(is_in(file.c.id, ids), sampled_frames.c.views.is_not(None))
             .order_by(file.c.id)
         )
         return [

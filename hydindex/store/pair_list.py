@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-import numpy as np
 from sqlalchemy import ColumnElement, Integer, func, select
 
 from hydindex.common.batches import batched
 from hydindex.records.pair_states import Decision, PairState
 from hydindex.records.pairs import FilePair
 from hydindex.store.pair_rows import HIGH, LOW, with_files
-from hydindex.store.queries import StorePart, count_rows, listed
+from hydindex.store.queries import StorePart, count_rows, is_in
 from hydindex.store.schema import file, pair, thumbnail
 
 SCORE_BANDS: Final = 20
@@ -94,19 +93,16 @@ class PairList(StorePart):
 
     def files_of(self, pairs: Iterable[ListedPair]) -> list[ListedFile]:
         """List the files of pairs, each once, in the order of their ids."""
-        ids = np.array(sorted({each for item in pairs for each in item.pair.ids}), np.int64)
-        chosen = listed(ids)
+        ids = [file_id for each in pairs for file_id in each.pair.ids]
         columns = [file.c[field.name] for field in fields(ListedFile)]
-        query = select(*columns).join_from(chosen, file, file.c.id == chosen.c.value)
-        return [ListedFile(*row) for row in self._rows(query.order_by(file.c.id))]
+        query = select(*columns).where(is_in(file.c.id, ids)).order_by(file.c.id)
+        return [ListedFile(*row) for row in self._rows(query)]
 
     def thumbnails(self, files: Sequence[ListedFile]) -> Iterator[bytes | None]:
         """Yield the thumbnail of each file as Hydrus served it, or None."""
         for batch in batched(files, _THUMBNAIL_BATCH):
-            query = select(thumbnail.c.file_id, thumbnail.c.picture).where(
-                thumbnail.c.file_id.in_([each.id for each in batch])
-            )
-            pictures = dict(self._rows(query))
+            is_in_batch = is_in(thumbnail.c.file_id, [each.id for each in batch])
+            pictures = dict(self._rows(select(thumbnail).where(is_in_batch)))
             yield from (pictures.get(each.id) for each in batch)
 
     def score_counts(self, *, calibrated: bool) -> list[int]:

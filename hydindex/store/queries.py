@@ -15,7 +15,6 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
-    TableValuedAlias,
     func,
     select,
 )
@@ -72,12 +71,15 @@ def count_rows(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
     return select(func.count()).select_from(table).where(*conditions)
 
 
-def listed(ids: NDArray[np.int64]) -> TableValuedAlias:
-    """Return a table of ids to join with; its column is `value`.
+def is_in(
+    column: ColumnElement[Any], ids: Sequence[int] | NDArray[np.int64]
+) -> ColumnElement[bool]:
+    """Return the condition that a column holds one of the ids.
 
-    It is passed as JSON because SQLite limits the number of parameters.
+    They are passed as JSON because SQLite limits the number of parameters.
     """
-    return func.json_each(json.dumps(ids.tolist())).table_valued("value")
+    ids_as_json = json.dumps(np.asarray(ids).tolist())
+    return column.in_(select(func.json_each(ids_as_json).table_valued("value").c.value))
 
 
 def file_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
