@@ -39,6 +39,7 @@ from hydindex.store.schema import (
     IS_PRESENT,
     IS_UNCOMPARED,
     IS_UNDECIDED,
+    NOT_PREPARED,
     PICTURE_TABLES,
     doubtful_pair,
     file,
@@ -109,12 +110,9 @@ class ComparedSet(StorePart):
             if prepare_again:
                 for table in PICTURE_TABLES.values():  # the new recipe may need other pictures
                     connection.execute(delete(table))
+                was_prepared = file.c.state == "prepared"
                 connection.execute(
-                    update(file)
-                    .where(file.c.state == "prepared")
-                    .values(
-                        state="fetched", average_hash=None, content_hash=None, content_shape=None
-                    )
+                    update(file).where(was_prepared).values(state="fetched", **NOT_PREPARED)
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> ComparableFiles:
@@ -154,10 +152,12 @@ def _queue_doubtful(connection: Connection, doubtful: Sequence[ScoredPair]) -> N
     if not rows:
         return
     connection.execute(insert(doubtful_pair), rows)
-    these = keys(each.pair for each in doubtful)
-    connection.execute(update(pair).where(is_row(pair)).values(matches=True), these)
+    pair_keys = keys(each.pair for each in doubtful)
+    connection.execute(update(pair).where(is_row(pair)).values(matches=True), pair_keys)
     posted = select(pair).where(is_row(pair), is_in_state(KEPT))
-    connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair), posted.exists()), these)
+    connection.execute(
+        delete(doubtful_pair).where(is_row(doubtful_pair), posted.exists()), pair_keys
+    )
 
 
 def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:

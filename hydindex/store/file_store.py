@@ -37,6 +37,7 @@ from hydindex.store.schema import (
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
+    NOT_PREPARED,
     PICTURE_TABLES,
     file,
     sampled_frames,
@@ -181,15 +182,15 @@ def damaged_picture(file_id: int) -> IndexUnusable:
     )
 
 
-def _metadata(saved: PreparedFile | UnusableFile) -> FileMetadata:
-    return saved.thumbnail.file if isinstance(saved, PreparedFile) else saved.file
+def _metadata(new: PreparedFile | UnusableFile) -> FileMetadata:
+    return new.thumbnail.file if isinstance(new, PreparedFile) else new.file
 
 
-def _row(saved: PreparedFile | UnusableFile) -> dict[str, Any]:
+def _row(new: PreparedFile | UnusableFile) -> dict[str, Any]:
     """Return the row of a new file."""
-    metadata = asdict(_metadata(saved))
+    metadata = asdict(_metadata(new))
     del metadata["hydrus_id"]  # not valid beyond this run
-    reason = saved.reason if isinstance(saved, UnusableFile) else None
+    reason = new.reason if isinstance(new, UnusableFile) else None
     return {
         **metadata,
         "sha256": bytes.fromhex(metadata["sha256"]),
@@ -255,14 +256,7 @@ def _mark_unusable(
     connection.execute(
         update(file)
         .where(is_in(file.c.id, ids))
-        .values(
-            state="unusable",
-            unusable_reason=reason,
-            checked_at=checked_at,
-            average_hash=None,
-            content_hash=None,
-            content_shape=None,
-        )
+        .values(state="unusable", unusable_reason=reason, checked_at=checked_at, **NOT_PREPARED)
     )
 
 
@@ -271,6 +265,6 @@ def _delete_pictures(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(delete(table).where(is_in(table.c.file_id, ids)))
 
 
-def _signed(average_hash: int) -> int:
+def _signed(picture_hash: int) -> int:
     """Convert to a signed integer with the same 64 bits, as SQLite needs it."""
-    return average_hash - (1 << 64) if average_hash >> 63 else average_hash
+    return picture_hash - (1 << 64) if picture_hash >> 63 else picture_hash

@@ -57,7 +57,9 @@ def repair(path: Path) -> Repaired | None:
         IndexMissing, IndexLocked, IndexTooNew, IndexUnusable: it doesn't exist or can't be opened.
     """
     with exclusive(path, "repair"):
-        copies = [*_damaged_files(path), *backups(path)]
+        # An interrupted repair may have left a damaged file that holds more than the index.
+        damaged_files = path.parent.glob(f"{glob.escape(path.name)}.*.damaged")
+        copies = [*sorted(damaged_files, reverse=True), *backups(path)]
         if not path.exists():
             if not copies:
                 raise IndexMissing(path)
@@ -131,13 +133,7 @@ def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> tuple[bool, in
 
 def _save_files(connection: Connection, saved: Sequence[SavedFile]) -> None:
     """Save files that the next update prepares and compares. Repeated ones are ignored."""
-    connection.execute(
-        insert(file).prefix_with("OR IGNORE"),
-        [
-            {**each.row, "state": "unusable" if each.thumbnail is None else "fetched"}
-            for each in saved
-        ],
-    )
+    connection.execute(insert(file).prefix_with("OR IGNORE"), [each.row for each in saved])
     ids = file_ids(connection, [each.row["sha256"] for each in saved])
     thumbnails = [
         {"file_id": ids[each.row["sha256"]], "picture": each.thumbnail}
@@ -178,8 +174,3 @@ def _duplicate(path: Path, to: Path) -> None:
         new = to.with_name(f"{to.name}.part")
         shutil.copy2(path, new)
         new.replace(to)
-
-
-def _damaged_files(path: Path) -> list[Path]:
-    """List the damaged files of earlier repairs, one of which may have been interrupted."""
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.damaged"), reverse=True)

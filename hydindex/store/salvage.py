@@ -20,17 +20,15 @@ from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
 from hydindex.store.database import enable_ctrl_c, is_damage, translated
-from hydindex.store.schema import file
+from hydindex.store.schema import NOT_PREPARED, file
 
 _RANGE_KEYS: Final = 1024
 # The first two bytes of a SHA-256; the last key is above all.
 _SHA256_KEYS: Final = (*(number.to_bytes(2) for number in range(1 << 16)), b"\xff" * 33)
 # No file row takes less: this bounds the ids of files.
 _SMALLEST_ROW_BYTES: Final = 32
-# What the next update computes again.
-_COMPUTED: Final = (
-    *("id", "state", "average_hash", "compared_since", "content_shape", "content_hash"),
-)
+# What the repair or the next update sets again.
+_NOT_RECOVERED: Final = {"id", "state", "compared_since", *NOT_PREPARED}
 
 Row = tuple[Any, ...]
 
@@ -43,7 +41,7 @@ def _valid_types(column: Column[Any]) -> tuple[type, ...]:
 
 # The columns of a file to recover, and their valid types: SQLite may return others from damage.
 _FILE_COLUMNS: Final = {
-    column.name: _valid_types(column) for column in file.c if column.name not in _COMPUTED
+    column.name: _valid_types(column) for column in file.c if column.name not in _NOT_RECOVERED
 }
 
 
@@ -123,7 +121,8 @@ class Salvage:
                 is_usable = row["unusable_reason"] is None
                 has_picture = isinstance(picture, bytes)
                 if is_valid and _is_sha256(row["sha256"]) and is_usable == has_picture:
-                    yield SavedFile(row, picture)
+                    state = "fetched" if is_usable else "unusable"
+                    yield SavedFile({**row, "state": state}, picture)
 
     def _pairs(self) -> tuple[list[Row], bool]:
         # With a condition on the state, SQLite would use the SQL index on states, too.

@@ -69,6 +69,8 @@ file = Table(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
 )
+# The columns that preparing a thumbnail computes, cleared.
+NOT_PREPARED: Final = dict.fromkeys(("average_hash", "content_hash", "content_shape"))
 
 
 def _in_sql(state: str) -> ColumnElement[str]:
