@@ -1,9 +1,8 @@
 """Counts of files and pairs in the index."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Engine, Table, func, select
 
 from hydindex.store.queries import count_rows
 from hydindex.store.schema import (
@@ -38,33 +37,22 @@ class Summary:
 
 def summarize(engine: Engine) -> Summary:
     """Count files and pairs."""
-    unusable = (
-        select(file.c.unusable_reason, func.count())
-        .where(IS_PRESENT, IS_UNUSABLE)
-        .group_by(file.c.unusable_reason)
-        .order_by(func.count().desc())
-    )
-    states = select(pair.c.state, func.count()).group_by(pair.c.state)
-    refusals = (
-        select(pair.c.reason, func.count())
-        .where(pair.c.state == "refused")
-        .group_by(pair.c.reason)
-        .order_by(func.count().desc())
-    )
     with engine.connect() as connection:
 
         def count(table: Table, *conditions: ColumnElement[bool]) -> int:
             return int(connection.execute(count_rows(table, *conditions)).scalar_one())
 
-        def count_by_name(query: Select[Any]) -> dict[str, int]:
-            return {str(name): int(count) for name, count in connection.execute(query)}
+        def count_by(column: Column[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
+            query = select(column, func.count()).where(*conditions).group_by(column)
+            rows = connection.execute(query.order_by(func.count().desc()))
+            return {str(value): int(number) for value, number in rows}
 
         return Summary(
             comparable_files=count(file, IS_COMPARED),
             waiting_files=count(file, IS_UNCOMPARED) + count(file, IS_UNPREPARED, IS_PRESENT),
             gone_files=count(file, IS_GONE),
-            unusable_reasons=count_by_name(unusable),
-            pair_states=count_by_name(states),
-            refusal_reasons=count_by_name(refusals),
+            unusable_reasons=count_by(file.c.unusable_reason, IS_PRESENT, IS_UNUSABLE),
+            pair_states=dict(sorted(count_by(pair.c.state).items())),
+            refusal_reasons=count_by(pair.c.reason, pair.c.state == "refused"),
             doubtful_pairs=count(doubtful_pair),
         )
