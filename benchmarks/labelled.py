@@ -214,8 +214,7 @@ def _signatures(
         "duration_ms": np.array([each.file.duration_ms for each in files], np.float64),
         "aspect_ratio": ratios,
         "average_hash": np.array([each.average_hash for each in per_file], np.uint64),
-        "content_aspect_ratio": ratios
-        * np.array([each.content_aspect_factor for each in per_file]),
+        "content_aspect_ratio": ratios * aspect_factors,
         "content_hash": np.array([each.content_hash for each in per_file], np.uint64),
     }
     signatures = SignatureBatch(

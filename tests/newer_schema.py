@@ -1,21 +1,19 @@
 """A hydindex with one more schema revision, to test upgrades of the index."""
 
 import shutil
-from importlib.resources import as_file, files
+from importlib.resources import as_file
 from pathlib import Path
 
-from sqlalchemy import Engine
-
-from hydindex.store import migration, schema, store
-from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade
+from hydindex.store import migration, schema
 
 OLD, NEW = schema.REVISION, "0002"
+SHIPPED = migration.MIGRATIONS
 
 
 def write_migrations(folder: Path, *upgrade_lines: str) -> Path:
     """Copy the shipped migrations and add a newer one."""
     copy = folder / "migrations"
-    with as_file(files(MIGRATIONS_PACKAGE)) as shipped:
+    with as_file(SHIPPED) as shipped:
         shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
     body = "\n    ".join(upgrade_lines)
     (copy / "versions" / f"{NEW}_newer.py").write_text(
@@ -30,15 +28,11 @@ def write_migrations(folder: Path, *upgrade_lines: str) -> Path:
 
 def install(migrations: Path) -> None:
     """Let the commands of this process have the newer schema, until `uninstall`."""
-
-    def upgrade_to_new(engine: Engine, path: Path) -> Path | None:
-        return upgrade(engine, path, migrations=migrations, target=NEW)
-
     migration.REVISION = NEW
-    store.upgrade = upgrade_to_new
+    migration.MIGRATIONS = migrations
 
 
 def uninstall() -> None:
     """Undo `install`."""
     migration.REVISION = OLD
-    store.upgrade = upgrade
+    migration.MIGRATIONS = SHIPPED

@@ -52,9 +52,7 @@ def rebuild(
             show_plan(session.console, plan_rebuild(store, session.config, refetch=refetch))
         return
     if not session.index_path.exists():
-        raise IndexMissing(
-            f"There is no index at {session.index_path} yet", "Run hydindex update first."
-        )
+        raise IndexMissing(session.index_path)
     with (
         session.connect() if refetch else nullcontext() as client,
         session.write_index("rebuild") as store,

@@ -23,6 +23,7 @@ from hydindex.pipeline.run_report import (
 )
 from hydindex.pipeline.search import search_library
 from hydindex.records.files import NOT_COMPARED, FileRef, hex_hashes
+from hydindex.store.backup import back_up
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _adopt_config(run: RunContext, *, prepare_all: bool) -> None:
     for change in changes:
         log.info("changed: %s", change)
     if changes or prepare_all:
-        run.store.back_up(before="rebuild")
+        back_up(run.store.path, before="rebuild")
         run.store.compared_set.restart(
             recipe, prepare_again=prepare_all or needs_preparation(changes)
         )

@@ -5,7 +5,6 @@ import logging
 import shutil
 import sqlite3
 from contextlib import closing
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from hydindex.common.errors import IndexUnusable
 
 log = logging.getLogger(__name__)
 
-BACKUPS_KEPT: Final = 3
+_BACKUPS_KEPT: Final = 3
 # Small enough for Ctrl-C to work while a large index is copied.
 _PAGES_PER_STEP: Final = 4096
 
@@ -43,20 +42,19 @@ def back_up(path: Path, *, before: str) -> Path:
         ) from None
     finally:
         remove_database(unfinished)
-    own = (each for each in backups(path) if fnmatch(each.name, "*.????????T??????Z.before-*.bak"))
-    for older in list(own)[BACKUPS_KEPT:]:
+    own = path.parent.glob(f"{glob.escape(path.name)}.????????T??????Z.before-*.bak")
+    for older in sorted(own, reverse=True)[_BACKUPS_KEPT:]:
         try:
             older.unlink()
         except OSError as error:  # for example opened by another program
             log.warning("the old backup %s cannot be deleted: %s", older, error)
+    log.info("backup of the index: %s", backup)
     return backup
 
 
 def backups(path: Path) -> list[Path]:
-    """List the backups of an index, including the user's own, the newest first."""
-    found = path.parent.glob(f"{glob.escape(path.name)}.*.bak")
-    files = (each for each in found if each.is_file())
-    return sorted(files, key=lambda each: (each.stat().st_mtime_ns, each.name), reverse=True)
+    """List the backups of an index, including the user's own, the newest of hydindex first."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.*.bak"), reverse=True)
 
 
 def require_space(path: Path, *, purpose: str) -> None:

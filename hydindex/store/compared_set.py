@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
-    bindparam,
     case,
     delete,
     insert,
-    or_,
     select,
     update,
 )
@@ -29,11 +26,20 @@ from hydindex.common import clock
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pair_states import KEPT, SENDABLE, PairState
 from hydindex.records.pairs import ScoredPair
-from hydindex.store.pair_rows import is_row, keys
-from hydindex.store.queries import SELECT_COMPARABLE, listed, read_comparable
+from hydindex.store.pair_rows import is_in_state, is_row, keys
+from hydindex.store.queries import (
+    COMPARABLE_DTYPES,
+    SELECT_COMPARABLE,
+    StorePart,
+    comparable_files,
+    is_in,
+)
 from hydindex.store.schema import (
     IS_COMPARED,
+    IS_PRESENT,
     IS_UNCOMPARED,
+    IS_UNDECIDED,
+    NOT_PREPARED,
     PICTURE_TABLES,
     doubtful_pair,
     file,
@@ -43,11 +49,8 @@ from hydindex.store.schema import (
 )
 
 
-class ComparedSet:
-    """Reads and extends the compared set. Each writing method is one transaction."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class ComparedSet(StorePart):
+    """Reads and extends the compared set."""
 
     def uncompared(self) -> ComparableFiles:
         """Load the files that wait to be compared."""
@@ -58,7 +61,7 @@ class ComparedSet:
 
         Files that wait to be prepared have an average hash of 0.
         """
-        return self._load((file.c.state != "unusable") & file.c.gone_at.is_(None))
+        return self._load((file.c.state != "unusable") & IS_PRESENT)
 
     def compared_between(self, shortest_ms: float, longest_ms: float) -> ComparableFiles:
         """Load the members with these durations, both ends included."""
@@ -70,14 +73,10 @@ class ComparedSet:
 
     def earlier_intervals(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier membership intervals of files: id -> [(first step, end step)]."""
-        asked = listed(ids)
-        query = select(
-            membership.c.file_id, membership.c.first_step, membership.c.end_step
-        ).join_from(asked, membership, membership.c.file_id == asked.c.value)
+        query = select(membership).where(is_in(membership.c.file_id, ids))
         intervals: dict[int, list[tuple[int, int]]] = {}
-        with self._engine.connect() as connection:
-            for file_id, first_step, end_step in connection.execute(query):
-                intervals.setdefault(file_id, []).append((first_step, end_step))
+        for file_id, first_step, end_step in self._rows(query):
+            intervals.setdefault(file_id, []).append((first_step, end_step))
         return intervals
 
     def record(self, joined: Sequence[int], matches: Iterable[ScoredPair]) -> None:
@@ -90,15 +89,11 @@ class ComparedSet:
             step = connection.execute(select(index_state.c.next_step)).scalar_one()
             connection.execute(update(index_state).values(next_step=step + 1))
             connection.execute(
-                update(file).where(file.c.id == bindparam("row_id")).values(compared_since=step),
-                [{"row_id": file_id} for file_id in joined],
+                update(file).where(is_in(file.c.id, joined)).values(compared_since=step)
             )
-            certain: list[ScoredPair] = []
-            doubtful: list[ScoredPair] = []
-            for match in matches:
-                (doubtful if match.is_doubtful else certain).append(match)
-            queue(connection, certain)
-            _queue_doubtful(connection, doubtful)
+            pairs = list(matches)
+            queue(connection, [each for each in pairs if not each.is_doubtful])
+            _queue_doubtful(connection, [each for each in pairs if each.is_doubtful])
 
     def restart(self, recipe: dict[str, Any], *, prepare_again: bool) -> None:
         """Adopt a new recipe: nothing is compared under it yet, and perhaps nothing prepared.
@@ -115,20 +110,15 @@ class ComparedSet:
             if prepare_again:
                 for table in PICTURE_TABLES.values():  # the new recipe may need other pictures
                     connection.execute(delete(table))
+                was_prepared = file.c.state == "prepared"
                 connection.execute(
-                    update(file)
-                    .where(file.c.state == "prepared")
-                    .values(
-                        state="fetched",
-                        average_hash=None,
-                        content_hash=None,
-                        content_aspect_factor=None,
-                    )
+                    update(file).where(was_prepared).values(state="fetched", **NOT_PREPARED)
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> ComparableFiles:
-        with self._engine.connect() as connection:
-            return read_comparable(connection, SELECT_COMPARABLE.where(condition))
+        return comparable_files(
+            self._columns(SELECT_COMPARABLE.where(condition), COMPARABLE_DTYPES)
+        )
 
 
 def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
@@ -142,23 +132,18 @@ def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
         return
     statement = upsert(pair).values(matches=True, state=PairState.QUEUED, state_at=clock.now())
     new = statement.excluded
-    is_open = pair.c.decision.is_(None)
-    changed = {
-        "score": case((is_open, new.score), else_=pair.c.score),
-        "features": case(
-            (or_(is_open, _version(new.features) != _version(pair.c.features)), new.features),
-            else_=pair.c.features,
-        ),
+    has_other_version = (
+        new.features["version"].as_integer() != pair.c.features["version"].as_integer()
+    )
+    takes_features = IS_UNDECIDED | has_other_version
+    changes = {
+        "score": case((IS_UNDECIDED, new.score), else_=pair.c.score),
+        "features": case((takes_features, new.features), else_=pair.c.features),
         "matches": True,
     }
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["low_id", "high_id"], set_=changed), rows
+        statement.on_conflict_do_update(index_elements=["low_id", "high_id"], set_=changes), rows
     )
-
-
-def _version(features: ColumnElement[Any]) -> ColumnElement[int]:
-    version: ColumnElement[int] = features["version"].as_integer()
-    return version
 
 
 def _queue_doubtful(connection: Connection, doubtful: Sequence[ScoredPair]) -> None:
@@ -167,16 +152,12 @@ def _queue_doubtful(connection: Connection, doubtful: Sequence[ScoredPair]) -> N
     if not rows:
         return
     connection.execute(insert(doubtful_pair), rows)
-    posted = select(pair).where(
-        pair.c.low_id == doubtful_pair.c.low_id,
-        pair.c.high_id == doubtful_pair.c.high_id,
-        # Not IN: SQLAlchemy can't expand that for many rows.
-        or_(*(pair.c.state == state for state in KEPT)),
+    pair_keys = keys(each.pair for each in doubtful)
+    connection.execute(update(pair).where(is_row(pair)).values(matches=True), pair_keys)
+    posted = select(pair).where(is_row(pair), is_in_state(KEPT))
+    connection.execute(
+        delete(doubtful_pair).where(is_row(doubtful_pair), posted.exists()), pair_keys
     )
-    these = keys(each.pair for each in doubtful)
-    connection.execute(update(pair).where(is_row(pair)).values(matches=True), these)
-    is_posted = posted.correlate(doubtful_pair).exists()
-    connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair), is_posted), these)
 
 
 def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:
@@ -191,26 +172,22 @@ def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:
     ]
 
 
-def leave(connection: Connection, ids: Iterable[int]) -> None:
+def leave(connection: Connection, ids: Sequence[int]) -> None:
     """Remove files from the set, keeping their membership interval."""
-    rows = [{"row_id": file_id} for file_id in ids]
-    if not rows:
-        return
-    is_row = file.c.id == bindparam("row_id")
+    is_leaving = is_in(file.c.id, ids)
     next_step = select(index_state.c.next_step).scalar_subquery()
-    interval = select(file.c.id, file.c.compared_since, next_step).where(is_row, IS_COMPARED)
-    connection.execute(
-        insert(membership).from_select(["file_id", "first_step", "end_step"], interval), rows
-    )
-    connection.execute(update(file).where(is_row).values(compared_since=None), rows)
+    interval = select(file.c.id, file.c.compared_since, next_step).where(is_leaving, IS_COMPARED)
+    connection.execute(insert(membership).from_select(list(membership.c), interval))
+    connection.execute(update(file).where(is_leaving).values(compared_since=None))
 
 
-def forget(connection: Connection, file_id: int) -> None:
-    """Make a file count as never compared, because its picture is replaced."""
-    is_in_pair = or_(pair.c.low_id == file_id, pair.c.high_id == file_id)
-    is_in_doubtful = or_(doubtful_pair.c.low_id == file_id, doubtful_pair.c.high_id == file_id)
-    connection.execute(delete(membership).where(membership.c.file_id == file_id))
+def forget(connection: Connection, ids: Sequence[int]) -> None:
+    """Make files count as never compared, because their pictures are deleted or replaced."""
+    is_in_pair = is_in(pair.c.low_id, ids) | is_in(pair.c.high_id, ids)
+    is_in_doubtful = is_in(doubtful_pair.c.low_id, ids) | is_in(doubtful_pair.c.high_id, ids)
+    connection.execute(delete(membership).where(is_in(membership.c.file_id, ids)))
     connection.execute(delete(doubtful_pair).where(is_in_doubtful))
-    connection.execute(delete(pair).where(is_in_pair, pair.c.state.in_(SENDABLE)))
+    # With "in SENDABLE", SQLite would read all sendable pairs instead of those of the files.
+    connection.execute(delete(pair).where(is_in_pair, pair.c.state.not_in(KEPT)))
     connection.execute(update(pair).where(is_in_pair).values(matches=False))
-    connection.execute(update(file).where(file.c.id == file_id).values(compared_since=None))
+    connection.execute(update(file).where(is_in(file.c.id, ids)).values(compared_since=None))

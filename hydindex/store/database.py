@@ -14,16 +14,26 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from hydindex.common.errors import IndexDamaged, IndexUnusable
 
-BUSY_TIMEOUT_MS: Final = 5_000
-PAGE_CACHE_KB: Final = 32 << 10
-_DAMAGES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-_UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+_DAMAGE_CODES: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_UNREADABLE_CODES: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 # Some milliseconds of work.
 _STEPS_PER_SIGNAL_CHECK: Final = 100_000
+# Part of SQLite's message -> what to do.
+_REMEDIES: Final = {
+    "readonly": "Check that the file and its folder are writable.",
+    "unable to open": "Check that the folder exists and is writable.",
+    "full": "Free some disk space and run the command again. No partial data was written.",
+    "disk I/O": "The disk failed to read or write; it may be full or failing. "
+    "No partial data was written.",
+    "lock": "Close other programs that have the file open, and run the command again. If it is in "
+    "a network folder, set index.path to a file on a local disk.",
+    "": "Run the command again with -v to see where it happened.",
+}
 
 
-def open_database(path: Path, *, read_only: bool = False) -> Engine:
-    """Open a SQLite file, creating it unless `read_only`.
+@contextmanager
+def opened_database(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
+    """Open a SQLite file, creating it unless `read_only`, and close it at the end.
 
     Errors of SQLite itself surface as IndexUnusable.
     """
@@ -35,11 +45,11 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
         connection.isolation_level = None
         enable_ctrl_c(connection)
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA busy_timeout = 5000")
         cursor.execute("PRAGMA foreign_keys = ON")
-        # The default of 2 MB can't hold the inner pages of a million files' trees. Memory mapping
-        # gains nothing more, and turns a read error into a crash.
-        cursor.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
+        # In KiB. The default of 2 MB can't hold the inner pages of a million files' trees. Memory
+        # mapping gains nothing more, and turns a read error into a crash.
+        cursor.execute("PRAGMA cache_size = -32768")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         else:
@@ -64,13 +74,6 @@ def open_database(path: Path, *, read_only: bool = False) -> Engine:
             return translated(path, context.original_exception)
         return None
 
-    return engine
-
-
-@contextmanager
-def opened_database(path: Path, *, read_only: bool = False) -> Iterator[Engine]:
-    """Open a SQLite file like `open_database`, and close it at the end."""
-    engine = open_database(path, read_only=read_only)
     try:
         yield engine
     finally:
@@ -92,19 +95,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     Missing tables and values of the wrong type count as damage.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF in _DAMAGES or code in _UNREADABLE
-
-
-def require_sound(engine: Engine, path: Path) -> None:
-    """Check the whole file for damage; this takes some seconds per gigabyte.
-
-    Raises:
-        IndexDamaged: it is damaged.
-    """
-    with engine.connect() as connection:
-        findings = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().all()
-    if findings != ["ok"]:
-        raise IndexDamaged(path, str(findings[0]))
+    return code & 0xFF in _DAMAGE_CODES or code in _UNREADABLE_CODES
 
 
 def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInterrupt:
@@ -114,20 +105,5 @@ def translated(path: Path, error: BaseException) -> IndexUnusable | KeyboardInte
         return KeyboardInterrupt()
     if "malformed" in cause or "not a database" in cause:
         return IndexDamaged(path, cause)
-    if "readonly" in cause or "unable to open" in cause:
-        remedy = "Check that the folder exists, and that the file and the folder are writable."
-    elif "full" in cause:
-        remedy = "Free some disk space and run the command again. No partial data was written."
-    elif "disk I/O" in cause:
-        remedy = (
-            "The disk failed to read or write; it may be full or failing. "
-            "No partial data was written."
-        )
-    elif "lock" in cause:
-        remedy = (
-            "Close other programs that have the file open, and run the command again. If it is in "
-            "a network folder, set index.path to a file on a local disk."
-        )
-    else:
-        remedy = "Run the command again with -v to see where it happened."
+    remedy = next(remedy for part, remedy in _REMEDIES.items() if part in cause)
     return IndexUnusable(f"The index {path} cannot be used: {cause}", remedy)

@@ -1,12 +1,10 @@
-"""What the user decided about posted pairs, as far as Hydrus was asked."""
+"""What the user decided about posted pairs, as far as it is known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, Integer, bindparam, func, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 
 from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, Decision
@@ -21,8 +19,8 @@ from hydindex.store.pair_rows import (
     outbox_pairs,
     with_files,
 )
-from hydindex.store.queries import driver_rows
-from hydindex.store.schema import IS_OPEN, pair
+from hydindex.store.queries import StorePart
+from hydindex.store.schema import IS_OPEN, IS_UNDECIDED, pair
 
 _BAND_EDGES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -52,11 +50,8 @@ class ScoreBand:
         return (self.duplicate + self.alternate) / self.decided if self.decided else None
 
 
-class DecisionLog:
-    """Reads and records decisions. Each writing method is one transaction."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class DecisionLog(StorePart):
+    """Reads and records decisions."""
 
     def least_recently_checked(self, count: int) -> list[OutboxPair]:
         """List undecided pairs, those not checked for the longest time first.
@@ -68,24 +63,14 @@ class DecisionLog:
             pair.c.low_id,
             pair.c.high_id,
         )
-        with self._engine.connect() as connection:
-            return outbox_pairs(connection, query.limit(count))
+        return outbox_pairs(self._rows(query.limit(count)))
 
     def record(self, decisions: Mapping[FilePair, Decision | None]) -> None:
         """Record what was decided about pairs; None means still undecided, but checked now."""
-        rows = [
-            {**key, "decided": decision}
-            for key, decision in zip(keys(decisions), decisions.values(), strict=True)
-        ]
-        if not rows:
-            return
-        statement = (
-            update(pair)
-            .where(is_row(pair))
-            .values(decision=bindparam("decided"), decision_checked_at=clock.now())
-        )
+        checked = update(pair).where(is_row(pair)).values(decision_checked_at=clock.now())
         with self._engine.begin() as connection:
-            connection.execute(statement, rows)
+            for each, decision in decisions.items():
+                connection.execute(checked.values(decision=decision), keys([each]))
 
     def linked(self) -> list[FilePair]:
         """List the pairs whose files Hydrus links: duplicates, and pairs still to be decided.
@@ -93,13 +78,11 @@ class DecisionLog:
         Not included are undecided pairs with a file that is gone, which nobody will decide, and
         those that no longer match, which are probably wrong.
         """
-        waits = pair.c.decision.is_(None) & pair.c.matches & BOTH_PRESENT
+        waits = IS_UNDECIDED & pair.c.matches & BOTH_PRESENT
         query = with_files(select(pair.c.low_id, pair.c.high_id), pair).where(
             pair.c.state.in_(KEPT), or_(pair.c.decision == Decision.DUPLICATE, waits)
         )
-        with self._engine.connect() as connection:
-            result = connection.execute(query)
-            return [FilePair(low, high) for rows in driver_rows(result) for low, high in rows]
+        return [FilePair(low, high) for low, high in self._rows(query)]
 
     def decided(self) -> list[DecidedPair]:
         """List the decided pairs whose score is that of their thumbnails.
@@ -113,13 +96,10 @@ class DecisionLog:
             pair.c.features.is_not(None),
             pair.c.features[BY_FRAMES].as_string().is_(None),
         )
-        with self._engine.connect() as connection:
-            return [
-                DecidedPair((a.hex(), b.hex()), features, Decision(decision))
-                for a, b, features, decision in connection.execute(
-                    query.order_by(SHA256_A, SHA256_B)
-                )
-            ]
+        return [
+            DecidedPair((a.hex(), b.hex()), features, Decision(decision))
+            for a, b, features, decision in self._rows(query.order_by(SHA256_A, SHA256_B))
+        ]
 
     def by_score(self, *, calibrated: bool) -> list[ScoreBand]:
         """Count posted pairs by score and decision, the highest scores first.
@@ -127,20 +107,17 @@ class DecisionLog:
         Scores of different methods can't be compared: `calibrated` selects probabilities or
         similarities. Bands without pairs are left out.
         """
-        above: list[ColumnElement[int]] = [
-            (pair.c.score >= edge).cast(Integer) for edge in _BAND_EDGES[1:-1]
-        ]
-        band = reduce(add, above)
-        is_calibrated = pair.c.features.is_not(None)
+        # The last band whose lower edge the score reaches.
+        edges = reversed(list(enumerate(_BAND_EDGES[1:-1], start=1)))
+        band = case(*((pair.c.score >= edge, number) for number, edge in edges), else_=0)
         query = (
             select(band, func.coalesce(pair.c.decision, "open"), func.count())
-            .where(pair.c.state.in_(KEPT), is_calibrated if calibrated else ~is_calibrated)
+            .where(pair.c.state.in_(KEPT), pair.c.features.is_not(None) == calibrated)
             .group_by(band, pair.c.decision)
         )
         counts: dict[int, dict[str, int]] = {}
-        with self._engine.connect() as connection:
-            for number, decision, count in connection.execute(query):
-                counts.setdefault(number, {})[decision] = count
+        for number, decision, count in self._rows(query):
+            counts.setdefault(number, {})[decision] = count
         return [
             ScoreBand(_BAND_EDGES[number], _BAND_EDGES[number + 1], **counts[number])
             for number in sorted(counts, reverse=True)

@@ -13,7 +13,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from hydindex.common import clock
 from hydindex.common.errors import IndexLocked, IndexUnusable
 
-_NO_LOCKS_HERE: Final = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+_LOCKS_UNSUPPORTED: Final = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -33,15 +33,15 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
     try:
         lock.acquire(timeout=0)
         ended_cleanly = not mark.exists()
-        _name(mark, command)
+        _write(mark, f"{command}, process {os.getpid()}, since {clock.now()}")
     except Timeout:
         raise IndexLocked(
-            f"Another run of hydindex holds the index {path}{_named(mark)}",
+            f"Another run of hydindex holds the index {path}: {_read(mark)}",
             "Wait until it ends, then run the command again.",
         ) from None
     except OSError as error:
         lock.release()
-        raise _no_lock(path, error) from None
+        raise _not_lockable(path, error) from None
 
     keep_mark = False
     try:
@@ -87,14 +87,14 @@ def holder(path: Path) -> Holder | None:
     # moment fail.
     if not mark.exists():
         return None
-    name = _named(mark).removeprefix(": ")
+    name = _read(mark)
     try:
         with _lock(path).acquire(timeout=0):
             return Holder(name, is_running=False)
     except Timeout:
         return Holder(name, is_running=True)
     except OSError as error:
-        raise _no_lock(path, error) from None
+        raise _not_lockable(path, error) from None
 
 
 def _lock(path: Path) -> BaseFileLock:
@@ -107,22 +107,22 @@ def _mark(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-def _name(mark: Path, command: str) -> None:
+def _write(mark: Path, holder_name: str) -> None:
     with mark.open("w", encoding="utf-8") as file:
-        file.write(f"{command}, process {os.getpid()}, since {clock.now()}")
+        file.write(holder_name)
         file.flush()
         os.fsync(file.fileno())  # it must survive a power cut
 
 
-def _named(mark: Path) -> str:
+def _read(mark: Path) -> str:
     try:
-        return f": {mark.read_text(encoding='utf-8')}"
+        return mark.read_text(encoding="utf-8")
     except OSError:  # the holder has just started or ended
-        return ""
+        return "unknown"
 
 
-def _no_lock(path: Path, error: OSError) -> IndexUnusable:
-    if error.errno in _NO_LOCKS_HERE:
+def _not_lockable(path: Path, error: OSError) -> IndexUnusable:
+    if error.errno in _LOCKS_UNSUPPORTED:
         return IndexUnusable(
             f"The folder {path.parent} of the index does not support locks: {error.strerror}",
             "Set index.path to a file on a local disk; network folders often lack locks.",

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Collection
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from hydindex.common.errors import IndexDamaged, IndexOutdated, IndexTooNew, IndexUnusable
 from hydindex.store.backup import back_up
@@ -14,102 +13,79 @@ from hydindex.store.schema import REVISION
 
 log = logging.getLogger(__name__)
 
-MIGRATIONS_PACKAGE: Final = "hydindex.migrations"
+MIGRATIONS = files("hydindex.migrations")
 
 
-def require_present_schema(engine: Engine, path: Path) -> None:
+def require_current_schema(engine: Engine, path: Path) -> None:
     """Check that an index has the current schema.
 
     Raises:
         IndexOutdated, IndexTooNew: an older or newer hydindex wrote it.
     """
-    with engine.connect() as connection:
-        revision = _revision(connection, path)
-    if revision == REVISION:
-        return
-    if revision is None or revision < REVISION:
+    if _revision(engine, path) != REVISION:
         raise IndexOutdated(
             f"The index {path} has the schema of an older hydindex",
             "Run hydindex update, which upgrades it.",
         )
-    raise too_new(path, revision)
 
 
-def upgrade(
-    engine: Engine, path: Path, *, migrations: Path | None = None, target: str = REVISION
-) -> Path | None:
-    """Upgrade an empty or older index to the schema `target`, in one transaction.
-
-    Returns the backup that was made of an older index, or None.
+def upgrade(engine: Engine, path: Path) -> None:
+    """Upgrade an empty or older index to the current schema, in one transaction.
 
     Raises:
         IndexTooNew: a newer hydindex wrote it.
     """
-    with engine.connect() as connection:
-        revision = _revision(connection, path)
-    if revision == target:
-        return None
-    if revision is not None and revision > target:
-        raise too_new(path, revision)
+    revision = _revision(engine, path)
+    if revision == REVISION:
+        return
+    from alembic import command  # slow to import
+    from alembic.config import Config
 
-    backup = None if revision is None else back_up(path, before="upgrade")
-    if backup is not None:
-        log.info("upgrading the index from schema %s to %s; backup: %s", revision, target, backup)
+    backup = None
+    if revision is not None:
+        log.info("upgrading the index from schema %s to %s", revision, REVISION)
+        backup = back_up(path, before="upgrade")
     try:
-        if migrations is not None:
-            _run_migrations(engine, migrations, target)
-        else:
-            with as_file(files(MIGRATIONS_PACKAGE)) as packaged:
-                _run_migrations(engine, packaged, target)
+        with as_file(MIGRATIONS) as folder, engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(folder).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, REVISION)
     except BaseException:
         if backup is not None:  # the index is unchanged; failed tries must not leave backups
             backup.unlink()
         raise
-    return backup
 
 
-def _revision(connection: Connection, path: Path) -> str | None:
+def require_readable(path: Path, tables: Collection[str], revision: str | None) -> None:
+    """Check that the tables and the schema's revision, if any, are those of an index.
+
+    Raises:
+        IndexTooNew: a newer hydindex wrote it.
+        IndexUnusable: the tables belong to another program.
+    """
+    if tables and not {"alembic_version", "file", "pair"} & set(tables):
+        raise IndexUnusable(
+            f"The file {path} is a database, but not an index of hydindex",
+            "Name another file in index.path of the config.",
+        )
+    if revision is not None and revision > REVISION:
+        raise IndexTooNew(
+            f"A newer hydindex wrote the index {path} (schema {revision}; this hydindex knows "
+            f"{REVISION})",
+            "Install the newer hydindex. Nothing was changed.",
+        )
+
+
+def _revision(engine: Engine, path: Path) -> str | None:
     """Return the schema's revision; None for a file without tables."""
-    tables = inspect(connection).get_table_names()
-    if not tables:
-        return None
-    if is_of_another_program(tables):
-        raise foreign(path)
-    if "alembic_version" in tables:
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if revision is not None:
-            return str(revision)
-    raise IndexDamaged(path, "its schema version is missing")
-
-
-def is_of_another_program(tables: Collection[str]) -> bool:
-    """Return whether these tables belong to another program."""
-    return not {"alembic_version", "file", "pair"} & set(tables)
-
-
-def foreign(path: Path) -> IndexUnusable:
-    """Return the error that a file is not an index."""
-    return IndexUnusable(
-        f"The file {path} is a database, but not an index of hydindex",
-        "Name another file in index.path of the config.",
-    )
-
-
-def _run_migrations(engine: Engine, migrations: Path, target: str) -> None:
-    from alembic import command  # slow to import
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, target)
-
-
-def too_new(path: Path, revision: str) -> IndexTooNew:
-    """Return the error that a newer hydindex is needed."""
-    return IndexTooNew(
-        f"A newer hydindex wrote the index {path} (schema {revision}; this hydindex knows "
-        f"{REVISION})",
-        "Install the newer hydindex. Nothing was changed.",
-    )
+    revision: str | None = None
+    with engine.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        if "alembic_version" in tables:
+            query = text("SELECT version_num FROM alembic_version")
+            revision = connection.execute(query).scalar()
+    require_readable(path, tables, revision)
+    if tables and revision is None:
+        raise IndexDamaged(path, "its schema version is missing")
+    return revision

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from hydindex.common import clock
 from hydindex.records.pair_states import SENDABLE, TRANSITIONS, Event, PairState
@@ -11,21 +11,20 @@ from hydindex.records.pairs import OutboxPair
 from hydindex.store.pair_rows import (
     BOTH_PRESENT,
     OUTBOX_PAIRS,
+    is_in_state,
     is_row,
     keys,
     outbox_pairs,
     with_files,
 )
+from hydindex.store.queries import StorePart
 from hydindex.store.schema import pair
 
 _IS_SENDABLE: Final = pair.c.state.in_(SENDABLE) & BOTH_PRESENT
 
 
-class Outbox:
-    """Reads pairs and moves them. Each writing method is one transaction."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class Outbox(StorePart):
+    """Reads pairs and moves them."""
 
     def sendable(self) -> list[OutboxPair]:
         """List the pairs to be posted whose files are present, the highest score first."""
@@ -33,10 +32,7 @@ class Outbox:
 
     def count_sendable(self) -> int:
         """Count the pairs that `sendable` lists."""
-        query = with_files(select(func.count()), pair).where(_IS_SENDABLE)
-        with self._engine.connect() as connection:
-            count: int = connection.execute(query).scalar_one()
-        return count
+        return self._count(with_files(select(func.count()), pair).where(_IS_SENDABLE))
 
     def sending(self) -> list[OutboxPair]:
         """List pairs whose sending was interrupted: Hydrus may or may not have them."""
@@ -47,7 +43,7 @@ class Outbox:
     ) -> None:
         """Move pairs as an event demands; a refused pair needs a reason.
 
-        A lost pair that no longer matches is dropped.
+        Pairs that are queued again, but no longer match, leave the index.
 
         Raises:
             ValueError: a pair is in a state that the event can't leave; nothing was changed.
@@ -56,26 +52,17 @@ class Outbox:
         if not rows:
             return
         transition = TRANSITIONS[event]
-        # Not IN: SQLAlchemy can't expand that for many rows.
-        can_move = is_row(pair) & or_(*(pair.c.state == each for each in transition.sources))
-        moved = (
+        move = (
             update(pair)
-            .where(can_move)
-            .values(state=transition.target, reason=bindparam("why"), state_at=clock.now())
+            .where(is_row(pair), is_in_state(transition.sources))
+            .values(state=transition.target, reason=reason, state_at=clock.now())
         )
+        is_outdated = (pair.c.state == PairState.QUEUED) & ~pair.c.matches
         with self._engine.begin() as connection:
-            dropped = 0
-            if event is Event.LOSE:
-                dropped = connection.execute(
-                    delete(pair).where(can_move, ~pair.c.matches), rows
-                ).rowcount
-            changed = connection.execute(moved, [{**row, "why": reason} for row in rows]).rowcount
-            if dropped + changed != len(rows):
+            if connection.execute(move, rows).rowcount != len(rows):
                 raise ValueError(f"{event.name} does not apply to all of these pairs")
+            connection.execute(delete(pair).where(is_row(pair), is_outdated), rows)
 
     def _pairs(self, condition: ColumnElement[bool]) -> list[OutboxPair]:
-        query = OUTBOX_PAIRS.where(condition).order_by(
-            pair.c.score.desc(), pair.c.low_id, pair.c.high_id
-        )
-        with self._engine.connect() as connection:
-            return outbox_pairs(connection, query)
+        order = (pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
+        return outbox_pairs(self._rows(OUTBOX_PAIRS.where(condition).order_by(*order)))

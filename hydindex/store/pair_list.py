@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-import numpy as np
-from sqlalchemy import ColumnElement, Engine, Integer, func, select
+from sqlalchemy import ColumnElement, Integer, func, select
 
+from hydindex.common.batches import batched
 from hydindex.records.pair_states import Decision, PairState
 from hydindex.records.pairs import FilePair
 from hydindex.store.pair_rows import HIGH, LOW, with_files
-from hydindex.store.queries import listed
+from hydindex.store.queries import StorePart, count_rows, is_in
 from hydindex.store.schema import file, pair, thumbnail
 
 SCORE_BANDS: Final = 20
@@ -54,17 +54,12 @@ class ListedFile:
     gone_at: str | None
 
 
-class PairList:
+class PairList(StorePart):
     """Reads pairs; writes nothing."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def count(self, states: Sequence[PairState] = (), min_score: float | None = None) -> int:
         """Count pairs with these states (empty: all) and at least this score."""
-        query = select(func.count()).select_from(pair).where(*_conditions(states, min_score))
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+        return self._count(count_rows(pair, _is_wanted(states, min_score)))
 
     def most_certain(
         self,
@@ -73,82 +68,61 @@ class PairList:
         limit: int | None = None,
     ) -> list[ListedPair]:
         """List pairs like `count`, the highest scores first."""
-        columns = (
-            *(pair.c.low_id, pair.c.high_id, LOW.c.sha256, HIGH.c.sha256, pair.c.score),
-            *(pair.c.state, pair.c.state_at, pair.c.matches, pair.c.decision, pair.c.reason),
-            pair.c.features,
-        )
+        columns = select(pair, LOW.c.sha256.label("sha256_low"), HIGH.c.sha256.label("sha256_high"))
         query = (
-            with_files(select(*columns), pair)
-            .where(*_conditions(states, min_score))
+            with_files(columns, pair)
+            .where(_is_wanted(states, min_score))
             .order_by(pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
-            return [
-                ListedPair(
-                    pair=FilePair(row.low_id, row.high_id),
-                    sha256_low=row[2].hex(),
-                    sha256_high=row[3].hex(),
-                    score=row.score,
-                    state=PairState(row.state),
-                    state_at=row.state_at,
-                    matches=row.matches,
-                    decision=None if row.decision is None else Decision(row.decision),
-                    reason=row.reason,
-                    features=row.features,
-                )
-                for row in connection.execute(query)
-            ]
+        return [
+            ListedPair(
+                pair=FilePair(row.low_id, row.high_id),
+                sha256_low=row.sha256_low.hex(),
+                sha256_high=row.sha256_high.hex(),
+                score=row.score,
+                state=PairState(row.state),
+                state_at=row.state_at,
+                matches=row.matches,
+                decision=None if row.decision is None else Decision(row.decision),
+                reason=row.reason,
+                features=row.features,
+            )
+            for row in self._rows(query)
+        ]
 
     def files_of(self, pairs: Iterable[ListedPair]) -> list[ListedFile]:
         """List the files of pairs, each once, in the order of their ids."""
-        ids = np.array(sorted({each for item in pairs for each in item.pair.ids}), np.int64)
-        asked = listed(ids)
+        ids = [file_id for each in pairs for file_id in each.pair.ids]
         columns = [file.c[field.name] for field in fields(ListedFile)]
-        query = select(*columns).join_from(asked, file, file.c.id == asked.c.value)
-        with self._engine.connect() as connection:
-            found = {row.id: ListedFile(*row) for row in connection.execute(query)}
-        return [found[file_id] for file_id in ids.tolist()]
+        query = select(*columns).where(is_in(file.c.id, ids)).order_by(file.c.id)
+        return [ListedFile(*row) for row in self._rows(query)]
 
     def thumbnails(self, files: Sequence[ListedFile]) -> Iterator[bytes | None]:
         """Yield the thumbnail of each file as Hydrus served it, or None."""
-        ids = np.array([each.id for each in files], np.int64)
-        for start in range(0, len(ids), _THUMBNAIL_BATCH):
-            some = ids[start : start + _THUMBNAIL_BATCH]
-            asked = listed(some)
-            query = select(thumbnail.c.file_id, thumbnail.c.picture).join_from(
-                asked, thumbnail, thumbnail.c.file_id == asked.c.value
-            )
-            with self._engine.connect() as connection:
-                pictures = {row.file_id: row.picture for row in connection.execute(query)}
-            yield from (pictures.get(file_id) for file_id in some.tolist())
+        for batch in batched(files, _THUMBNAIL_BATCH):
+            is_in_batch = is_in(thumbnail.c.file_id, [each.id for each in batch])
+            pictures = dict(self._rows(select(thumbnail).where(is_in_batch)))
+            yield from (pictures.get(each.id) for each in batch)
 
     def score_counts(self, *, calibrated: bool) -> list[int]:
         """Count matching pairs by score, in SCORE_BANDS bands from 0 to 1; the last includes 1.
 
         `calibrated` selects pairs with probabilities, or those with similarities.
         """
-        is_calibrated = pair.c.features.is_not(None)
         # Rounded, because 0.3 * 20 is less than 6.
-        number = (func.round(pair.c.score * SCORE_BANDS, 9)).cast(Integer)
-        band = func.max(0, func.min(SCORE_BANDS - 1, number))
+        rounded = func.round(pair.c.score * SCORE_BANDS, 9).cast(Integer)
+        band = func.max(0, func.min(SCORE_BANDS - 1, rounded))
         query = (
             select(band, func.count())
-            .where(pair.c.matches, is_calibrated if calibrated else ~is_calibrated)
+            .where(pair.c.matches, pair.c.features.is_not(None) == calibrated)
             .group_by(band)
         )
         counts = [0] * SCORE_BANDS
-        with self._engine.connect() as connection:
-            for number_found, count in connection.execute(query):
-                counts[number_found] = count
+        for number, count in self._rows(query):
+            counts[number] = count
         return counts
 
 
-def _conditions(states: Sequence[PairState], min_score: float | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if states:
-        conditions.append(pair.c.state.in_(states))
-    if min_score is not None:
-        conditions.append(pair.c.score >= min_score)
-    return conditions
+def _is_wanted(states: Sequence[PairState], min_score: float | None) -> ColumnElement[bool]:
+    return pair.c.state.in_(states or tuple(PairState)) & (pair.c.score >= (min_score or 0.0))

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, func, or_, select
 
+from hydindex.records.pair_states import PairState
 from hydindex.records.pairs import FilePair, OutboxPair
 from hydindex.store.schema import file, pair
 
@@ -28,6 +29,14 @@ def is_row(table: Table) -> ColumnElement[bool]:
     return (table.c.low_id == bindparam("low")) & (table.c.high_id == bindparam("high"))
 
 
+def is_in_state(states: Iterable[PairState]) -> ColumnElement[bool]:
+    """Return the condition that a pair is in one of some states.
+
+    SQLAlchemy can't expand IN in a statement for many rows.
+    """
+    return or_(*(pair.c.state == state for state in states))
+
+
 def keys(pairs: Iterable[FilePair]) -> list[dict[str, int]]:
     """Return the parameters of `is_row` for each pair."""
     return [{"low": each.low, "high": each.high} for each in pairs]
@@ -36,12 +45,12 @@ def keys(pairs: Iterable[FilePair]) -> list[dict[str, int]]:
 OUTBOX_PAIRS: Final = with_files(
     select(pair.c.low_id, pair.c.high_id, LOW.c.sha256, HIGH.c.sha256, pair.c.score), pair
 )
-"""Add conditions, and pass it to `outbox_pairs`."""
+"""Add conditions, and pass its rows to `outbox_pairs`."""
 
 
-def outbox_pairs(connection: Connection, query: Select[Any]) -> list[OutboxPair]:
-    """List the pairs that a query based on OUTBOX_PAIRS finds."""
+def outbox_pairs(rows: Iterable[Any]) -> list[OutboxPair]:
+    """Return the pairs in rows of OUTBOX_PAIRS."""
     return [
         OutboxPair(FilePair(low, high), sha_low.hex(), sha_high.hex(), score)
-        for low, high, sha_low, sha_high, score in connection.execute(query)
+        for low, high, sha_low, sha_high, score in rows
     ]

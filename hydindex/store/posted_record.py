@@ -4,32 +4,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, Engine, case, func, select
+from sqlalchemy import Connection, case, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
 from hydindex.store.pair_rows import SHA256_A, SHA256_B, with_files
-from hydindex.store.queries import driver_rows, file_ids
+from hydindex.store.queries import StorePart, count_rows, file_ids
 from hydindex.store.schema import file, pair
 
-NOT_FETCHED_YET: Final = "known only from an imported record of posted pairs"
 # SQLite limits the number of parameters.
 _BATCH_PAIRS: Final = 5_000
 
 
-class PostedRecord:
+class PostedRecord(StorePart):
     """Reads and extends the record of posted pairs."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def count(self) -> int:
         """Count the pairs of the record."""
-        query = select(func.count()).select_from(pair).where(pair.c.state.in_(KEPT))
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
+        return self._count(count_rows(pair, pair.c.state.in_(KEPT)))
 
     def pairs(self) -> Iterator[PostedPair]:
         """Yield every pair that Hydrus has or may have, ordered by SHA-256."""
@@ -37,11 +31,8 @@ class PostedRecord:
         query = with_files(columns, pair).where(pair.c.state.in_(KEPT))
         query = query.order_by(SHA256_A, SHA256_B)
         with self._engine.connect() as connection:
-            for rows in driver_rows(connection.execute(query)):
-                for sha256_a, sha256_b, state, score, state_at in rows:
-                    yield PostedPair(
-                        sha256_a.hex(), sha256_b.hex(), PairState(state), score, state_at
-                    )
+            for a, b, state, score, state_at in connection.execute(query):
+                yield PostedPair(a.hex(), b.hex(), PairState(state), score, state_at)
 
     def add(self, pairs: Iterable[PostedPair]) -> None:
         """Add pairs to the record, in one transaction.
@@ -50,28 +41,24 @@ class PostedRecord:
         fetched once Hydrus finds them.
         """
         with self._engine.begin() as connection:
-            waiting = iter(pairs)
-            while some := list(islice(waiting, _BATCH_PAIRS)):
-                _add(connection, some)
+            remaining = iter(pairs)
+            while batch := list(islice(remaining, _BATCH_PAIRS)):
+                _add(connection, batch)
 
 
 def _add(connection: Connection, pairs: Sequence[PostedPair]) -> None:
     ids = _ids(connection, {each for item in pairs for each in (item.sha256_a, item.sha256_b)})
-    rows = []
-    for item in pairs:
-        low, high = sorted((ids[item.sha256_a], ids[item.sha256_b]))
-        rows.append(
-            {
-                "low_id": low,
-                "high_id": high,
-                "score": item.score,
-                "matches": False,
-                "state": item.state,
-                "reason": None,
-                "state_at": item.state_at,
-            }
-        )
-    statement = upsert(pair)
+    rows = [
+        {
+            "low_id": min(ids[each.sha256_a], ids[each.sha256_b]),
+            "high_id": max(ids[each.sha256_a], ids[each.sha256_b]),
+            "score": each.score,
+            "state": each.state,
+            "state_at": each.state_at,
+        }
+        for each in pairs
+    ]
+    statement = upsert(pair).values(matches=False)
     new = statement.excluded
     rank = {state: number for number, state in enumerate(KEPT)}
     is_more_advanced = case(rank, value=new.state) > case(rank, value=pair.c.state, else_=-1)
@@ -90,7 +77,7 @@ def _ids(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
     wanted = [bytes.fromhex(each) for each in hashes]
     unknown = upsert(file).values(
         state="unusable",
-        unusable_reason=NOT_FETCHED_YET,
+        unusable_reason="known only from an imported record of posted pairs",
         checked_at=clock.NEVER,
         gone_at=clock.now(),
     )

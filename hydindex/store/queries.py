@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,67 +11,81 @@ from numpy.typing import DTypeLike, NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    CursorResult,
+    Engine,
+    Executable,
     Select,
-    TableValuedAlias,
+    Table,
     func,
     select,
 )
 
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 from hydindex.store.database import translated
-from hydindex.store.schema import ASPECT_RATIO, CONTENT_ASPECT_RATIO, doubtful_pair, file
+from hydindex.store.schema import ASPECT_RATIO, CONTENT_ASPECT_RATIO, file
 
 _ROWS_AT_ONCE: Final = 20_000
 
 
-def columns(result: CursorResult[Any], dtypes: Sequence[DTypeLike]) -> list[NDArray[Any]]:
-    """Return each column of a result as an array; a null float becomes NaN.
+class StorePart:
+    """Base of the parts of the store. Each method of a part that writes is one transaction."""
 
-    A million rows as Python objects would need too much memory.
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _rows(self, query: Executable) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    def _values(self, query: Executable) -> Sequence[Any]:
+        """Return the first column of a query."""
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalars().all()
+
+    def _count(self, query: Executable) -> int:
+        with self._engine.connect() as connection:
+            count: int = connection.execute(query).scalar_one()
+        return count
+
+    def _columns(self, query: Executable, dtypes: Sequence[DTypeLike]) -> list[NDArray[Any]]:
+        """Return each column of a query as an array; a null float becomes NaN.
+
+        A million rows as Python objects would need too much memory.
+        """
+        columns: list[list[NDArray[Any]]] = [[np.empty(0, dtype)] for dtype in dtypes]
+        with self._engine.connect() as connection:
+            # Read from the driver: SQLAlchemy's rows take twice as long.
+            cursor = connection.execute(query).cursor
+            try:
+                while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                    for parts, values, dtype in zip(
+                        columns, zip(*rows, strict=True), dtypes, strict=True
+                    ):
+                        parts.append(np.array(values, dtype))
+            except sqlite3.Error as error:
+                raise translated(Path(str(self._engine.url.database)), error) from None
+        return [np.concatenate(parts) for parts in columns]
+
+
+def count_rows(table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return the query that counts rows; fast for conditions that have a partial SQL index."""
+    return select(func.count()).select_from(table).where(*conditions)
+
+
+def is_in(
+    column: ColumnElement[Any], ids: Sequence[int] | NDArray[np.int64]
+) -> ColumnElement[bool]:
+    """Return the condition that a column holds one of the ids.
+
+    They are passed as JSON because SQLite limits the number of parameters.
     """
-    parts: list[list[NDArray[Any]]] = [[np.empty(0, dtype)] for dtype in dtypes]
-    for rows in driver_rows(result):
-        for part, values, dtype in zip(parts, zip(*rows, strict=True), dtypes, strict=True):
-            part.append(np.array(values, dtype))
-    return [np.concatenate(part) for part in parts]
-
-
-def driver_rows(result: CursorResult[Any]) -> Iterator[Sequence[Any]]:
-    """Yield batches of rows straight from the driver.
-
-    SQLAlchemy's rows take twice as long; but then errors must be translated here.
-    """
-    try:
-        while rows := result.cursor.fetchmany(_ROWS_AT_ONCE):
-            yield rows
-    except sqlite3.Error as error:
-        path = result.connection.engine.url.database
-        raise translated(Path(str(path)), error) from None
-
-
-def listed(ids: NDArray[np.int64]) -> TableValuedAlias:
-    """Return a table of ids to join with; its column is `value`.
-
-    It is passed as JSON because SQLite limits the number of parameters.
-    """
-    return func.json_each(json.dumps(ids.tolist())).table_valued("value")
+    ids_as_json = json.dumps(np.asarray(ids).tolist())
+    return column.in_(select(func.json_each(ids_as_json).table_valued("value").c.value))
 
 
 def file_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
     """Look up the ids of at most some thousand files by SHA-256; unknown ones are left out."""
     query = select(file.c.sha256, file.c.id).where(file.c.sha256.in_(list(hashes)))
     return {sha256: file_id for sha256, file_id in connection.execute(query)}  # noqa: C416
-
-
-def count_doubtful(connection: Connection) -> int:
-    """Count the pairs that wait for frame verification."""
-    return connection.execute(select(func.count()).select_from(doubtful_pair)).scalar_one()
-
-
-def count_files(connection: Connection, condition: ColumnElement[bool]) -> int:
-    """Count files by a condition; fast for the conditions that have a partial SQL index."""
-    return connection.execute(select(func.count()).select_from(file).where(condition)).scalar_one()
 
 
 SELECT_COMPARABLE: Final = select(
@@ -83,21 +97,20 @@ SELECT_COMPARABLE: Final = select(
     func.coalesce(file.c.content_hash, file.c.average_hash, 0),
     func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
 )
-"""The columns that `read_comparable` needs; add a condition or a join."""
+COMPARABLE_DTYPES: Final = (
+    *(np.int64, np.float64, np.float64, np.int64, np.float64, np.int64, np.int64),
+)
 
 
-def read_comparable(connection: Connection, query: Select[Any]) -> ComparableFiles:
-    """Read files that a query based on SELECT_COMPARABLE finds."""
-    dtypes = (np.int64, np.float64, np.float64, np.int64, np.float64, np.int64, np.int64)
-    ids, durations_ms, ratios, hashes, content_ratios, content_hashes, since = columns(
-        connection.execute(query), dtypes
-    )
+def comparable_files(columns: Sequence[NDArray[Any]]) -> ComparableFiles:
+    """Return the files that the columns of SELECT_COMPARABLE describe."""
+    ids, duration_ms, ratio, average_hash, content_ratio, content_hash, compared_since = columns
     return ComparableFiles(
         ids=ids,
-        duration_ms=durations_ms,
-        aspect_ratio=ratios,
-        average_hash=hashes.view(np.uint64),
-        content_aspect_ratio=content_ratios,
-        content_hash=content_hashes.view(np.uint64),
-        compared_since=since,
+        duration_ms=duration_ms,
+        aspect_ratio=ratio,
+        average_hash=average_hash.view(np.uint64),
+        content_aspect_ratio=content_ratio,
+        content_hash=content_hash.view(np.uint64),
+        compared_since=compared_since,
     )

@@ -1,4 +1,4 @@
-"""Make a new index from a damaged one: first what can't be computed again."""
+"""Make a new index from a damaged one."""
 
 import glob
 import json
@@ -9,23 +9,23 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, insert
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, insert
 
 from hydindex.common.clock import file_timestamp
 from hydindex.common.errors import IndexMissing, IndexUnusable
 from hydindex.store.backup import backups, remove_database, require_space
 from hydindex.store.database import enable_ctrl_c, is_damage, opened_database, translated
+from hydindex.store.file_store import FileStore
 from hydindex.store.lock import exclusive
-from hydindex.store.migration import foreign, is_of_another_program, too_new, upgrade
+from hydindex.store.migration import require_readable, upgrade
 from hydindex.store.posted_record import PostedRecord
 from hydindex.store.queries import file_ids
 from hydindex.store.salvage import Salvage, SavedFile
-from hydindex.store.schema import REVISION, file, index_state, thumbnail
+from hydindex.store.schema import file, index_state, thumbnail
 
 log = logging.getLogger(__name__)
 
@@ -57,34 +57,27 @@ def repair(path: Path) -> Repaired | None:
         IndexMissing, IndexLocked, IndexTooNew, IndexUnusable: it doesn't exist or can't be opened.
     """
     with exclusive(path, "repair"):
-        others = [*_damaged_files(path), *backups(path)]
+        # An interrupted repair may have left a damaged file that holds more than the index.
+        damaged_files = path.parent.glob(f"{glob.escape(path.name)}.*.damaged")
+        copies = [*sorted(damaged_files, reverse=True), *backups(path)]
         if not path.exists():
-            if not others:
-                raise IndexMissing(f"There is no index at {path}", "Run hydindex update first.")
+            if not copies:
+                raise IndexMissing(path)
             path.touch()
+        new = path.with_name(f"{path.name}.repairing")
         with closing(Salvage(path)) as damaged:
-            _require_index(damaged, path)
+            require_readable(path, damaged.tables(), damaged.revision())
             if _is_undamaged(path):
                 return None
             require_space(path, purpose="repair the index")
             log.info("repairing %s; this may take minutes", path)
-            new = path.with_name(f"{path.name}.repairing")
             remove_database(new)
             try:
-                record_is_complete = _fill(new, damaged, others)
-                saved = _counts(new)
+                record_is_complete, posted_pairs, files = _fill(new, damaged, copies)
             except BaseException:
                 remove_database(new)
                 raise
-        return Repaired(record_is_complete, *saved, damaged=_put_in_place(new, path))
-
-
-def _require_index(damaged: Salvage, path: Path) -> None:
-    tables, revision = damaged.tables(), damaged.revision()
-    if tables and is_of_another_program(tables):
-        raise foreign(path)
-    if revision is not None and revision > REVISION:
-        raise too_new(path, revision)
+        return Repaired(record_is_complete, posted_pairs, files, _put_in_place(new, path))
 
 
 def _is_undamaged(path: Path) -> bool:
@@ -101,77 +94,62 @@ def _is_undamaged(path: Path) -> bool:
     return findings == [("ok",)] and tables > 0
 
 
-def _fill(new: Path, damaged: Salvage, others: Sequence[Path]) -> bool:
-    """Fill a new index; return whether the record of posted pairs is complete."""
+def _fill(new: Path, damaged: Salvage, copies: Sequence[Path]) -> tuple[bool, int, int]:
+    """Fill a new index.
+
+    Returns whether the record of posted pairs is complete, and the numbers of these pairs and of
+    files with thumbnails.
+    """
     with opened_database(new) as engine:
         upgrade(engine, new)
-        pairs, is_whole = damaged.posted()
-        PostedRecord(engine).add(pairs)
-        for other in others:
+        files = damaged.files()
+        while batch := list(islice(files, _BATCH_FILES)):
+            with engine.begin() as connection:
+                _save_files(connection, batch)
+        with suppress(ValueError, TypeError), engine.begin() as connection:
+            # If the recipe is lost, the next command sets that of the config.
+            recipe = json.loads(damaged.recipe() or "")
+            connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
+        record = PostedRecord(engine)
+        pairs, record_is_complete = damaged.posted()
+        record.add(pairs)
+        for path in copies:
             try:
-                with closing(Salvage(other)) as copy:
-                    PostedRecord(engine).add(copy.posted()[0])
+                with closing(Salvage(path)) as copy:
+                    record.add(copy.posted()[0])
             except (sqlite3.Error, IndexUnusable) as error:
-                log.warning("%s cannot be read: %s", other, error)
-        _save(engine, damaged)
+                log.warning("%s cannot be read: %s", path, error)
+        posted_pairs, thumbnails = record.count(), FileStore(engine).pictured_count()
     with closing(sqlite3.connect(new)) as connection:
         # Merge the write-ahead log: on a full disk SQLite silently keeps data there.
         try:
-            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             raise translated(new, error) from None
-    if busy or not _is_undamaged(new):
+    if is_busy or not _is_undamaged(new):
         raise IndexUnusable(f"{new} cannot be written", "Check that the disk has free space.")
-    return is_whole
+    return record_is_complete, posted_pairs, thumbnails
 
 
-def _save(engine: Engine, damaged: Salvage) -> None:
-    """Copy files and the recipe; nothing is prepared or compared yet."""
-    files = damaged.files()
-    while some := list(islice(files, _BATCH_FILES)):
-        with engine.begin() as connection:
-            _save_files(connection, some)
-    with suppress(ValueError, TypeError), engine.begin() as connection:
-        # If the recipe is lost, the next command sets that of the config.
-        recipe = json.loads(damaged.recipe() or "")
-        connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
-
-
-def _save_files(connection: Connection, saved: list[SavedFile]) -> None:
-    statement = upsert(file)
-    rows = [
-        {**each.row, "state": "unusable" if each.thumbnail is None else "fetched"} for each in saved
-    ]
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["sha256"],
-            set_={name: statement.excluded[name] for name in rows[0] if name != "sha256"},
-        ),
-        rows,
-    )
+def _save_files(connection: Connection, saved: Sequence[SavedFile]) -> None:
+    """Save files that the next update prepares and compares. Repeated ones are ignored."""
+    connection.execute(insert(file).prefix_with("OR IGNORE"), [each.row for each in saved])
     ids = file_ids(connection, [each.row["sha256"] for each in saved])
-    pictures = [
+    thumbnails = [
         {"file_id": ids[each.row["sha256"]], "picture": each.thumbnail}
         for each in saved
         if each.thumbnail is not None
     ]
-    if pictures:
-        connection.execute(insert(thumbnail).prefix_with("OR IGNORE"), pictures)
-
-
-def _counts(new: Path) -> tuple[int, int]:
-    with closing(sqlite3.connect(new)) as connection:
-        (pairs,) = connection.execute("SELECT count(*) FROM pair").fetchone()
-        (pictures,) = connection.execute("SELECT count(*) FROM thumbnail").fetchone()
-    return pairs, pictures
+    if thumbnails:
+        connection.execute(insert(thumbnail).prefix_with("OR IGNORE"), thumbnails)
 
 
 def _put_in_place(new: Path, path: Path) -> Path:
-    """Replace the damaged file, which is kept under another name.
+    """Replace the damaged file, and return the name under which it is kept.
 
     There is an index at every moment: without one, an update would start a new index.
     """
-    damaged = _unused_name(path)
+    damaged = path.with_name(f"{path.name}.{file_timestamp()}.damaged")
     wal, shared_memory = Path(f"{path}-wal"), Path(f"{path}-shm")
     try:
         _duplicate(path, damaged)
@@ -188,13 +166,6 @@ def _put_in_place(new: Path, path: Path) -> Path:
     return damaged
 
 
-def _unused_name(path: Path) -> Path:
-    stamp = file_timestamp()
-    names = chain([stamp], (f"{stamp}-{number}" for number in count(2)))
-    paths = (path.with_name(f"{path.name}.{name}.damaged") for name in names)
-    return next(each for each in paths if not each.exists())
-
-
 def _duplicate(path: Path, to: Path) -> None:
     """Link a file under a second name; copy it if hard links aren't supported."""
     try:
@@ -203,9 +174,3 @@ def _duplicate(path: Path, to: Path) -> None:
         new = to.with_name(f"{to.name}.part")
         shutil.copy2(path, new)
         new.replace(to)
-
-
-def _damaged_files(path: Path) -> list[Path]:
-    """List the damaged files of earlier repairs, one of which may have been interrupted."""
-    found = path.parent.glob(f"{glob.escape(path.name)}.*.damaged")
-    return sorted((each for each in found if each.is_file()), reverse=True)

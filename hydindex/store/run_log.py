@@ -1,13 +1,14 @@
 """The record of runs: time, config, report and result of each."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Engine, Row, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from hydindex import __version__
 from hydindex.common import clock
+from hydindex.store.queries import StorePart
 from hydindex.store.schema import run
 
 
@@ -27,11 +28,8 @@ class RecordedRun:
     error: str | None
 
 
-class RunLog:
+class RunLog(StorePart):
     """Reads and writes the record of runs."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def start(self, command: str, *, dry_run: bool, config: dict[str, Any]) -> int:
         """Record the start of a run; `config` must not contain the access key."""
@@ -60,19 +58,14 @@ class RunLog:
 
     def latest(self, limit: int = 1) -> list[RecordedRun]:
         """List the latest runs, the newest first."""
-        columns = [run.c[name] for name in RecordedRun.__dataclass_fields__]
+        columns = [run.c[field.name] for field in fields(RecordedRun)]
         query = select(*columns).order_by(run.c.id.desc()).limit(limit)
-        with self._engine.connect() as connection:
-            return [_recorded(row) for row in connection.execute(query)]
+        return [RecordedRun(*row) for row in self._rows(query)]
 
     def last_good_update(self) -> str | None:
         """Return when an update, not a dry run, last ended without an error."""
         query = select(func.max(run.c.finished_at)).where(
             run.c.command == "update", ~run.c.dry_run, run.c.error.is_(None)
         )
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar()
-
-
-def _recorded(row: Row[Any]) -> RecordedRun:
-    return RecordedRun(**row._asdict())
+        finished_at: str | None = self._values(query)[0]
+        return finished_at

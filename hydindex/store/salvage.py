@@ -7,10 +7,10 @@ read from there as well.
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
@@ -20,23 +20,17 @@ from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
 from hydindex.store.database import enable_ctrl_c, is_damage, translated
-from hydindex.store.schema import file
+from hydindex.store.schema import NOT_PREPARED, file
 
-_RANGE_KEYS: Final = 512
-# Ranges of SHA-256 are formed by the first 12 bits.
-_SHA256_RANGES: Final = 1 << 12
-_FILE_IDS: Final = (
-    *("file.id", "thumbnail.file_id", "prepared_picture.file_id", "coarse_picture.file_id"),
-    *("signature.file_id", "pair.low_id", "pair.high_id"),
-)
-# No file row takes less: this bounds damaged ids.
+_RANGE_KEYS: Final = 1024
+# The first two bytes of a SHA-256; the last key is above all.
+_SHA256_KEYS: Final = (*(number.to_bytes(2) for number in range(1 << 16)), b"\xff" * 33)
+# No file row takes less: this bounds the ids of files.
 _SMALLEST_ROW_BYTES: Final = 32
+# What the repair or the next update sets again.
+_NOT_RECOVERED: Final = {"id", "state", "compared_since", *NOT_PREPARED}
 
 Row = tuple[Any, ...]
-# What the next update computes again.
-_COMPUTED: Final = (
-    *("id", "state", "average_hash", "compared_since", "content_aspect_factor", "content_hash"),
-)
 
 
 def _valid_types(column: Column[Any]) -> tuple[type, ...]:
@@ -47,7 +41,7 @@ def _valid_types(column: Column[Any]) -> tuple[type, ...]:
 
 # The columns of a file to recover, and their valid types: SQLite may return others from damage.
 _FILE_COLUMNS: Final = {
-    column.name: _valid_types(column) for column in file.c if column.name not in _COMPUTED
+    column.name: _valid_types(column) for column in file.c if column.name not in _NOT_RECOVERED
 }
 
 
@@ -67,7 +61,7 @@ class Salvage:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lost_ranges = 0
+        self._file_ids = range(path.stat().st_size // _SMALLEST_ROW_BYTES + 2)
         self._connection = sqlite3.connect(path, isolation_level=None)
         enable_ctrl_c(self._connection)
         with suppress(sqlite3.DatabaseError):
@@ -85,40 +79,34 @@ class Salvage:
 
     def revision(self) -> str | None:
         """Return the schema's revision, if readable."""
-        rows = self._rows("SELECT version_num FROM alembic_version")
-        return str(rows[0][0]) if rows else None
+        return self._text("SELECT version_num FROM alembic_version")
+
+    def recipe(self) -> str | None:
+        """Return the recipe (JSON), if readable."""
+        return self._text("SELECT recipe FROM index_state")
 
     def posted(self) -> tuple[list[PostedPair], bool]:
         """Return the pairs that Hydrus has or may have, and whether these are all.
 
         Some may be repeated. If only the SQL index on states still has a pair, its score is 0.
         """
-        by_id, all_pairs = self._pairs()
+        hashes, all_hashes = self._hashes()
+        rows, all_pairs = self._pairs()
         pairs = [
-            PostedPair(a.hex(), b.hex(), PairState(state), _number(score), _text(state_at))
-            for low, high, state, score, state_at in by_id
+            PostedPair(
+                a.hex(),
+                b.hex(),
+                PairState(state),
+                score=score if isinstance(score, float) and math.isfinite(score) else 0.0,
+                state_at=state_at if isinstance(state_at, str) else clock.NEVER,
+            )
+            for low, high, state, score, state_at in rows
             if state in KEPT
-            for a in self._hashes.get(low, ())
-            for b in self._hashes.get(high, ())
+            for a in hashes.get(low, ())
+            for b in hashes.get(high, ())
             if a != b
         ]
-        return pairs, all_pairs and self._all_hashes
-
-    def _pairs(self) -> tuple[list[Row], bool]:
-        # With a condition on the state, SQLite would use the SQL index on states, too.
-        rows, table_is_whole = self._read_all(
-            "SELECT low_id, high_id, state, score, state_at FROM pair NOT INDEXED "
-            "WHERE low_id >= ? AND low_id < ?"
-        )
-        index_is_whole = True
-        for state in KEPT:
-            more, is_whole = self._read_all(
-                "SELECT low_id, high_id, state, 0.0, '' FROM pair INDEXED BY ix_pair_state "
-                f"WHERE state = '{state}' AND low_id >= ? AND low_id < ?"
-            )
-            rows += more
-            index_is_whole &= is_whole
-        return rows, table_is_whole or index_is_whole
+        return pairs, all_hashes and all_pairs
 
     def files(self) -> Iterator[SavedFile]:
         """Yield the files whose row and thumbnail are readable."""
@@ -126,89 +114,75 @@ class Salvage:
             f"SELECT picture, {', '.join(_FILE_COLUMNS)} FROM file NOT INDEXED "
             "LEFT JOIN thumbnail ON file_id = id WHERE id >= ? AND id < ?"
         )
-        for picture, *values in self._read(query, self._end):
-            row = dict(zip(_FILE_COLUMNS, values, strict=True))
-            is_valid = all(isinstance(row[name], kind) for name, kind in _FILE_COLUMNS.items())
-            is_usable = row["unusable_reason"] is None
-            if is_valid and _is_sha256(row["sha256"]) and is_usable == isinstance(picture, bytes):
-                yield SavedFile(row, picture)
+        for rows in self._read(query, self._file_ids):
+            for picture, *values in rows or ():
+                row = dict(zip(_FILE_COLUMNS, values, strict=True))
+                is_valid = all(isinstance(row[name], kind) for name, kind in _FILE_COLUMNS.items())
+                is_usable = row["unusable_reason"] is None
+                has_picture = isinstance(picture, bytes)
+                if is_valid and _is_sha256(row["sha256"]) and is_usable == has_picture:
+                    state = "fetched" if is_usable else "unusable"
+                    yield SavedFile({**row, "state": state}, picture)
 
-    def recipe(self) -> str | None:
-        """Return the recipe (JSON), if readable."""
-        rows = self._rows("SELECT recipe FROM index_state")
-        return str(rows[0][0]) if rows else None
-
-    @cached_property
-    def _hashes(self) -> dict[int, set[bytes]]:
-        """The SHA-256 of files by id, from the table and from its SQL index.
-
-        If both differ, one is damaged, and it is unknown which.
-        """
-        found: dict[int, set[bytes]] = {}
-        for file_id, sha256 in self._hashes_in_index[0] + self._hashes_in_table[0]:
-            if _is_sha256(sha256):
-                found.setdefault(file_id, set()).add(sha256)
-        return found
-
-    @property
-    def _all_hashes(self) -> bool:
-        return self._hashes_in_index[1] or self._hashes_in_table[1]
-
-    @cached_property
-    def _hashes_in_index(self) -> tuple[list[Row], bool]:
-        query = (
-            "SELECT id, sha256 FROM file INDEXED BY sqlite_autoindex_file_1 "
-            "WHERE sha256 >= ? AND sha256 < ?"
+    def _pairs(self) -> tuple[list[Row], bool]:
+        # With a condition on the state, SQLite would use the SQL index on states, too.
+        in_table, table_is_whole = self._read_all(
+            "SELECT low_id, high_id, state, score, state_at FROM pair NOT INDEXED "
+            "WHERE low_id >= ? AND low_id < ?",
+            self._file_ids,
         )
-        return self._with_loss(self._read(query, _SHA256_RANGES, _sha256_from))
+        states = ", ".join(f"'{state}'" for state in KEPT)
+        in_index, index_is_whole = self._read_all(
+            "SELECT low_id, high_id, state, 0.0, '' FROM pair INDEXED BY ix_pair_state "
+            f"WHERE state IN ({states}) AND low_id >= ? AND low_id < ?",
+            self._file_ids,
+        )
+        return in_table + in_index, table_is_whole or index_is_whole
 
-    @cached_property
-    def _hashes_in_table(self) -> tuple[list[Row], bool]:
-        return self._read_all("SELECT id, sha256 FROM file NOT INDEXED WHERE id >= ? AND id < ?")
+    def _hashes(self) -> tuple[dict[int, set[bytes]], bool]:
+        """Return the SHA-256 of files by id, and whether these are all.
 
-    @cached_property
-    def _end(self) -> int:
-        """One more than the largest file id.
-
-        Each query reads other pages; those that fail are ignored.
+        If the table and its SQL index differ, one is damaged, and it is unknown which.
         """
-        largest = [file_id for file_id, _ in self._hashes_in_index[0]]
-        for column in _FILE_IDS:
-            table, _, name = column.partition(".")
-            rows = self._rows(f"SELECT max({name}) FROM {table}") or [(None,)]
-            largest += [value for (value,) in rows if isinstance(value, int)]
-        return min(1 + max(largest, default=0), self._path.stat().st_size // _SMALLEST_ROW_BYTES)
+        in_table, table_is_whole = self._read_all(
+            "SELECT id, sha256 FROM file NOT INDEXED WHERE id >= ? AND id < ?", self._file_ids
+        )
+        in_index, index_is_whole = self._read_all(
+            "SELECT id, sha256 FROM file INDEXED BY sqlite_autoindex_file_1 "
+            "WHERE sha256 >= ? AND sha256 < ?",
+            _SHA256_KEYS,
+        )
+        hashes: dict[int, set[bytes]] = defaultdict(set)
+        for file_id, sha256 in in_table + in_index:
+            if _is_sha256(sha256):
+                hashes[file_id].add(sha256)
+        return hashes, table_is_whole or index_is_whole
 
-    def _read_all(self, query: str) -> tuple[list[Row], bool]:
-        """Run a query over all file ids; return the rows, and whether these are all."""
-        return self._with_loss(self._read(query, self._end))
+    def _read_all(self, query: str, keys: Sequence[Any]) -> tuple[list[Row], bool]:
+        """Run a query over all keys; return the rows, and whether these are all."""
+        ranges = list(self._read(query, keys))
+        return [row for rows in ranges for row in rows or ()], None not in ranges
 
-    def _with_loss(self, rows: Iterator[Row]) -> tuple[list[Row], bool]:
-        lost_before = self._lost_ranges
-        read = list(rows)
-        return read, self._lost_ranges == lost_before
-
-    def _read(self, query: str, end: int, key: Callable[[int], Any] = int) -> Iterator[Row]:
-        """Run a query over all keys below `end`, in ranges.
+    def _read(self, query: str, keys: Sequence[Any]) -> Iterator[list[Row] | None]:
+        """Run a query over ranges of keys; yield the rows of each, or None for a lost range.
 
         Its parameters are the first key of a range, and the one after the last.
         """
-        for first in range(0, max(end, 1), _RANGE_KEYS):
-            yield from self._read_range(query, first, min(first + _RANGE_KEYS, end), key)
+        for start in range(0, len(keys) - 1, _RANGE_KEYS):
+            yield from self._read_range(query, keys[start : start + _RANGE_KEYS + 1])
 
-    def _read_range(
-        self, query: str, first: int, end: int, key: Callable[[int], Any]
-    ) -> Iterator[Row]:
-        rows = self._rows(query, (key(first), key(end)))
-        if rows is not None:
-            yield from rows
+    def _read_range(self, query: str, keys: Sequence[Any]) -> Iterator[list[Row] | None]:
+        rows = self._rows(query, (keys[0], keys[-1]))
+        if rows is not None or len(keys) == 2:
+            yield rows
             return
-        middle = (first + end) // 2
-        if middle <= first:
-            self._lost_ranges += 1
-            return
-        yield from self._read_range(query, first, middle, key)
-        yield from self._read_range(query, middle, end, key)
+        middle = len(keys) // 2
+        yield from self._read_range(query, keys[: middle + 1])
+        yield from self._read_range(query, keys[middle:])
+
+    def _text(self, query: str) -> str | None:
+        rows = self._rows(query)
+        return str(rows[0][0]) if rows else None
 
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Row] | None:
         """Run a query; return None if it meets damage."""
@@ -220,20 +194,5 @@ class Salvage:
             raise translated(self._path, error) from None
 
 
-def _sha256_from(number: int) -> bytes:
-    """Return the start of a range of SHA-256; after the last one, a value above all."""
-    if number == _SHA256_RANGES:
-        return bytes([0xFF] * 33)
-    return (number << 4).to_bytes(2)
-
-
 def _is_sha256(value: object) -> TypeGuard[bytes]:
     return isinstance(value, bytes) and len(value) == 32
-
-
-def _number(value: object) -> float:
-    return value if isinstance(value, float) and math.isfinite(value) else 0.0
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else clock.NEVER

@@ -10,18 +10,19 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
-    PrimaryKeyConstraint,
     Table,
     Text,
     func,
     literal_column,
 )
+from sqlalchemy.schema import SchemaItem
 
 REVISION: Final = "0001"
 """The current Alembic revision."""
@@ -68,16 +69,23 @@ file = Table(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
 )
-# SQLite uses a partial index only for a query with literally the same condition: so states are
-# literals, and queries use these conditions.
+# The columns that preparing a thumbnail computes, cleared.
+NOT_PREPARED: Final = dict.fromkeys(("average_hash", "content_hash", "content_aspect_factor"))
+
+
+def _in_sql(state: str) -> ColumnElement[str]:
+    """Return a state as part of the SQL text.
+
+    SQLite uses a partial index only for a query with literally the same condition.
+    """
+    return literal_column(f"'{state}'")
+
+
 IS_COMPARED = file.c.compared_since.is_not(None)
-IS_UNCOMPARED = (
-    (file.c.state == literal_column("'prepared'"))
-    & file.c.gone_at.is_(None)
-    & file.c.compared_since.is_(None)
-)
-IS_UNPREPARED = file.c.state == literal_column("'fetched'")
-IS_UNUSABLE = file.c.state == literal_column("'unusable'")
+IS_PRESENT = file.c.gone_at.is_(None)
+IS_UNCOMPARED = (file.c.state == _in_sql("prepared")) & IS_PRESENT & file.c.compared_since.is_(None)
+IS_UNPREPARED = file.c.state == _in_sql("fetched")
+IS_UNUSABLE = file.c.state == _in_sql("unusable")
 IS_GONE = file.c.gone_at.is_not(None)
 # Width / height of a file, and of its content without bars: the same if bars weren't looked for.
 ASPECT_RATIO = func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0)
@@ -99,24 +107,22 @@ Index("ix_file_unprepared", file.c.id, sqlite_where=IS_UNPREPARED)
 Index("ix_file_unusable", file.c.checked_at, file.c.gone_at, sqlite_where=IS_UNUSABLE)
 Index("ix_file_gone", file.c.id, sqlite_where=IS_GONE)
 
-# Thumbnails as Hydrus served them, so that a rebuild fetches nothing.
-thumbnail = Table(
-    "thumbnail",
-    metadata,
-    Column("file_id", ForeignKey("file.id"), primary_key=True),
-    Column("picture", LargeBinary, nullable=False),
-)
 
-# What the methods compute from thumbnails, packed; a rebuild computes it again. One table for each
-# kind of picture, so that reading one kind touches no other.
-PICTURE_TABLES: Final = {
-    name: Table(
+def _picture_table(name: str) -> Table:
+    return Table(
         name,
         metadata,
         Column("file_id", ForeignKey("file.id"), primary_key=True),
         Column("picture", LargeBinary, nullable=False),
     )
-    for name in ("prepared_picture", "coarse_picture", "signature")
+
+
+# Thumbnails as Hydrus served them, so that a rebuild fetches nothing.
+thumbnail = _picture_table("thumbnail")
+# What the methods compute from thumbnails, packed; a rebuild computes it again. One table for each
+# kind of picture, so that reading one kind touches no other.
+PICTURE_TABLES: Final = {
+    name: _picture_table(name) for name in ("prepared_picture", "coarse_picture", "signature")
 }
 
 # The sampled frames of a video (see `hydindex.frames.packing`), or why there are none. A file never
@@ -140,12 +146,20 @@ sampled_frames = Table(
 membership = Table(
     "membership",
     metadata,
-    Column("file_id", ForeignKey("file.id"), nullable=False),
-    Column("first_step", Integer, nullable=False),
+    Column("file_id", ForeignKey("file.id"), primary_key=True),
+    Column("first_step", Integer, primary_key=True),
     Column("end_step", Integer, nullable=False),
-    PrimaryKeyConstraint("file_id", "first_step"),
     CheckConstraint("first_step < end_step", "order"),
 )
+
+
+def _pair_key() -> list[SchemaItem]:
+    return [
+        Column("low_id", ForeignKey("file.id"), primary_key=True),
+        Column("high_id", ForeignKey("file.id"), primary_key=True),
+        CheckConstraint("low_id < high_id", "order"),
+    ]
+
 
 # Matching pairs. `matches` is false for a pair that was posted under an earlier recipe and does not
 # match now: the row must stay, or the pair could be posted again. `score` and `features` are those
@@ -153,45 +167,36 @@ membership = Table(
 pair = Table(
     "pair",
     metadata,
-    Column("low_id", ForeignKey("file.id"), nullable=False),
-    Column("high_id", ForeignKey("file.id"), nullable=False),
+    *_pair_key(),
     Column("score", Float, nullable=False),
     Column("matches", Boolean, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("state_at", Text, nullable=False),
     Column("features", JSON(none_as_null=True)),
-    Column(
-        "decision",
-        Text,
-        CheckConstraint("decision IN ('duplicate', 'alternate', 'false_positive')", "decision"),
-    ),
+    Column("decision", Text),
     Column("decision_checked_at", Text),
-    PrimaryKeyConstraint("low_id", "high_id"),
-    CheckConstraint("low_id < high_id", "order"),
     CheckConstraint("matches IN (0, 1)", "matches"),
     CheckConstraint("state IN ('queued', 'sending', 'posted', 'known', 'refused')", "state"),
     CheckConstraint("(state = 'refused') = (reason IS NOT NULL)", "reason"),
+    CheckConstraint("decision IN ('duplicate', 'alternate', 'false_positive')", "decision"),
     sqlite_with_rowid=False,
 )
 Index("ix_pair_high_id", pair.c.high_id)
 Index("ix_pair_state", pair.c.state)
-_is_in_hydrus = pair.c.state.in_((literal_column("'posted'"), literal_column("'known'")))
-_is_undecided = pair.c.decision.is_(None)
-Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_in_hydrus & _is_undecided)
+IS_UNDECIDED = pair.c.decision.is_(None)
+_is_in_hydrus = pair.c.state.in_((_in_sql("posted"), _in_sql("known")))
+Index("ix_pair_open", pair.c.decision_checked_at, sqlite_where=_is_in_hydrus & IS_UNDECIDED)
 # Without `likely`, SQLite assumes that the state is rare, and sorts instead of using its index.
-IS_OPEN = func.likely(_is_in_hydrus) & _is_undecided
+IS_OPEN = func.likely(_is_in_hydrus) & IS_UNDECIDED
 
 # Pairs that wait for frame verification. A match becomes a `pair`; the row here is deleted.
 doubtful_pair = Table(
     "doubtful_pair",
     metadata,
-    Column("low_id", ForeignKey("file.id"), nullable=False),
-    Column("high_id", ForeignKey("file.id"), nullable=False),
+    *_pair_key(),
     Column("score", Float, nullable=False),
     Column("features", JSON, nullable=False),
-    PrimaryKeyConstraint("low_id", "high_id"),
-    CheckConstraint("low_id < high_id", "order"),
     sqlite_with_rowid=False,
 )
 Index("ix_doubtful_pair_high_id", doubtful_pair.c.high_id)

@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Engine, delete, func, insert, select
 
 from hydindex.common.errors import IndexDamaged, IndexMissing
-from hydindex.store.backup import back_up, backups
+from hydindex.store.backup import backups
 from hydindex.store.compared_set import ComparedSet
-from hydindex.store.database import opened_database, require_sound
+from hydindex.store.database import opened_database
 from hydindex.store.decision_log import DecisionLog
 from hydindex.store.file_store import FileStore
 from hydindex.store.frame_store import FrameStore
 from hydindex.store.lock import exclusive
-from hydindex.store.migration import require_present_schema, upgrade
+from hydindex.store.migration import require_current_schema, upgrade
 from hydindex.store.outbox import Outbox
 from hydindex.store.pair_list import PairList
 from hydindex.store.posted_record import PostedRecord
@@ -49,17 +49,16 @@ class Store:
                 connection.execute(delete(index_state))
                 connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
-    def back_up(self, *, before: str) -> None:
-        """Back up the index before a large change."""
-        log.info("backup of the index: %s", back_up(self.path, before=before))
-
     def require_sound(self) -> None:
         """Check the whole file for damage; this takes some seconds per gigabyte.
 
         Raises:
             IndexDamaged: it is damaged.
         """
-        require_sound(self._engine, self.path)
+        with self._engine.connect() as connection:
+            finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if finding != "ok":
+            raise IndexDamaged(self.path, str(finding))
 
     def summary(self) -> Summary:
         """Return counts of files and pairs."""
@@ -86,11 +85,12 @@ def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Store]:
     with exclusive(path, command) as ended_cleanly:
         require_not_lost(path)
         with opened_database(path) as engine:
+            store = Store(engine, path)
             if not ended_cleanly:
                 log.info("the last run was interrupted: checking the index for damage")
-                require_sound(engine, path)
+                store.require_sound()
             upgrade(engine, path)
-            yield Store(engine, path)
+            yield store
 
 
 def require_not_lost(path: Path) -> None:
@@ -111,7 +111,7 @@ def open_for_reading(path: Path) -> Iterator[Store]:
         IndexMissing, IndexOutdated, IndexTooNew, IndexUnusable: it doesn't exist or can't be read.
     """
     if not path.exists():
-        raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
+        raise IndexMissing(path)
     with opened_database(path, read_only=True) as engine:
-        require_present_schema(engine, path)
+        require_current_schema(engine, path)
         yield Store(engine, path)

@@ -1,17 +1,18 @@
 """Counts of files and pairs in the index."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Column, ColumnElement, Engine, Table, func, select
 
-from hydindex.store.queries import count_doubtful, count_files
+from hydindex.store.queries import count_rows
 from hydindex.store.schema import (
     IS_COMPARED,
     IS_GONE,
+    IS_PRESENT,
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
+    doubtful_pair,
     file,
     pair,
 )
@@ -36,32 +37,22 @@ class Summary:
 
 def summarize(engine: Engine) -> Summary:
     """Count files and pairs."""
-    present = file.c.gone_at.is_(None)
-    unusable = (
-        select(file.c.unusable_reason, func.count())
-        .where(present, IS_UNUSABLE)
-        .group_by(file.c.unusable_reason)
-        .order_by(func.count().desc())
-    )
-    states = select(pair.c.state, func.count()).group_by(pair.c.state)
-    refusals = (
-        select(pair.c.reason, func.count())
-        .where(pair.c.state == "refused")
-        .group_by(pair.c.reason)
-        .order_by(func.count().desc())
-    )
-
-    def counted(query: Select[Any]) -> dict[str, int]:
-        return {str(name): int(count) for name, count in connection.execute(query)}
-
     with engine.connect() as connection:
-        unprepared = count_files(connection, IS_UNPREPARED & present)
+
+        def count(table: Table, *conditions: ColumnElement[bool]) -> int:
+            return int(connection.execute(count_rows(table, *conditions)).scalar_one())
+
+        def count_by(column: Column[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
+            query = select(column, func.count()).where(*conditions).group_by(column)
+            rows = connection.execute(query.order_by(func.count().desc()))
+            return {str(value): int(number) for value, number in rows}
+
         return Summary(
-            comparable_files=count_files(connection, IS_COMPARED),
-            waiting_files=count_files(connection, IS_UNCOMPARED) + unprepared,
-            gone_files=count_files(connection, IS_GONE),
-            unusable_reasons=counted(unusable),
-            pair_states=counted(states),
-            refusal_reasons=counted(refusals),
-            doubtful_pairs=count_doubtful(connection),
+            comparable_files=count(file, IS_COMPARED),
+            waiting_files=count(file, IS_UNCOMPARED) + count(file, IS_UNPREPARED, IS_PRESENT),
+            gone_files=count(file, IS_GONE),
+            unusable_reasons=count_by(file.c.unusable_reason, IS_PRESENT, IS_UNUSABLE),
+            pair_states=dict(sorted(count_by(pair.c.state).items())),
+            refusal_reasons=count_by(pair.c.reason, pair.c.state == "refused"),
+            doubtful_pairs=count(doubtful_pair),
         )

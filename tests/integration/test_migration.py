@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from importlib.resources import as_file, files
+from importlib.resources import as_file
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from hydindex.standin.server import StandIn
 from hydindex.standin.state import HydrusFile
 from hydindex.store import schema
 from hydindex.store.database import opened_database
-from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade
+from hydindex.store.migration import MIGRATIONS, upgrade
 from hydindex.store.store import open_for_writing
 
 ADD_COLUMN = 'op.execute("ALTER TABLE file ADD COLUMN note TEXT")'
@@ -77,7 +77,8 @@ def test_the_migrations_create_the_tables_of_the_schema_with_all_constraints(
 ) -> None:
     migrated, expected = tmp_path / "migrated.db", tmp_path / "expected.db"
     with opened_database(migrated) as engine:
-        assert upgrade(engine, migrated) is None  # a new index needs no backup
+        upgrade(engine, migrated)
+    assert not list(tmp_path.glob("*.bak"))  # a new index needs no backup
     with opened_database(expected) as engine:
         schema.metadata.create_all(engine)
     assert created(migrated) == created(expected)
@@ -85,7 +86,7 @@ def test_the_migrations_create_the_tables_of_the_schema_with_all_constraints(
 
 
 def test_the_revision_of_the_schema_is_the_newest_migration() -> None:
-    with as_file(files(MIGRATIONS_PACKAGE)) as folder:
+    with as_file(MIGRATIONS) as folder:
         config = AlembicConfig()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
@@ -115,13 +116,14 @@ def test_a_command_that_writes_backs_up_and_upgrades_an_older_index(
 
 
 def test_the_backup_includes_the_write_ahead_log_and_is_an_index(
-    home: Home, posted: StandIn, tmp_path: Path
+    home: Home, posted: StandIn, newer_hydindex: Callable[..., None]
 ) -> None:
-    folder = write_migrations(tmp_path / "newer", DELETE_THUMBNAILS)
     with open_for_writing(home.index) as written, opened_database(home.index) as engine:
         written.runs.start("update", dry_run=False, config={})  # is in the write-ahead log
-        backup = upgrade(engine, home.index, migrations=folder, target=NEW)
-    assert backup is not None
+        newer_hydindex(DELETE_THUMBNAILS)
+        upgrade(engine, home.index)
+    uninstall()
+    (backup,) = backups(home)
     home.index = backup
     assert home.sql("SELECT count(*) FROM run") == [(2,)]
     assert home.sql("SELECT count(*) FROM thumbnail") == [(12,)]

@@ -233,7 +233,7 @@ def test_after_an_interrupted_run_the_next_one_finds_damage_before_it_starts(
 
     client.clear_log()
     with monkeypatch.context() as patch:
-        patch.setattr("hydindex.store.store.require_sound", press_ctrl_c)
+        patch.setattr("hydindex.store.store.Store.require_sound", press_ctrl_c)
         assert home.run("update").exit_code == 130
     for _ in range(2):
         outcome = home.run("update", "--json")

@@ -85,8 +85,7 @@ def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:
     Raises:
         IndexUnusable: the index has no valid signature for one of them.
     """
-    columns = files.comparable(ids)
-    packed = files.pictures(ids, SIGNATURE)
+    columns, packed = files.with_pictures(ids, SIGNATURE)
     for file_id, each in zip(ids.tolist(), packed, strict=True):
         if len(each) not in (_VIEW_BYTES, 2 * _VIEW_BYTES):
             raise damaged_picture(file_id)

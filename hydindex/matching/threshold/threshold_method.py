@@ -111,7 +111,7 @@ class ThresholdMethod:
             file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
             yield PairBlock(
                 file_ids=file_ids,
-                packed=files.pictures(file_ids, PREPARED),
+                packed=files.with_pictures(file_ids, PREPARED)[1],
                 shape=shape,
                 first=first_at,
                 second=second_at,
@@ -130,7 +130,7 @@ def _coarse_bounds(
 
     file_ids, first_at, second_at = files_of_pairs(first, second)
     pictures = np.empty((len(file_ids), *shape), np.uint16)
-    packed = files.pictures(file_ids, COARSE)
+    _, packed = files.with_pictures(file_ids, COARSE)
     for position, file_id in enumerate(file_ids.tolist()):
         try:
             pictures[position] = unpack_coarse(packed[position], shape)
