@@ -121,6 +121,9 @@ class IndexMissing(HydindexError):
     kind = "index_missing"
     exit_code = ExitCode.INDEX
 
+    def __init__(self, path: object) -> None:
+        super().__init__(f"There is no index at {path} yet", "Run hydindex update first.")
+
 
 class IndexOutdated(HydindexError):
     """An older hydindex wrote the index, and this command may not upgrade it."""

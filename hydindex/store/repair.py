@@ -60,7 +60,7 @@ def repair(path: Path) -> Repaired | None:
         others = [*_damaged_files(path), *backups(path)]
         if not path.exists():
             if not others:
-                raise IndexMissing(f"There is no index at {path}", "Run hydindex update first.")
+                raise IndexMissing(path)
             path.touch()
         with closing(Salvage(path)) as damaged:
             _require_index(damaged, path)

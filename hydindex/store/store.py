@@ -111,7 +111,7 @@ def open_for_reading(path: Path) -> Iterator[Store]:
         IndexMissing, IndexOutdated, IndexTooNew, IndexUnusable: it doesn't exist or can't be read.
     """
     if not path.exists():
-        raise IndexMissing(f"There is no index at {path} yet", "Run hydindex update first.")
+        raise IndexMissing(path)
     with opened_database(path, read_only=True) as engine:
         require_present_schema(engine, path)
         yield Store(engine, path)
