@@ -24,7 +24,7 @@ def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     from hydindex.commands.console import Console
     from hydindex.commands.setup_checks import check_setup
 
-    console = Console(log_level=0, as_json=as_json, quiet=False, show_progress=False)
+    console = Console(as_json=as_json)
     raise typer.Exit(show_findings(console, check_setup(config_path)))
 
 
@@ -46,20 +46,18 @@ def show_findings(console: "Console", findings: "Iterable[tuple[str, Finding]]")
     exit_code = errors[0].exit_code if errors else ExitCode.DONE
     not_checked = [subject for subject in SUBJECTS if subject not in shown]
     console.print_json(
-        {
-            "command": "check",
-            "exit_code": int(exit_code),
-            "findings": [
-                {
-                    "subject": subject,
-                    "severity": finding.severity,
-                    "message": finding.message,
-                    "remedy": finding.remedy,
-                }
-                for subject, finding in shown.items()
-            ],
-            "not_checked": not_checked,
-        }
+        "check",
+        exit_code,
+        findings=[
+            {
+                "subject": subject,
+                "severity": finding.severity,
+                "message": finding.message,
+                "remedy": finding.remedy,
+            }
+            for subject, finding in shown.items()
+        ],
+        not_checked=not_checked,
     )
     console.print()
     if not_checked:

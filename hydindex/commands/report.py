@@ -23,9 +23,8 @@ from hydindex.commands.options import (
     MinScore,
     States,
     open_session,
-    parse_states,
 )
-from hydindex.commands.output_files import write_lines
+from hydindex.commands.output_files import replaced_file
 from hydindex.commands.stats import Stats, gather_stats
 from hydindex.common import clock
 
@@ -54,18 +53,20 @@ def report(
 
     Example: hydindex report --output report.html
     """
+    from hydindex.store.store import open_for_reading
+
     session = open_session(config_path)
-    wanted = parse_states(states)
-    with session.read_index() as store:
-        pairs = store.pairs.most_certain(wanted, min_score, limit)
+    with open_for_reading(session.index_path) as store:
+        pairs = store.pairs.most_certain(states or (), min_score, limit)
         page = Page(
             pairs=pairs,
             files=store.pairs.files_of(pairs),
-            left_out=store.pairs.count(wanted, min_score) - len(pairs),
+            left_out=store.pairs.count(states or (), min_score) - len(pairs),
             stats=gather_stats(store, session.config),
             runs=store.runs.latest(_RUNS_SHOWN),
         )
-        write_lines(output_path, page_parts(page, store))
+        with replaced_file(output_path) as file:
+            file.writelines(page_parts(page, store))
     session.console.print(f"{len(pairs):,} pairs written to {output_path}. Open it in a browser.")
     if page.left_out:
         session.console.print(f"{page.left_out:,} pairs with lower scores were left out (--limit).")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
 from hydindex.common import clock
-from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console, Row
@@ -32,8 +31,10 @@ def stats(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
 
     Example: hydindex stats --json
     """
+    from hydindex.store.store import open_for_reading
+
     session = open_session(config_path, as_json=as_json)
-    with session.read_index() as store:
+    with open_for_reading(session.index_path) as store:
         show_stats(session.console, gather_stats(store, session.config))
 
 
@@ -110,30 +111,25 @@ def show_stats(console: "Console", stats: Stats) -> None:
     """
     summary = stats.summary
     console.print_json(
-        {
-            "command": "stats",
-            "exit_code": int(ExitCode.DONE),
-            "index": {"path": stats.path, "size_bytes": stats.size_bytes},
-            "files": {
-                "comparable": summary.comparable_files,
-                "waiting": summary.waiting_files,
-                "unusable": summary.unusable_reasons,
-                "gone": summary.gone_files,
-            },
-            "pairs": {
-                "states": summary.pair_states,
-                "refusals": summary.refusal_reasons,
-                "doubtful": summary.doubtful_pairs,
-            },
-            "decisions": [
-                {**asdict(band), "precision": band.precision} for band in stats.decisions
-            ],
-            "scores": {"matching_from": stats.min_score, "bands": stats.score_counts},
-            "changes": [asdict(change) for change in stats.changes],
-            "days_since_update": stats.days_since_update,
-            "attention": stats.attention(),
-            "runs": [asdict(run) for run in stats.latest_runs],
-        }
+        "stats",
+        index={"path": stats.path, "size_bytes": stats.size_bytes},
+        files={
+            "comparable": summary.comparable_files,
+            "waiting": summary.waiting_files,
+            "unusable": summary.unusable_reasons,
+            "gone": summary.gone_files,
+        },
+        pairs={
+            "states": summary.pair_states,
+            "refusals": summary.refusal_reasons,
+            "doubtful": summary.doubtful_pairs,
+        },
+        decisions=[{**asdict(band), "precision": band.precision} for band in stats.decisions],
+        scores={"matching_from": stats.min_score, "bands": stats.score_counts},
+        changes=[asdict(change) for change in stats.changes],
+        days_since_update=stats.days_since_update,
+        attention=stats.attention(),
+        runs=[asdict(run) for run in stats.latest_runs],
     )
     if attention := stats.attention():
         console.print("Needs attention")

@@ -13,7 +13,6 @@ from hydindex.commands.options import (
     WaitForClient,
     open_session,
 )
-from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
@@ -42,6 +41,7 @@ def update(
     from hydindex.matching.recipe import adopt_recipe
     from hydindex.pipeline.run_record import run_and_record
     from hydindex.pipeline.update import update as run_update
+    from hydindex.store.store import open_for_writing
 
     session = open_session(
         config_path, as_json=as_json, verbose=verbose, quiet=quiet, write_log=True
@@ -50,7 +50,7 @@ def update(
     with (
         popup_on_error(session, dry_run=dry_run),
         session.connect() as client,
-        session.write_index("update") as store,
+        open_for_writing(session.index_path, "update") as store,
     ):
         adopt_recipe(store, session.config)
         steps = run_update(store, client, session.config, session.console.progress, dry_run=dry_run)
@@ -88,15 +88,7 @@ def show_report(
         f"posted={pairs.posted} queued={pairs.queued} left_over={sum(left_over.values())} "
         f"seconds={seconds.total:.1f}"
     )
-    console.print_json(
-        {
-            "command": command,
-            "exit_code": int(ExitCode.DONE),
-            "dry_run": dry_run,
-            **report.to_json(),
-            "left_over": left_over,
-        }
-    )
+    console.print_json(command, dry_run=dry_run, **report.to_json(), left_over=left_over)
     console.print(f"Files: {report.files_text()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} matched")
     console.print(posting)
