@@ -22,25 +22,6 @@ log = logging.getLogger(__name__)
 DEFAULT_CONFIG = Path("hydrus_config.json")
 
 
-@dataclass
-class Invocation:
-    """What the command line said, for errors that end the command."""
-
-    command: str | None = None
-    as_json: bool = False
-    verbose: bool = False
-
-
-def _note_json(context: typer.Context, value: bool) -> bool:
-    context.ensure_object(Invocation).as_json = value
-    return value
-
-
-def _note_verbose(context: typer.Context, value: bool) -> bool:
-    context.ensure_object(Invocation).verbose = value
-    return value
-
-
 ConfigPath = Annotated[
     Path,
     typer.Option("--config", metavar="FILE", envvar="HYDINDEX_CONFIG", help="Config file."),
@@ -54,15 +35,9 @@ WaitForClient = Annotated[
         help="Wait up to this many minutes for Hydrus.",
     ),
 ]
-AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="Print the result as one JSON object.", callback=_note_json),
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[
-    bool,
-    typer.Option(
-        "-v", "--verbose", help="Log every score and show tracebacks.", callback=_note_verbose
-    ),
+    bool, typer.Option("-v", "--verbose", help="Log every score and show tracebacks.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 States = Annotated[
