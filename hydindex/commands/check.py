@@ -33,7 +33,7 @@ def show_findings(console: "Console", findings: "Iterable[tuple[str, Finding]]")
 
     `severity`: ok, warning or error. `not_checked`: subjects that an earlier error ruled out.
     """
-    from hydindex.commands.setup_checks import SUBJECTS, Severity
+    from hydindex.commands.setup_checks import SUBJECTS
 
     shown: dict[str, Finding] = {}
     for subject, finding in findings:
@@ -42,7 +42,7 @@ def show_findings(console: "Console", findings: "Iterable[tuple[str, Finding]]")
         console.print(f"{finding.severity:<7}  {subject:<11}  {lines[0]}")
         for line in lines[1:]:
             console.print(" " * 22 + line)
-    errors = [each for each in shown.values() if each.severity is Severity.ERROR]
+    errors = [each for each in shown.values() if each.severity == "error"]
     exit_code = errors[0].exit_code if errors else ExitCode.DONE
     not_checked = [subject for subject in SUBJECTS if subject not in shown]
     console.print_json(
@@ -62,7 +62,7 @@ def show_findings(console: "Console", findings: "Iterable[tuple[str, Finding]]")
     console.print()
     if not_checked:
         console.print(f"Not checked because of the errors above: {', '.join(not_checked)}.")
-    warnings = sum(each.severity is Severity.WARNING for each in shown.values())
+    warnings = sum(each.severity == "warning" for each in shown.values())
     if errors or warnings:
         console.print(f"{_count(len(errors), 'error')} to fix, {_count(warnings, 'warning')}.")
     else:

@@ -68,11 +68,10 @@ def wait_for_client(config: Config, config_path: Path, *, minutes: float) -> Non
     while time.monotonic() < ends_at:
         try:
             version_of(config, config_path)
+            return
         except HydrusUnreachable as error:
             log.info("waiting for Hydrus: %s", error.message)
-            time.sleep(min(_PROBE_INTERVAL_S, max(0.0, ends_at - time.monotonic())))
-        else:
-            return
+            time.sleep(_PROBE_INTERVAL_S)
 
 
 def find_port(config: Config, config_path: Path) -> int | None:

@@ -53,7 +53,7 @@ def init(
     starter_text = (files("hydindex.config") / "starter_config.json").read_text(encoding="utf-8")
     config = Config.model_validate_json(starter_text)
     schema_path = config_path.with_name("hydrus_config.schema.json")
-    open_steps: list[str] = []
+    client_answers = True
     try:
         # Opened before the dialog, so that errors show before the user is asked anything.
         with replaced_file(config_path, mode=0o600) as file:
@@ -62,7 +62,7 @@ def init(
             elif port := find_port(config, config_path):
                 config = config.model_copy(update={"api_port": port})
             else:
-                open_steps.append(_how_to_start_the_client(config.api_url))
+                client_answers = False
             chosen = config.model_dump(include={"api_key", "api_url", "api_port", "tags"})
             values = {"$schema": f"./{schema_path.name}", **json.loads(starter_text), **chosen}
             file.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
@@ -75,7 +75,7 @@ def init(
     print(f"Written: {config_path}{readers}")
     print(f"         {schema_path}, which lets editors explain every key\n")
     option = "" if config_path == DEFAULT_CONFIG else f" --config {shlex.quote(str(config_path))}"
-    open_steps.extend(_how_to_supply_the_key(config, option))
+    open_steps = list(_open_steps(config, option, client_answers=client_answers))
     if open_steps:
         print("To do:")
         for step in open_steps:
@@ -85,20 +85,18 @@ def init(
     print(f"  hydindex update --dry-run{option}")
 
 
-def _how_to_start_the_client(api_url: str) -> str:
+def _open_steps(config: "Config", option: str, *, client_answers: bool) -> Iterator[str]:
+    """Yield what the user must do before the config works."""
     from hydindex.commands.connection import USUAL_PORTS
-
-    ports = " or ".join(str(port) for port in USUAL_PORTS)
-    return (
-        f"No Hydrus client answers at {api_url} on port {ports}. Start it, enable its Client API "
-        "(services > manage services > client api), and set api_url and api_port."
-    )
-
-
-def _how_to_supply_the_key(config: "Config", option: str) -> Iterator[str]:
     from hydindex.config.settings import API_KEY_VARIABLE, PLACEHOLDER_KEY
     from hydindex.hydrus.permissions import OPEN_DIALOG
 
+    if not client_answers:
+        ports = " or ".join(str(port) for port in USUAL_PORTS)
+        yield (
+            f"No Hydrus client answers at {config.api_url} on port {ports}. Start it, enable its "
+            "Client API (services > manage services > client api), and set api_url and api_port."
+        )
     if os.environ.get(API_KEY_VARIABLE):
         yield f"The key is not in the config: set {API_KEY_VARIABLE} wherever hydindex runs."
     elif config.api_key == PLACEHOLDER_KEY:

@@ -69,13 +69,7 @@ class Session:
     config: "Config"
     config_path: Path
     console: "Console"
-
-    @property
-    def index_path(self) -> Path:
-        """The index file."""
-        from hydindex.config.config_file import index_path
-
-        return index_path(self.config, self.config_path)
+    index_path: Path
 
     def connect(self) -> "HydrusClient":
         """Open the client; warn if others could read the access key.
@@ -123,4 +117,4 @@ def open_session(
         ) from None
     for key in config.ignored_keys:
         log.info("The config key %s is no longer needed and has no effect.", key)
-    return Session(config, config_path, console)
+    return Session(config, config_path, console, config_file.index_path(config, config_path))

@@ -86,12 +86,6 @@ def show_plan(console: "Console", plan: "RebuildPlan") -> None:
         {change.key: f"{change.old} -> {change.new}" for change in plan.changes},
     )
     console.table(
-        "A rebuild would",
-        {
-            "fetch again": f"{plan.files_to_fetch:,} files",
-            "prepare again": f"{plan.files_to_prepare:,} files, from the stored thumbnails",
-            "compare again": f"{plan.files_to_compare:,} files",
-            "score": f"at most {plan.max_pairs:,} pairs",
-        },
+        "Work of a rebuild", {name.replace("_", " "): count for name, count in work.items()}
     )
     console.print("Dry run: nothing was changed.")

@@ -108,7 +108,7 @@ def _page_data(
     keys = ("name", "label", "unit", "explanation")
     return {
         "version": __version__,
-        "made_at": clock.now(),
+        "written_at": clock.now(),
         "left_out": left_out,
         "attention": stats["attention"],
         "compared_files": stats["files"]["comparable"],

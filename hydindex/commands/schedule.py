@@ -1,7 +1,6 @@
 """`hydindex schedule`: have the system run the update every night."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -129,8 +128,6 @@ WantedBy=timers.target
 
 def _for_systemd(word: str) -> str:
     """Quote a word for a unit file, where % and $ have a meaning."""
-    if re.fullmatch(r"[\w@+=:,./-]+", word, re.ASCII):
-        return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'
 

@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -41,12 +40,8 @@ _UPGRADE_FACTOR: Final = 3
 _THUMBNAILS_TRIED: Final = 5
 
 
-class Severity(StrEnum):
-    """How bad a finding is; a warning stops no run."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
+Severity = Literal["ok", "warning", "error"]
+"""How bad a finding is; a warning stops no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +82,15 @@ def check_setup(config_path: Path) -> Iterator[tuple[str, Finding]]:
 
 
 def _ok(message: str) -> Finding:
-    return Finding(Severity.OK, message)
+    return Finding("ok", message)
 
 
 def _warning(message: str, remedy: str) -> Finding:
-    return Finding(Severity.WARNING, message, remedy)
+    return Finding("warning", message, remedy)
 
 
 def _error(error: HydindexError) -> Finding:
-    return Finding(Severity.ERROR, error.message, error.remedy, error.exit_code)
+    return Finding("error", error.message, error.remedy, error.exit_code)
 
 
 class _Setup:
@@ -123,7 +118,7 @@ class _Setup:
             if port is None or port == self.config.api_port:
                 raise
             remedy = f"A Hydrus client answers on port {port}: set api_port to {port}."
-            return Finding(Severity.ERROR, error.message, remedy, error.exit_code)
+            return Finding("error", error.message, remedy, error.exit_code)
         return _ok(f"a Hydrus client answers at {self.config.base_url}")
 
     def check_version(self) -> Finding | None:

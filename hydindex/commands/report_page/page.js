@@ -43,15 +43,15 @@ async function copy(text, what) {
 
 const query = (files) => `system:hash is ${files.map((file) => file.sha256).join(" ")}`;
 const copyQuery = (files) => copy(query(files), `the search for ${plural(files.length, "file")}`);
-const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((place) => data.files[place]);
+const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((position) => data.files[position]);
 
 /* ---- groups: files that pairs connect ---- */
 
 function findGroups() {
-  const parents = data.files.map((_, place) => place);
-  const root = (place) => {
-    while (parents[place] !== place) place = parents[place];
-    return place;
+  const parents = data.files.map((_, position) => position);
+  const root = (position) => {
+    while (parents[position] !== position) position = parents[position];
+    return position;
   };
   for (const pair of data.pairs) parents[root(pair.a)] = root(pair.b);
   for (const pair of data.pairs) pair.group = root(pair.a);
@@ -62,9 +62,9 @@ function findGroups() {
 // {pair, heading, inGroup, top, end, item}. heading: the pairs of a group, on its first row. top and
 // end: pixels. item: the element, if it is laid out.
 let rows = [];
-let chosen = -1; // the row that the keyboard selects
+let selected = -1; // the row that the keyboard selects
 
-function isWanted(pair) {
+function passesFilters(pair) {
   const text = at("text").value.trim().toLowerCase();
   const state = at("state").value;
   const decision = at("decision").value;
@@ -78,17 +78,17 @@ function isWanted(pair) {
 }
 
 function arrange() {
-  const wanted = data.pairs.filter(isWanted).sort(ORDERS[at("order").value]);
+  const filtered = data.pairs.filter(passesFilters).sort(ORDERS[at("order").value]);
   const groups = new Map();
-  for (const pair of wanted) {
+  for (const pair of filtered) {
     const key = at("grouped").checked ? pair.group : pair;
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(pair);
   }
-  rows = [...groups.values()].flatMap((pairs) => pairs.map((pair, place) => (
-    { pair, heading: place === 0 && pairs.length > 1 ? pairs : null, inGroup: pairs.length > 1 }
+  rows = [...groups.values()].flatMap((pairs) => pairs.map((pair, position) => (
+    { pair, heading: position === 0 && pairs.length > 1 ? pairs : null, inGroup: pairs.length > 1 }
   )));
-  chosen = -1;
+  selected = -1;
   at("count").textContent = `${count(rows.length)} of ${plural(data.pairs.length, "pair")}`;
   at("nothing").hidden = rows.length > 0;
   measure();
@@ -131,18 +131,18 @@ function layOut() {
   }
 }
 
-function choose(number) {
+function select(number) {
   if (!rows.length) return;
-  rows[chosen]?.item?.classList.remove("chosen");
-  chosen = Math.max(0, Math.min(rows.length - 1, number));
-  const row = rows[chosen];
+  rows[selected]?.item?.classList.remove("selected");
+  selected = Math.max(0, Math.min(rows.length - 1, number));
+  const row = rows[selected];
   const bar = at("filters");
   const covered = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
   const listTop = list.getBoundingClientRect().top + window.scrollY;
   if (listTop + row.top - covered < window.scrollY) window.scrollTo(0, listTop + row.top - covered);
   else if (listTop + row.end > window.scrollY + window.innerHeight) window.scrollTo(0, listTop + row.end - window.innerHeight);
   layOut();
-  row.item.classList.add("chosen");
+  row.item.classList.add("selected");
   row.item.focus({ preventScroll: true });
 }
 
@@ -152,7 +152,7 @@ function pairItem(number) {
   const { pair, top, heading, inGroup } = rows[number];
   const item = element("li", { tabIndex: -1, ariaSetSize: rows.length, ariaPosInSet: number + 1 });
   item.classList.toggle("in-group", inGroup);
-  item.classList.toggle("chosen", number === chosen);
+  item.classList.toggle("selected", number === selected);
   item.style.top = `${top}px`;
   if (heading) {
     const files = filesOf(heading);
@@ -166,9 +166,9 @@ function pairItem(number) {
     element("div", { className: "files" }, ...files.map(fileBox)),
     featureList(pair)));
   item.addEventListener("click", () => {
-    rows[chosen]?.item?.classList.remove("chosen");
-    chosen = number;
-    item.classList.add("chosen");
+    rows[selected]?.item?.classList.remove("selected");
+    selected = number;
+    item.classList.add("selected");
   });
   return item;
 }
@@ -262,7 +262,7 @@ function addOptions(id, names) {
 function begin() {
   const parts = [`${plural(data.compared_files, "file")} compared`];
   for (const [state, number] of Object.entries(data.pair_states)) parts.push(`${count(number)} ${state}`);
-  parts.push(`made ${minute(data.made_at)} by hydindex ${data.version}`);
+  parts.push(`written ${minute(data.written_at)} by hydindex ${data.version}`);
   if (data.left_out) parts.push(`${plural(data.left_out, "pair")} with lower scores left out`);
   at("about").textContent = parts.join(" · ");
   at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
@@ -284,13 +284,13 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const isTyping = event.target.matches("select, input:not([type=checkbox])");
   const act = isTyping
-    ? { Escape: () => { event.target.blur(); choose(chosen); } }[event.key]
+    ? { Escape: () => { event.target.blur(); select(selected); } }[event.key]
     : {
-      j: () => choose(chosen + 1),
-      ArrowDown: () => choose(chosen + 1),
-      k: () => choose(chosen - 1),
-      ArrowUp: () => choose(chosen - 1),
-      c: () => { if (chosen >= 0) copyQuery(filesOf([rows[chosen].pair])); },
+      j: () => select(selected + 1),
+      ArrowDown: () => select(selected + 1),
+      k: () => select(selected - 1),
+      ArrowUp: () => select(selected - 1),
+      c: () => { if (selected >= 0) copyQuery(filesOf([rows[selected].pair])); },
       "/": () => at("text").focus(),
     }[event.key];
   if (act) {
