@@ -36,30 +36,23 @@ def calibrate(
     with open_for_reading(session.index_path) as store:
         calibration = fit_to_decisions(store, session.config)
     path = model_path(session.config, config_path)
-    written = write and calibration.helps
-    if written:
+    if write and calibration.helps:
         with replaced_file(path) as file:
             file.write(calibration.model.to_json())
-    exit_code = ExitCode.PARTLY_DONE if write and not written else ExitCode.DONE
-    show_calibration(session.console, calibration, path, written=written, exit_code=exit_code)
-    raise typer.Exit(exit_code)
+    raise typer.Exit(show_calibration(session.console, calibration, path, write=write))
 
 
 def show_calibration(
-    console: "Console",
-    calibration: "Calibration",
-    path: Path,
-    *,
-    written: bool,
-    exit_code: ExitCode,
-) -> None:
-    """Show how the fitted model does.
+    console: "Console", calibration: "Calibration", path: Path, *, write: bool
+) -> ExitCode:
+    """Show how the fitted model does, and return the exit code.
 
     `decided`: posted pairs by your decision, and those left out because their features have
     another version. `before`: the model in use on these pairs. `after`: the fitted model,
     cross-validated. `helps`: whether it is better by enough. `written`: the file, or null.
     """
     before, after = calibration.before, calibration.after
+    exit_code = ExitCode.PARTLY_DONE if write and not calibration.helps else ExitCode.DONE
     console.print_json(
         "calibrate",
         exit_code,
@@ -71,7 +64,7 @@ def show_calibration(
         before={**asdict(before), "f1": before.f1},
         after={**asdict(after), "f1": after.f1},
         helps=calibration.helps,
-        written=str(path) if written else None,
+        written=str(path) if write and calibration.helps else None,
     )
     console.print(
         f"Your decisions: {calibration.right:,} pairs right, {calibration.wrong:,} wrong."
@@ -90,11 +83,10 @@ def show_calibration(
     )
     if not calibration.helps:
         console.print("The fitted model is not clearly better; keep the model in use.")
-    elif written:
-        console.print(f"Written to {path}.")
-        console.print(f'If it is not set yet, set "decision.model" to "{path}".')
-        console.print("Then run hydindex rebuild.")
+    elif write:
+        console.print(f'Written. Set "decision.model" to "{path}", then run hydindex rebuild.')
     else:
         console.print(
             f"The fitted model is better. hydindex calibrate --write writes it to {path}."
         )
+    return exit_code

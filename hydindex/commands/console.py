@@ -41,15 +41,6 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def _log_file(path: Path) -> logging.Handler:
-    handler = RotatingFileHandler(
-        path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
-    )
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(_LINE)
-    return handler
-
-
 class Console:
     """One command's output.
 
@@ -75,7 +66,13 @@ class Console:
         self._show_progress = show_progress and not quiet and sys.stderr.isatty()
         to_terminal = _TqdmHandler(_LEVELS[log_level])
         to_terminal.setFormatter(_LINE)
-        to_file = _log_file(log_path) if log_path is not None else logging.NullHandler()
+        to_file: logging.Handler = logging.NullHandler()
+        if log_path is not None:
+            to_file = RotatingFileHandler(
+                log_path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
+            )
+        to_file.setLevel(logging.INFO)
+        to_file.setFormatter(_LINE)
         logger = logging.getLogger("hydindex")
         for old in _runs.handlers:
             old.close()

@@ -75,18 +75,13 @@ def init(
     print(f"Written: {config_path}{readers}")
     print(f"         {schema_path}, which lets editors explain every key\n")
     option = "" if config_path == DEFAULT_CONFIG else f" --config {shlex.quote(str(config_path))}"
-    open_steps = list(_open_steps(config, option, client_answers=client_answers))
-    if open_steps:
-        print("To do:")
-        for step in open_steps:
-            print(f"  - {step}")
-    print("Then:" if open_steps else "Next:")
-    print(f"  hydindex check{option}")
-    print(f"  hydindex update --dry-run{option}")
+    print("To do:")
+    for step in _next_steps(config, option, client_answers=client_answers):
+        print(f"  - {step}")
 
 
-def _open_steps(config: "Config", option: str, *, client_answers: bool) -> Iterator[str]:
-    """Yield what the user must do before the config works."""
+def _next_steps(config: "Config", option: str, *, client_answers: bool) -> Iterator[str]:
+    """Yield what the user has to do next."""
     from hydindex.commands.connection import USUAL_PORTS
     from hydindex.config.settings import API_KEY_VARIABLE, PLACEHOLDER_KEY
     from hydindex.hydrus.permissions import OPEN_DIALOG
@@ -104,3 +99,5 @@ def _open_steps(config: "Config", option: str, *, client_answers: bool) -> Itera
             f"There is no access key yet. Run hydindex init --overwrite{option} in a terminal to "
             f"get one from the client ({OPEN_DIALOG}), or set api_key or {API_KEY_VARIABLE}."
         )
+    yield f"Test the config: hydindex check{option}"
+    yield f"See what would be posted: hydindex update --dry-run{option}"

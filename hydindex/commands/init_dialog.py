@@ -21,7 +21,6 @@ from hydindex.config.config_file import describe_errors
 from hydindex.config.settings import API_KEY_VARIABLE, Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.permissions import OPEN_DIALOG, REQUIRED
-from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
 from hydindex.pipeline.search import search
 
 KEY_NAME: Final = "hydindex"
@@ -77,11 +76,6 @@ def _choose_client(starter: Config, config_path: Path) -> Config:
             _say(f"{error.message}\n{error.remedy}")
             continue
         _say(f"Hydrus v{version} answers at {config.base_url}.")
-        if version == VERSION_THAT_DROPS_VIDEO_PAIRS:
-            _say(
-                "This version keeps no potential duplicates between videos. Update Hydrus to v683 "
-                "or later."
-            )
         return config
 
 

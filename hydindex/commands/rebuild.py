@@ -85,7 +85,6 @@ def show_plan(console: "Console", plan: "RebuildPlan") -> None:
         "Changed config keys",
         {change.key: f"{change.old} -> {change.new}" for change in plan.changes},
     )
-    console.table(
-        "Work of a rebuild", {name.replace("_", " "): count for name, count in work.items()}
-    )
+    shown_work = {name.replace("_", " "): count for name, count in work.items()}
+    console.table("Work of a rebuild", shown_work)
     console.print("Dry run: nothing was changed.")

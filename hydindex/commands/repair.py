@@ -56,7 +56,5 @@ def show_repair(console: "Console", repaired: "Repaired | None") -> ExitCode:
         {"posted pairs": repaired.posted_pairs, "files with thumbnails": repaired.files},
     )
     console.print("The next update fetches what is missing and compares all files again.")
-    console.print(
-        f"The damaged file is now {repaired.damaged}. Delete it once the new index works."
-    )
+    console.print(f"Delete {repaired.damaged}, the damaged file, once the new index works.")
     return exit_code

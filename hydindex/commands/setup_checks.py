@@ -225,16 +225,11 @@ class _Setup:
                 )
         size_bytes = path.stat().st_size if path.exists() else 0
         free_bytes = shutil.disk_usage(path.parent).free
-        needed_bytes = 0
-        space = f"{_gigabytes(free_bytes)} free"
-        if self.files is not None:
-            expected_bytes = len(self.files) * method_for(self.config).bytes_per_file
-            needed_bytes = max(0, expected_bytes - size_bytes)
-            space += f", about {_gigabytes(needed_bytes)} needed for {len(self.files):,} files"
+        files = 0 if self.files is None else len(self.files)
+        needed_bytes = max(0, files * method_for(self.config).bytes_per_file - size_bytes)
         if self.index_is_outdated:
-            upgrade_bytes = _UPGRADE_FACTOR * size_bytes
-            needed_bytes += upgrade_bytes
-            space += f", about {_gigabytes(upgrade_bytes)} needed for the schema upgrade"
+            needed_bytes += _UPGRADE_FACTOR * size_bytes
+        space = f"{_gigabytes(free_bytes)} free, about {_gigabytes(needed_bytes)} needed"
         if free_bytes < needed_bytes:
             raise IndexUnusable(
                 f"Too little space for the index in {path.parent}: {space}",

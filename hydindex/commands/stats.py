@@ -131,7 +131,14 @@ def show_stats(console: "Console", stats: Stats) -> None:
         console.columns(
             "Your decisions on posted pairs, by score",
             ("score", "right", "duplicates", "alternates", "false positives", "open"),
-            [_decision_row(band) for band in stats["decisions"]],
+            [
+                (
+                    f"{band['lowest']:.2f} to {band['highest']:.2f}",
+                    "" if band["precision"] is None else f"{band['precision']:.0%}",
+                    *(band[key] for key in ("duplicate", "alternate", "false_positive", "open")),
+                )
+                for band in stats["decisions"]
+            ],
         )
     console.columns(
         "Latest runs",
@@ -152,17 +159,6 @@ def _histogram(counts: Sequence[int]) -> "list[Row]":
         for band in reversed(range(bands))
         if counts[band]
     ]
-
-
-def _decision_row(band: Mapping[str, Any]) -> "Row":
-    return (
-        f"{band['lowest']:.2f} to {band['highest']:.2f}",
-        "" if band["precision"] is None else f"{band['precision']:.0%}",
-        band["duplicate"],
-        band["alternate"],
-        band["false_positive"],
-        band["open"],
-    )
 
 
 def _run_row(run: Mapping[str, Any]) -> "Row":

@@ -250,7 +250,6 @@ def test_the_dialog_asks_again_after_wrong_answers(new: Home, files: list[Hydrus
         terminal.wait_for("did not answer")
         terminal.answer("Address", f"127.0.0.1:{client.port}")
         terminal.wait_for("Hydrus v682 answers")
-        terminal.wait_for("Update Hydrus to v683")
         terminal.wait_for("then apply")
         client.approve(permissions={3})
         terminal.wait_for("lacks the permission 'edit file relationships'")

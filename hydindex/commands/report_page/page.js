@@ -45,8 +45,7 @@ const query = (files) => `system:hash is ${files.map((file) => file.sha256).join
 const copyQuery = (files) => copy(query(files), `the search for ${plural(files.length, "file")}`);
 const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((position) => data.files[position]);
 
-/* ---- groups: files that pairs connect ---- */
-
+// A group: files that pairs connect.
 function findGroups() {
   const parents = data.files.map((_, position) => position);
   const root = (position) => {
