@@ -74,7 +74,7 @@ def gather_stats(store: "Store", config: "Config") -> Stats:
         "days_since_update": last_good_update and clock.days_since(last_good_update),
         "runs": [asdict(run) for run in store.runs.latest(_RUNS_SHOWN)],
     }
-    return {**stats, "attention": list(_attention(stats, changes))}
+    return {"attention": list(_attention(stats, changes)), **stats}
 
 
 def _attention(stats: Stats, changes: "Sequence[RecipeChange]") -> Iterator[str]:
