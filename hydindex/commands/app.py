@@ -4,7 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
@@ -16,7 +16,6 @@ from hydindex.commands.demo import demo
 from hydindex.commands.export_posted import export_posted
 from hydindex.commands.import_posted import import_posted
 from hydindex.commands.init import init
-from hydindex.commands.options import Invocation
 from hydindex.commands.pairs import pairs
 from hydindex.commands.rebuild import rebuild
 from hydindex.commands.repair import repair
@@ -49,6 +48,8 @@ COMMANDS = (
 )
 """In the order of `hydindex --help`."""
 
+_VERBOSE: Final = {"--verbose", "-v", "-vq", "-qv"}
+
 app = typer.Typer(
     name="hydindex",
     help="Find videos that look alike in a Hydrus library, and post each pair to Hydrus as a "
@@ -66,7 +67,6 @@ def hydindex(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Show the help if no command is given."""
-    context.ensure_object(Invocation).command = context.invoked_subcommand
     if version:
         print(f"hydindex {__version__}")
     elif context.invoked_subcommand is None:
@@ -79,45 +79,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    invocation = Invocation()
     try:
-        result = app(args=arguments, standalone_mode=False, obj=invocation)
+        result = app(args=arguments, standalone_mode=False)
         if result == ExitCode.INTERRUPTED:  # Typer itself has caught a Ctrl-C
             raise KeyboardInterrupt
         return int(result or ExitCode.DONE)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(invocation, Interrupted())
+        return _fail(arguments, Interrupted())
     except TyperException as error:
-        # Parsing failed before all options were known.
-        invocation.as_json = invocation.as_json or "--json" in arguments
         mistake = error.format_message()
         usage = ConfigError(f"The command line is wrong: {mistake}", "See hydindex --help.")
-        return _fail(invocation, usage)
+        return _fail(arguments, usage)
     except HydindexError as error:
-        return _fail(invocation, error)
+        return _fail(arguments, error)
     except SystemExit as ended:
         # A reader that has read enough, as in `hydindex pairs | head`, is no failure.
         if isinstance(ended.__context__, BrokenPipeError):
             return ExitCode.DONE
         raise
     except Exception as error:
-        return _fail(invocation, UnexpectedError.of(error))
+        return _fail(arguments, UnexpectedError(error))
 
 
-def _fail(invocation: Invocation, error: HydindexError) -> int:
+def _fail(arguments: list[str], error: HydindexError) -> int:
     """Print what happened and what to do on stderr; with `--json`, an object on stdout too."""
     from hydindex.commands.console import log_run
 
+    command = next((word for word in arguments if not word.startswith("-")), None)
     print(f"hydindex: {error.message}\n{error.remedy}", file=sys.stderr)
-    log_run(f"{invocation.command} exit={int(error.exit_code)} {error.message}")
-    if invocation.as_json:
+    log_run(f"{command} exit={int(error.exit_code)} {error.message}")
+    if "--json" in arguments:
         details = {"kind": error.kind, "message": error.message, "remedy": error.remedy}
-        result = {
-            "command": invocation.command,
-            "exit_code": int(error.exit_code),
-            "error": details,
-        }
+        result = {"command": command, "exit_code": int(error.exit_code), "error": details}
         print(json.dumps(result, indent=2))
-    if invocation.verbose:
+    if not _VERBOSE.isdisjoint(arguments):
         traceback.print_exception(error)
     return error.exit_code

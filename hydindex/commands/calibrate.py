@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
-from hydindex.commands.output_files import write_lines
+from hydindex.commands.output_files import replaced_file
 from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -30,44 +30,41 @@ def calibrate(
     Example: hydindex calibrate --write
     """
     from hydindex.pipeline.calibration import fit_to_decisions, model_path
+    from hydindex.store.store import open_for_reading
 
     session = open_session(config_path, as_json=as_json)
-    with session.read_index() as store:
+    with open_for_reading(session.index_path) as store:
         calibration = fit_to_decisions(store, session.config)
     path = model_path(session.config, config_path)
-    written = write and calibration.helps
-    if written:
-        write_lines(path, calibration.model.to_json().splitlines())
-    show_calibration(session.console, calibration, path, written=written, asked=write)
-    if write and not written:
-        raise typer.Exit(ExitCode.PARTLY_DONE)
+    if write and calibration.helps:
+        with replaced_file(path) as file:
+            file.write(calibration.model.to_json())
+    raise typer.Exit(show_calibration(session.console, calibration, path, write=write))
 
 
 def show_calibration(
-    console: "Console", calibration: "Calibration", path: Path, *, written: bool, asked: bool
-) -> None:
-    """Show how the fitted model does.
+    console: "Console", calibration: "Calibration", path: Path, *, write: bool
+) -> ExitCode:
+    """Show how the fitted model does, and return the exit code.
 
     `decided`: posted pairs by your decision, and those left out because their features have
     another version. `before`: the model in use on these pairs. `after`: the fitted model,
     cross-validated. `helps`: whether it is better by enough. `written`: the file, or null.
     """
     before, after = calibration.before, calibration.after
-    exit_code = ExitCode.PARTLY_DONE if asked and not written else ExitCode.DONE
+    exit_code = ExitCode.PARTLY_DONE if write and not calibration.helps else ExitCode.DONE
     console.print_json(
-        {
-            "command": "calibrate",
-            "exit_code": int(exit_code),
-            "decided": {
-                "right": calibration.right,
-                "wrong": calibration.wrong,
-                "other_version": calibration.other_version,
-            },
-            "before": {**asdict(before), "f1": before.f1},
-            "after": {**asdict(after), "f1": after.f1},
-            "helps": calibration.helps,
-            "written": str(path) if written else None,
-        }
+        "calibrate",
+        exit_code,
+        decided={
+            "right": calibration.right,
+            "wrong": calibration.wrong,
+            "other_version": calibration.other_version,
+        },
+        before={**asdict(before), "f1": before.f1},
+        after={**asdict(after), "f1": after.f1},
+        helps=calibration.helps,
+        written=str(path) if write and calibration.helps else None,
     )
     console.print(
         f"Your decisions: {calibration.right:,} pairs right, {calibration.wrong:,} wrong."
@@ -86,11 +83,10 @@ def show_calibration(
     )
     if not calibration.helps:
         console.print("The fitted model is not clearly better; keep the model in use.")
-    elif written:
-        console.print(f"Written to {path}.")
-        console.print(f'If it is not set yet, set "decision.model" to "{path}".')
-        console.print("Then run hydindex rebuild.")
+    elif write:
+        console.print(f'Written. Set "decision.model" to "{path}", then run hydindex rebuild.')
     else:
         console.print(
             f"The fitted model is better. hydindex calibrate --write writes it to {path}."
         )
+    return exit_code

@@ -24,64 +24,50 @@ def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     from hydindex.commands.console import Console
     from hydindex.commands.setup_checks import check_setup
 
-    console = Console(log_level=0, as_json=as_json, quiet=False, show_progress=False)
+    console = Console(as_json=as_json)
     raise typer.Exit(show_findings(console, check_setup(config_path)))
 
 
-def show_findings(console: "Console", findings: "Iterable[Finding]") -> ExitCode:
+def show_findings(console: "Console", findings: "Iterable[tuple[str, Finding]]") -> ExitCode:
     """Show findings as they come, and return the exit code.
 
     `severity`: ok, warning or error. `not_checked`: subjects that an earlier error ruled out.
     """
-    from hydindex.commands.setup_checks import SUBJECTS, Severity
+    from hydindex.commands.setup_checks import SUBJECTS
 
-    seen: list[Finding] = []
-    for finding in findings:
-        seen.append(finding)
-        _show(console, finding)
-    errors = [each for each in seen if each.severity is Severity.ERROR]
+    shown: dict[str, Finding] = {}
+    for subject, finding in findings:
+        shown[subject] = finding
+        lines = [*finding.message.splitlines(), *finding.remedy.splitlines()]
+        console.print(f"{finding.severity:<7}  {subject:<11}  {lines[0]}")
+        for line in lines[1:]:
+            console.print(" " * 22 + line)
+    errors = [each for each in shown.values() if each.severity == "error"]
     exit_code = errors[0].exit_code if errors else ExitCode.DONE
-    checked = {each.subject for each in seen} | {"decoder"}
-    not_checked = [subject for subject in SUBJECTS if subject not in checked]
+    not_checked = [subject for subject in SUBJECTS if subject not in shown]
     console.print_json(
-        {
-            "command": "check",
-            "exit_code": int(exit_code),
-            "findings": [
-                {
-                    "subject": each.subject,
-                    "severity": each.severity,
-                    "message": each.message,
-                    "remedy": each.remedy,
-                }
-                for each in seen
-            ],
-            "not_checked": not_checked,
-        }
+        "check",
+        exit_code,
+        findings=[
+            {
+                "subject": subject,
+                "severity": finding.severity,
+                "message": finding.message,
+                "remedy": finding.remedy,
+            }
+            for subject, finding in shown.items()
+        ],
+        not_checked=not_checked,
     )
     console.print()
     if not_checked:
         console.print(f"Not checked because of the errors above: {', '.join(not_checked)}.")
-    warnings = sum(each.severity is Severity.WARNING for each in seen)
-    if errors:
+    warnings = sum(each.severity == "warning" for each in shown.values())
+    if errors or warnings:
         console.print(f"{_count(len(errors), 'error')} to fix, {_count(warnings, 'warning')}.")
-    elif warnings:
-        console.print(f"hydindex can run, with {_count(warnings, 'warning')}.")
     else:
         console.print("Everything works.")
     return exit_code
-
-
-def _show(console: "Console", finding: "Finding") -> None:
-    from hydindex.commands.setup_checks import SUBJECTS, Severity
-
-    severity_width = max(map(len, Severity))
-    subject_width = max(map(len, SUBJECTS))
-    margin = f"{finding.severity:<{severity_width}}  {finding.subject:<{subject_width}}  "
-    lines = [*finding.message.splitlines(), *finding.remedy.splitlines()]
-    console.print(margin + lines[0])
-    for line in lines[1:]:
-        console.print(" " * len(margin) + line)
 
 
 def _count(count: int, noun: str) -> str:

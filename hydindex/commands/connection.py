@@ -48,11 +48,7 @@ def connect(
 
 
 def version_of(config: Config, config_path: Path) -> int:
-    """Ask once, with a short timeout, which Hydrus version answers.
-
-    Raises:
-        ConfigError, HydrusUnreachable, HydrusBadReply: none does.
-    """
+    """Ask once, with a short timeout, which Hydrus version answers."""
     with connect(
         config, config_path, key=None, retry=False, api_timeout_s=_PROBE_TIMEOUT_S
     ) as client:
@@ -60,19 +56,15 @@ def version_of(config: Config, config_path: Path) -> int:
 
 
 def wait_for_client(config: Config, config_path: Path, *, minutes: float) -> None:
-    """Wait until a client answers, at most this many minutes.
-
-    If none does, the run itself reports it.
-    """
+    """Wait until a client answers, at most this many minutes."""
     ends_at = time.monotonic() + 60 * minutes
     while time.monotonic() < ends_at:
         try:
             version_of(config, config_path)
+            return
         except HydrusUnreachable as error:
             log.info("waiting for Hydrus: %s", error.message)
-            time.sleep(min(_PROBE_INTERVAL_S, max(0.0, ends_at - time.monotonic())))
-        else:
-            return
+            time.sleep(_PROBE_INTERVAL_S)
 
 
 def find_port(config: Config, config_path: Path) -> int | None:
@@ -80,7 +72,7 @@ def find_port(config: Config, config_path: Path) -> int | None:
     for port in USUAL_PORTS:
         try:
             version_of(config.model_copy(update={"api_port": port}), config_path)
+            return port
         except HydindexError:
             continue
-        return port
     return None

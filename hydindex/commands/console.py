@@ -1,16 +1,17 @@
-"""The console: results on stdout; logs, progress and questions on stderr."""
+"""The console: results on stdout; logs and progress on stderr."""
 
-import csv
 import json
 import logging
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import typer
 from tqdm import tqdm
+
+from hydindex.common.errors import ExitCode
 
 T = TypeVar("T")
 Row = Sequence[object]
@@ -40,17 +41,6 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def _log_file(path: Path) -> logging.Handler:
-    from logging.handlers import RotatingFileHandler  # imports sockets and queues
-
-    handler = RotatingFileHandler(
-        path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
-    )
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(_LINE)
-    return handler
-
-
 class Console:
     """One command's output.
 
@@ -65,10 +55,10 @@ class Console:
     def __init__(
         self,
         *,
-        log_level: int,
-        as_json: bool,
-        quiet: bool,
-        show_progress: bool,
+        log_level: int = 0,
+        as_json: bool = False,
+        quiet: bool = False,
+        show_progress: bool = False,
         log_path: Path | None = None,
     ) -> None:
         self.as_json = as_json
@@ -76,7 +66,13 @@ class Console:
         self._show_progress = show_progress and not quiet and sys.stderr.isatty()
         to_terminal = _TqdmHandler(_LEVELS[log_level])
         to_terminal.setFormatter(_LINE)
-        to_file = _log_file(log_path) if log_path is not None else logging.NullHandler()
+        to_file: logging.Handler = logging.NullHandler()
+        if log_path is not None:
+            to_file = RotatingFileHandler(
+                log_path, maxBytes=_LOG_FILE_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
+            )
+        to_file.setLevel(logging.INFO)
+        to_file.setFormatter(_LINE)
         logger = logging.getLogger("hydindex")
         for old in _runs.handlers:
             old.close()
@@ -101,32 +97,6 @@ class Console:
                 yield step
                 bar.update(done(step))
 
-    @property
-    def is_interactive(self) -> bool:
-        """Whether a user can answer questions."""
-        return sys.stdin is not None and sys.stdin.isatty()
-
-    def tell(self, text: str) -> None:
-        """Show a text on stderr, like questions."""
-        print(text, file=sys.stderr)
-
-    def ask(self, question: str, default: str) -> str:
-        """Ask for a line; Enter means the default."""
-        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
-        return str(answer).strip()
-
-    def confirm(self, question: str) -> bool:
-        """Ask for yes or no; Enter means yes."""
-        return typer.confirm(question, default=True, err=True)
-
-    def note(self, text: str) -> None:
-        """Log a line about the run."""
-        logging.getLogger("hydindex").info(text)
-
-    def warn(self, text: str) -> None:
-        """Log a warning."""
-        logging.getLogger("hydindex").warning(text)
-
     def print(self, text: str = "") -> None:
         """Print a line of the result, unless `--json` or `--quiet` is given.
 
@@ -135,13 +105,21 @@ class Console:
         if not self.as_json and not self.quiet:
             print(_printable(text))
 
-    def table(self, title: str, rows: Mapping[str, object]) -> None:
+    def print_json(
+        self, command: str, exit_code: ExitCode = ExitCode.DONE, **values: object
+    ) -> None:
+        """Print the JSON object, if `--json` is given."""
+        if self.as_json:
+            head = {"command": command, "exit_code": int(exit_code)}
+            print(json.dumps({**head, **values}, indent=2))
+
+    def table(self, title: str, values: Mapping[str, object]) -> None:
         """Print a title and aligned labels with values; nothing if there are none."""
-        if not rows:
+        if not values:
             return
-        width = max(len(label) for label in rows)
+        width = max(len(label) for label in values)
         self.print(title)
-        for label, value in rows.items():
+        for label, value in values.items():
             shown = f"{value:>9,}" if isinstance(value, int) else value
             self.print(f"  {label:<{width}}  {shown}")
 
@@ -154,17 +132,6 @@ class Console:
         self.print(title)
         for cells in zip(*aligned, strict=True):
             self.print(f"  {'  '.join(cells)}".rstrip())
-
-    def print_csv(self, header: Sequence[str], rows: Iterable[Row]) -> None:
-        """Print CSV."""
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-    def print_json(self, value: Mapping[str, Any]) -> None:
-        """Print the JSON object, if `--json` is given."""
-        if self.as_json:
-            print(json.dumps(value, indent=2))
 
 
 def _printable(text: str) -> str:

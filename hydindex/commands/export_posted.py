@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath, open_session
-from hydindex.commands.output_files import write_lines
+from hydindex.commands.output_files import replaced_file
 
 
 def export_posted(
@@ -28,12 +28,14 @@ def export_posted(
     Example: hydindex export-posted --output posted.jsonl
     """
     from hydindex.commands.posted_lines import to_lines
+    from hydindex.store.store import open_for_reading
 
     session = open_session(config_path)
-    with session.read_index() as store:
+    with open_for_reading(session.index_path) as store:
         lines = to_lines(store.posted.pairs())
         if output_path is None:
             for line in lines:
                 print(line)
         else:
-            write_lines(output_path, lines)
+            with replaced_file(output_path) as file:
+                file.writelines(f"{line}\n" for line in lines)

@@ -23,6 +23,7 @@ def import_posted(
     Example: hydindex import-posted posted.jsonl
     """
     from hydindex.commands.posted_lines import from_lines
+    from hydindex.store.store import open_for_writing
 
     session = open_session(config_path)
     try:
@@ -34,7 +35,7 @@ def import_posted(
             "Name a file written by hydindex export-posted --output.",
         ) from None
     pairs = from_lines(text.splitlines())
-    with session.write_index("import-posted") as store:
+    with open_for_writing(session.index_path, "import-posted") as store:
         before = store.posted.count()
         store.posted.add(pairs)
         new = store.posted.count() - before

@@ -1,17 +1,19 @@
 """`hydindex init`: write a config for a running client."""
 
+import json
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath
-from hydindex.common.errors import Interrupted
+from hydindex.common.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from hydindex.commands.init_dialog import NewConfig
+    from hydindex.config.settings import Config
 
 
 def init(
@@ -36,54 +38,66 @@ def init(
 
     Example: hydindex init --config ~/hydrus/hydrus_config.json
     """
-    from hydindex.commands import init_dialog
-    from hydindex.commands.console import Console
+    from importlib.resources import files
 
-    console = Console(log_level=0, as_json=False, quiet=False, show_progress=False)
+    from hydindex.commands.connection import find_port
+    from hydindex.commands.init_dialog import ask_user
+    from hydindex.commands.output_files import replaced_file
+    from hydindex.config.settings import Config, json_schema
+
+    if config_path.exists() and not overwrite:
+        raise ConfigError(
+            f"The config {config_path} already exists",
+            "Run hydindex check to test it, or hydindex init --overwrite to replace it.",
+        )
+    starter_text = (files("hydindex.config") / "starter_config.json").read_text(encoding="utf-8")
+    config = Config.model_validate_json(starter_text)
+    schema_path = config_path.with_name("hydrus_config.schema.json")
+    client_answers = True
     try:
-        with init_dialog.private_file(config_path, overwrite=overwrite) as file:
-            if console.is_interactive:
-                new = init_dialog.ask_user(console, config_path, wait_s=wait_s)
+        # Opened before the dialog, so that errors show before the user is asked anything.
+        with replaced_file(config_path, mode=0o600) as file:
+            if sys.stdin is not None and sys.stdin.isatty():
+                config = ask_user(config, config_path, wait_s=wait_s)
+            elif port := find_port(config, config_path):
+                config = config.model_copy(update={"api_port": port})
             else:
-                new = init_dialog.defaults(config_path)
-            file.write(init_dialog.config_text(new))
+                client_answers = False
+            chosen = config.model_dump(include={"api_key", "api_url", "api_port", "tags"})
+            values = {"$schema": f"./{schema_path.name}", **json.loads(starter_text), **chosen}
+            file.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     except (KeyboardInterrupt, typer.Abort):
         raise Interrupted("no config was written", "Run hydindex init again.") from None
-    schema_path = init_dialog.write_schema(config_path)
+    with replaced_file(schema_path) as file:
+        file.write(json.dumps(json_schema(), indent=2) + "\n")
 
     readers = ", readable only by you" if os.name == "posix" else ""
-    console.print(f"Written: {config_path}{readers}")
-    console.print(f"         {schema_path}, which lets editors explain every key")
-    console.print()
+    print(f"Written: {config_path}{readers}")
+    print(f"         {schema_path}, which lets editors explain every key\n")
     option = "" if config_path == DEFAULT_CONFIG else f" --config {shlex.quote(str(config_path))}"
-    steps = list(_open_steps(new, option))
-    if steps:
-        console.print("To do:")
-        for step in steps:
-            console.print(f"  - {step}")
-        console.print("Then:")
-    else:
-        console.print("Next:")
-    console.print(f"  hydindex check{option}")
-    console.print(f"  hydindex update --dry-run{option}")
+    print("To do:")
+    for step in _next_steps(config, option, client_answers=client_answers):
+        print(f"  - {step}")
 
 
-def _open_steps(new: "NewConfig", option: str) -> Iterator[str]:
-    """Yield what the user must do before the config works."""
+def _next_steps(config: "Config", option: str, *, client_answers: bool) -> Iterator[str]:
+    """Yield what the user has to do next."""
     from hydindex.commands.connection import USUAL_PORTS
-    from hydindex.config.settings import API_KEY_VARIABLE
+    from hydindex.config.settings import API_KEY_VARIABLE, PLACEHOLDER_KEY
     from hydindex.hydrus.permissions import OPEN_DIALOG
 
-    if not new.client_answers:
+    if not client_answers:
         ports = " or ".join(str(port) for port in USUAL_PORTS)
         yield (
-            f"No Hydrus client answers at {new.api_url} on port {ports}. Start it, enable its "
+            f"No Hydrus client answers at {config.api_url} on port {ports}. Start it, enable its "
             "Client API (services > manage services > client api), and set api_url and api_port."
         )
-    if new.api_key is None:
+    if os.environ.get(API_KEY_VARIABLE):
+        yield f"The key is not in the config: set {API_KEY_VARIABLE} wherever hydindex runs."
+    elif config.api_key == PLACEHOLDER_KEY:
         yield (
             f"There is no access key yet. Run hydindex init --overwrite{option} in a terminal to "
             f"get one from the client ({OPEN_DIALOG}), or set api_key or {API_KEY_VARIABLE}."
         )
-    elif os.environ.get(API_KEY_VARIABLE):
-        yield f"The key is not in the config: set {API_KEY_VARIABLE} wherever hydindex runs."
+    yield f"Test the config: hydindex check{option}"
+    yield f"See what would be posted: hydindex update --dry-run{option}"

@@ -1,8 +1,6 @@
 """What commands share: their options, and a session with config, console, index and client."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hydindex.common.errors import ConfigError
+from hydindex.records.pair_states import PairState
 
 # numpy, SQLAlchemy and requests take longer to import than `--help` should take: commands import
 # what they need when they run.
@@ -17,36 +16,10 @@ if TYPE_CHECKING:
     from hydindex.commands.console import Console
     from hydindex.config.settings import Config
     from hydindex.hydrus.client import HydrusClient
-    from hydindex.records.pair_states import PairState
-    from hydindex.store.store import Store
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("hydrus_config.json")
-
-
-@dataclass
-class Invocation:
-    """What the command line said, for errors that end the command."""
-
-    command: str | None = None
-    as_json: bool = False
-    verbose: bool = False
-
-
-def _note_json(context: typer.Context, value: bool) -> bool:
-    context.ensure_object(Invocation).as_json = value
-    return value
-
-
-def _note_verbose(context: typer.Context, value: bool) -> bool:
-    context.ensure_object(Invocation).verbose = value
-    return value
-
-
-def state_names() -> list[str]:
-    """Return the names of the states of a pair."""
-    from hydindex.records.pair_states import PairState
-
-    return [str(state) for state in PairState]
 
 
 ConfigPath = Annotated[
@@ -62,26 +35,19 @@ WaitForClient = Annotated[
         help="Wait up to this many minutes for Hydrus.",
     ),
 ]
-AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="Print the result as one JSON object.", callback=_note_json),
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Verbose = Annotated[
-    bool,
-    typer.Option(
-        "-v", "--verbose", help="Log every score and show tracebacks.", callback=_note_verbose
-    ),
+    bool, typer.Option("-v", "--verbose", help="Log every score and show tracebacks.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 States = Annotated[
-    list[str] | None,
+    list[PairState] | None,
     typer.Option(
         "--state",
         metavar="STATE",
-        help="Only pairs in this state: queued, sending, posted, known or refused. Can be given "
-        "several times. [default: all]",
+        help="Only pairs in this state: queued, sending, posted, known or refused. Repeatable. "
+        "[default: all]",
         show_default=False,
-        autocompletion=state_names,
     ),
 ]
 MinScore = Annotated[
@@ -103,29 +69,7 @@ class Session:
     config: "Config"
     config_path: Path
     console: "Console"
-
-    @property
-    def index_path(self) -> Path:
-        """The index file."""
-        from hydindex.config.config_file import index_path
-
-        return index_path(self.config, self.config_path)
-
-    @contextmanager
-    def read_index(self) -> "Iterator[Store]":
-        """Open the index for reading; an update may run meanwhile."""
-        from hydindex.store.store import open_for_reading
-
-        with open_for_reading(self.index_path) as store:
-            yield store
-
-    @contextmanager
-    def write_index(self, command: str) -> "Iterator[Store]":
-        """Lock the index for this command, and open it for writing."""
-        from hydindex.store.store import open_for_writing
-
-        with open_for_writing(self.index_path, command) as store:
-            yield store
+    index_path: Path
 
     def connect(self) -> "HydrusClient":
         """Open the client; warn if others could read the access key.
@@ -138,7 +82,7 @@ class Session:
 
         key = self.config.require_key()
         for exposure in exposures(self.config, self.config_path):
-            logging.getLogger("hydindex").warning("%s", exposure)
+            log.warning("%s", exposure)
         return connect(self.config, self.config_path, key=key)
 
 
@@ -172,22 +116,5 @@ def open_session(
             f"log.path cannot be written: {error}", "Name a file in a folder that exists."
         ) from None
     for key in config.ignored_keys:
-        console.note(f"The config key {key} is no longer needed and has no effect.")
-    return Session(config, config_path, console)
-
-
-def parse_states(names: list[str] | None) -> "list[PairState]":
-    """Convert the values of `--state`.
-
-    Raises:
-        ConfigError: there is no such state.
-    """
-    from hydindex.records.pair_states import PairState
-
-    for name in names or ():
-        if name not in state_names():
-            raise ConfigError(
-                f"The command line is wrong: there is no pair state {name}",
-                f"--state takes one of {', '.join(state_names())}.",
-            )
-    return [PairState(name) for name in names or ()]
+        log.info("The config key %s is no longer needed and has no effect.", key)
+    return Session(config, config_path, console, config_file.index_path(config, config_path))

@@ -1,5 +1,7 @@
 """`hydindex pairs`: list pairs and their states."""
 
+import csv
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +14,8 @@ from hydindex.commands.options import (
     MinScore,
     States,
     open_session,
-    parse_states,
 )
-from hydindex.common.errors import ConfigError, ExitCode
+from hydindex.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
@@ -34,11 +35,13 @@ def pairs(
 
     Example: hydindex pairs --state posted --min-score 0.9
     """
+    from hydindex.store.store import open_for_reading
+
     if as_json and as_csv:
         raise ConfigError("--json and --csv cannot be combined", "Use one of them.")
     session = open_session(config_path, as_json=as_json)
-    with session.read_index() as store:
-        listed = store.pairs.most_certain(parse_states(states), min_score)
+    with open_for_reading(session.index_path) as store:
+        listed = store.pairs.most_certain(states or (), min_score)
     show_pairs(session.console, listed, as_csv=as_csv)
 
 
@@ -60,22 +63,17 @@ def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: boo
             "decision": each.decision,
             "matches": each.matches,
             "state_at": each.state_at,
+            "reason": each.reason,
+            "features": each.features,
         }
         for each in pairs
     ]
-    console.print_json(
-        {
-            "command": "pairs",
-            "exit_code": int(ExitCode.DONE),
-            "pairs": [
-                {**row, "reason": each.reason, "features": each.features}
-                for row, each in zip(rows, pairs, strict=True)
-            ],
-        }
-    )
+    console.print_json("pairs", pairs=rows)
     if as_csv:
-        header = ("sha256_a", "sha256_b", "score", "state", "decision", "matches", "state_at")
-        console.print_csv(header, [tuple(row.values()) for row in rows])
+        names = ("sha256_a", "sha256_b", "score", "state", "decision", "matches", "state_at")
+        writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
         return
     console.columns(
         f"{len(pairs):,} pairs, highest score first",

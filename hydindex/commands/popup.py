@@ -51,16 +51,7 @@ def _show(session: Session, *texts: str) -> None:
     try:
         with connect(session.config, session.config_path, key=key, retry=False) as client:
             client.add_popup("hydindex", *texts)
-    except HydrusAccessDenied as error:
-        log.warning("No popup was shown. %s. %s", error.message, HOW_TO_PERMIT)
     except HydindexError as error:
-        shown = (
-            "It is unknown whether a popup was shown"
-            if isinstance(error, HydrusUnreachable)
-            else "No popup was shown"
-        )
-        log.warning(
-            "%s. %s. If this happens every time, update Hydrus, or set popup.enabled to false.",
-            shown,
-            error.message,
-        )
+        denied = isinstance(error, HydrusAccessDenied)
+        remedy = HOW_TO_PERMIT if denied else "Update Hydrus, or set popup.enabled to false."
+        log.warning("Hydrus may not have shown the popup. %s. %s", error.message, remedy)

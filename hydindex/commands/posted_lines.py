@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hydindex.common.errors import ConfigError
 from hydindex.records.pair_states import PairState
@@ -24,6 +24,12 @@ class _Line(BaseModel):
     score: float
     state_at: str
 
+    @model_validator(mode="after")
+    def _refuse_one_file(self) -> Self:
+        if self.sha256_a == self.sha256_b:
+            raise ValueError("both files are the same")
+        return self
+
 
 def to_lines(pairs: Iterable[PostedPair]) -> Iterator[str]:
     """Convert each pair to a line of JSON."""
@@ -37,25 +43,19 @@ def from_lines(lines: Iterable[str]) -> list[PostedPair]:
     Raises:
         ConfigError: a line is not a posted pair.
     """
-    return [_parse(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _parse(text: str, number: int) -> PostedPair:
-    try:
-        line = _Line.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _wrong(number, f"{place} {first['msg']}".strip()) from None
-    if line.sha256_a == line.sha256_b:
-        raise _wrong(number, "both files are the same")
-    return PostedPair(
-        line.sha256_a, line.sha256_b, PairState(line.state), line.score, line.state_at
-    )
-
-
-def _wrong(number: int, what: str) -> ConfigError:
-    return ConfigError(
-        f"Line {number} is not a posted pair: {what}",
-        "Use a file written by hydindex export-posted. Nothing was imported.",
-    )
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values = _Line.model_validate_json(line).model_dump()
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            text = f"{key} {problem['msg']}".strip()
+            raise ConfigError(
+                f"Line {number} is not a posted pair: {text}",
+                "Use a file written by hydindex export-posted. Nothing was imported.",
+            ) from None
+        pairs.append(PostedPair(**{**values, "state": PairState(values["state"])}))
+    return pairs

@@ -14,7 +14,7 @@ from hydindex.commands.options import (
     Verbose,
     open_session,
 )
-from hydindex.common.errors import ExitCode, IndexMissing
+from hydindex.common.errors import IndexMissing
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
@@ -43,19 +43,20 @@ def rebuild(
     from hydindex.pipeline.rebuild import plan_rebuild
     from hydindex.pipeline.rebuild import rebuild as run_rebuild
     from hydindex.pipeline.run_record import run_and_record
+    from hydindex.store.store import open_for_reading, open_for_writing
 
     session = open_session(
         config_path, as_json=as_json, verbose=verbose, quiet=quiet, write_log=True
     )
     if dry_run:
-        with session.read_index() as store:
+        with open_for_reading(session.index_path) as store:
             show_plan(session.console, plan_rebuild(store, session.config, refetch=refetch))
         return
     if not session.index_path.exists():
         raise IndexMissing(session.index_path)
     with (
         session.connect() if refetch else nullcontext() as client,
-        session.write_index("rebuild") as store,
+        open_for_writing(session.index_path, "rebuild") as store,
     ):
         steps = run_rebuild(store, session.config, session.console.progress, refetch_from=client)
         result = run_and_record(store, "rebuild", session.config, steps, dry_run=False)
@@ -75,15 +76,8 @@ def show_plan(console: "Console", plan: "RebuildPlan") -> None:
         "files_to_compare": plan.files_to_compare,
         "max_pairs_to_score": plan.max_pairs,
     }
-    console.print_json(
-        {
-            "command": "rebuild",
-            "exit_code": int(ExitCode.DONE),
-            "dry_run": True,
-            "changes": [asdict(change) for change in plan.changes],
-            "work": work,
-        }
-    )
+    changes = [asdict(change) for change in plan.changes]
+    console.print_json("rebuild", dry_run=True, changes=changes, work=work)
     if not plan.changes and not any(work.values()):
         console.print("Nothing to redo: the index was built with this config.")
         return
@@ -91,13 +85,6 @@ def show_plan(console: "Console", plan: "RebuildPlan") -> None:
         "Changed config keys",
         {change.key: f"{change.old} -> {change.new}" for change in plan.changes},
     )
-    console.table(
-        "A rebuild would",
-        {
-            "fetch again": f"{plan.files_to_fetch:,} files",
-            "prepare again": f"{plan.files_to_prepare:,} files, from the stored thumbnails",
-            "compare again": f"{plan.files_to_compare:,} files",
-            "score": f"at most {plan.max_pairs:,} pairs",
-        },
-    )
+    shown_work = {name.replace("_", " "): count for name, count in work.items()}
+    console.table("Work of a rebuild", shown_work)
     console.print("Dry run: nothing was changed.")

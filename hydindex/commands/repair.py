@@ -1,5 +1,6 @@
 """`hydindex repair`: recover a damaged index."""
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from hydindex.common.errors import ExitCode
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
     from hydindex.store.repair import Repaired
+
+log = logging.getLogger(__name__)
 
 
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -37,23 +40,21 @@ def show_repair(console: "Console", repaired: "Repaired | None") -> ExitCode:
     complete = repaired is None or repaired.record_is_complete
     exit_code = ExitCode.DONE if complete else ExitCode.PARTLY_DONE
     recovered = None if repaired is None else {**asdict(repaired), "damaged": str(repaired.damaged)}
-    console.print_json({"command": "repair", "exit_code": int(exit_code), "recovered": recovered})
+    console.print_json("repair", exit_code, recovered=recovered)
     if repaired is None:
         console.print("The index is not damaged: there is nothing to repair.")
         return exit_code
     if not complete:
-        console.warn(
-            f"Only part of the record of posted pairs could be read: {repaired.posted_pairs:,} "
-            "pairs. Updates ask Hydrus about every pair before they post it, but pairs that you "
-            "removed in Hydrus may be posted once more. If you have another copy of the index or "
-            "of the record, run hydindex import-posted first."
+        log.warning(
+            "Only part of the record of posted pairs could be read. Updates ask Hydrus about every "
+            "pair before they post it, but pairs that you removed in Hydrus may be posted once "
+            "more. If you have another copy of the index or of the record, run hydindex "
+            "import-posted first."
         )
     console.table(
         "Recovered from the damaged index",
         {"posted pairs": repaired.posted_pairs, "files with thumbnails": repaired.files},
     )
     console.print("The next update fetches what is missing and compares all files again.")
-    console.print(
-        f"The damaged file is now {repaired.damaged}. Delete it once the new index works."
-    )
+    console.print(f"Delete {repaired.damaged}, the damaged file, once the new index works.")
     return exit_code

@@ -7,12 +7,12 @@ inserts as text; the page's policy runs no other script.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,18 +23,13 @@ from hydindex.commands.options import (
     MinScore,
     States,
     open_session,
-    parse_states,
 )
-from hydindex.commands.output_files import write_lines
+from hydindex.commands.output_files import replaced_file
 from hydindex.commands.stats import Stats, gather_stats
 from hydindex.common import clock
 
 if TYPE_CHECKING:
     from hydindex.store.pair_list import ListedFile, ListedPair
-    from hydindex.store.run_log import RecordedRun
-    from hydindex.store.store import Store
-
-_RUNS_SHOWN: Final = 30
 
 
 def report(
@@ -54,68 +49,56 @@ def report(
 
     Example: hydindex report --output report.html
     """
+    from hydindex.store.store import open_for_reading
+
     session = open_session(config_path)
-    wanted = parse_states(states)
-    with session.read_index() as store:
-        pairs = store.pairs.most_certain(wanted, min_score, limit)
-        page = Page(
-            pairs=pairs,
-            files=store.pairs.files_of(pairs),
-            left_out=store.pairs.count(wanted, min_score) - len(pairs),
-            stats=gather_stats(store, session.config),
-            runs=store.runs.latest(_RUNS_SHOWN),
-        )
-        write_lines(output_path, page_parts(page, store))
+    with open_for_reading(session.index_path) as store:
+        pairs = store.pairs.most_certain(states or (), min_score, limit)
+        files_of_pairs = store.pairs.files_of(pairs)
+        left_out = store.pairs.count(states or (), min_score) - len(pairs)
+        stats = gather_stats(store, session.config)
+        data = _page_data(pairs, files_of_pairs, stats, left_out=left_out)
+        with replaced_file(output_path) as file:
+            file.writelines(_page(data, store.pairs.thumbnails(files_of_pairs)))
     session.console.print(f"{len(pairs):,} pairs written to {output_path}. Open it in a browser.")
-    if page.left_out:
-        session.console.print(f"{page.left_out:,} pairs with lower scores were left out (--limit).")
+    if left_out:
+        session.console.print(f"{left_out:,} pairs with lower scores were left out (--limit).")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the page shows, except the thumbnails.
-
-    `files`: those of the pairs, each once. `left_out`: how many pairs score lower than those shown.
-    `runs`: the latest first.
-    """
-
-    pairs: "list[ListedPair]"
-    files: "list[ListedFile]"
-    left_out: int
-    stats: Stats
-    runs: "list[RecordedRun]"
-
-
-def page_parts(page: Page, store: "Store") -> Iterator[str]:
+def _page(data: dict[str, Any], thumbnails: Iterable[bytes | None]) -> Iterator[str]:
     """Yield the page piece by piece: the thumbnails of many files are large."""
     style, script = _resource("page.css"), _resource("page.js")
-    data = _json(_data(page))
     before, after = (
         Template(half).substitute(
             style=style,
             script=script,
             style_hash=_policy_hash(style),
             script_hash=_policy_hash(script),
-            data=data,
+            data=_json(data),
         )
         for half in _resource("page.html").split("$thumbnails")
     )
     yield before
     separator = "["
-    for picture in store.pairs.thumbnails(page.files):
-        yield separator + _json(None if picture is None else _data_uri(picture))
+    for thumbnail in thumbnails:
+        yield separator + _json(None if thumbnail is None else _data_uri(thumbnail))
         separator = ","
-    yield "]" if page.files else "[]"
+    yield "]" if data["files"] else "[]"
     yield after
 
 
-def _data(page: Page) -> dict[str, Any]:
-    """Return what the page's script needs."""
+def _page_data(
+    pairs: "Sequence[ListedPair]",
+    files_of_pairs: "Sequence[ListedFile]",
+    stats: Stats,
+    *,
+    left_out: int,
+) -> dict[str, Any]:
+    """Return what the page's script needs, except the thumbnails."""
     from hydindex.matching.calibrated.features import FEATURES, VERSION_KEY
     from hydindex.records.pairs import BY_FRAMES
 
-    stats = page.stats
-    position_of = {each.id: position for position, each in enumerate(page.files)}
+    position_of = {each.id: position for position, each in enumerate(files_of_pairs)}
     by_frames = {
         "name": BY_FRAMES,
         "label": "probability by frames",
@@ -125,22 +108,17 @@ def _data(page: Page) -> dict[str, Any]:
     keys = ("name", "label", "unit", "explanation")
     return {
         "version": __version__,
-        "made_at": clock.now(),
-        "left_out": page.left_out,
-        "attention": stats.attention(),
-        "compared_files": stats.summary.comparable_files,
-        "pair_states": stats.summary.pair_states,
-        "min_score": stats.min_score,
-        "score_counts": stats.score_counts,
+        "written_at": clock.now(),
+        "left_out": left_out,
+        "attention": stats["attention"],
+        "compared_files": stats["files"]["comparable"],
+        "pair_states": stats["pairs"]["states"],
+        "min_score": stats["scores"]["matching_from"],
+        "score_counts": stats["scores"]["bands"],
         "features": [by_frames, *({key: getattr(each, key) for key in keys} for each in FEATURES)],
-        "runs": [
-            {"command": run.command, "started_at": run.started_at, "report": run.report}
-            for run in reversed(page.runs)
-            if run.report is not None
-        ],
         "files": [
             {**asdict(each), "sha256": each.sha256.hex(), "id": position_of[each.id]}
-            for each in page.files
+            for each in files_of_pairs
         ],
         "pairs": [
             {
@@ -158,7 +136,7 @@ def _data(page: Page) -> dict[str, Any]:
                     if name != VERSION_KEY
                 },
             }
-            for each in page.pairs
+            for each in pairs
         ],
     }
 
@@ -172,9 +150,9 @@ def _json(value: object) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _data_uri(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+def _data_uri(thumbnail: bytes) -> str:
+    kind = "png" if thumbnail.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(thumbnail).decode()}"
 
 
 def _policy_hash(text: str) -> str:

@@ -13,7 +13,6 @@ from hydindex.commands.options import (
     WaitForClient,
     open_session,
 )
-from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
@@ -42,6 +41,7 @@ def update(
     from hydindex.matching.recipe import adopt_recipe
     from hydindex.pipeline.run_record import run_and_record
     from hydindex.pipeline.update import update as run_update
+    from hydindex.store.store import open_for_writing
 
     session = open_session(
         config_path, as_json=as_json, verbose=verbose, quiet=quiet, write_log=True
@@ -50,7 +50,7 @@ def update(
     with (
         popup_on_error(session, dry_run=dry_run),
         session.connect() as client,
-        session.write_index("update") as store,
+        open_for_writing(session.index_path, "update") as store,
     ):
         adopt_recipe(store, session.config)
         steps = run_update(store, client, session.config, session.console.progress, dry_run=dry_run)
@@ -88,22 +88,23 @@ def show_report(
         f"posted={pairs.posted} queued={pairs.queued} left_over={sum(left_over.values())} "
         f"seconds={seconds.total:.1f}"
     )
-    console.print_json(
-        {
-            "command": command,
-            "exit_code": int(ExitCode.DONE),
-            "dry_run": dry_run,
-            **report.to_json(),
-            "left_over": left_over,
-        }
-    )
+    console.print_json(command, dry_run=dry_run, **report.to_json(), left_over=left_over)
     console.print(f"Files: {report.files_text()}")
     console.print(f"Pairs: {pairs.scored:,} scored, {pairs.matched:,} matched")
     console.print(posting)
-    if frames := _frames_text(report):
-        console.print(f"Frames: {frames}")
-    if held_back := _held_back_text(report):
-        console.print(f"Held back: {held_back}")
+    frames, held_back = report.frame_verification, report.held_back
+    if frames.verified or frames.unverifiable or frames.waiting:
+        console.print(
+            f"Frames: {frames.verified:,} doubtful pairs verified, {frames.unverifiable:,} without "
+            f"usable frames, {frames.waiting:,} left for the next run; {frames.matched:,} matched; "
+            f"{frames.sampled:,} videos sampled, {frames.bytes / 1e6:,.1f} MB fetched"
+        )
+    if held_back.total:
+        console.print(
+            f"Held back: {held_back.over_limit:,} pairs over post.max_per_run, "
+            f"{held_back.implied:,} of files that are already linked (post.pairs), "
+            f"{held_back.improbable:,} below post.min_probability_to_post"
+        )
     if left_over:
         counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in left_over.items())
         console.print(f"Left for the next run: {', '.join(counts)}")
@@ -122,29 +123,3 @@ def _posting_text(report: "RunReport", *, dry_run: bool) -> str:
         f"Hydrus: would post {pairs.queued - report.held_back.total:,} pairs; "
         f"{pairs.known:,} already known (dry run: nothing was posted)"
     )
-
-
-def _frames_text(report: "RunReport") -> str:
-    frames = report.frame_verification
-    decided = frames.verified + frames.unverifiable
-    parts = []
-    if decided:
-        parts.append(
-            f"{decided:,} doubtful pairs verified, {frames.matched:,} matched; "
-            f"{frames.sampled:,} videos sampled, {frames.bytes / 1e6:,.1f} MB fetched"
-        )
-    if frames.unverifiable:
-        parts.append(f"{frames.unverifiable:,} pairs have no usable frames")
-    if frames.waiting:
-        parts.append(f"{frames.waiting:,} pairs wait for the next run")
-    return "; ".join(parts)
-
-
-def _held_back_text(report: "RunReport") -> str:
-    held_back = report.held_back
-    reasons = {
-        "over post.max_per_run": held_back.over_limit,
-        "whose files are already linked (post.pairs)": held_back.implied,
-        "below post.min_probability_to_post": held_back.improbable,
-    }
-    return "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)

@@ -198,12 +198,9 @@ class UnexpectedError(HydindexError):
     kind = "unexpected"
     exit_code = ExitCode.BUG
 
-    @classmethod
-    def of(cls, error: Exception) -> Self:
-        """Wrap any other exception, with that exception as the cause."""
-        wrapped = cls(
-            f"Unexpected error: {type(error).__name__}: {error}",
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(
+            f"Unexpected error: {type(cause).__name__}: {cause}",
             "Completed work is saved. Run the command again with -v and report its output.",
         )
-        wrapped.__cause__ = error
-        return wrapped
+        self.__cause__ = cause

@@ -51,7 +51,7 @@ def run_and_record(
     except KeyboardInterrupt as error:
         raise record_failure(Interrupted(report.progress_text())) from error
     except Exception as error:
-        raise record_failure(UnexpectedError.of(error)) from error
+        raise record_failure(UnexpectedError(error)) from error
     report = total()
     store.runs.finish(run_id, exit_code=0, report=report.to_json())
     return report

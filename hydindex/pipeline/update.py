@@ -53,10 +53,6 @@ def update(
         for step in _update(run, client, dry_run=dry_run):
             total += step
             yield step
-    if total.files.not_fetched:
-        log.warning(
-            "%d files could not be fetched; the next run tries again", total.files.not_fetched
-        )
     if total.pairs.refused:
         log.warning(
             "Hydrus refused %d pairs. %s", total.pairs.refused, refusal_hint(hydrus_version)

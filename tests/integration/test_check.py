@@ -1,4 +1,4 @@
-"""`hydindex check` reports every problem of a setup, and changes nothing."""
+"""`hydindex check` reports the problems of a setup, and changes nothing."""
 
 import os
 import sys
@@ -111,35 +111,24 @@ def test_a_missing_config_is_an_error(home: Home) -> None:
     assert checked.not_checked == SUBJECTS[1:]
 
 
-@pytest.mark.usefixtures("indexed")
-def test_a_wrong_config_hides_only_what_needs_it(home: Home) -> None:
-    home.configure(similarity_threshold=7, no_such_key=1)
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert checked.not_checked == []
-    assert "holds 6 files" in checked.about("index")
-    home.configure(api_port=0)
-    checked = Checked(home, expect=2)
-    assert checked.severities == {"config": "error"}
-    assert checked.not_checked == SUBJECTS[1:7]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"similarity_threshold": 7, "no_such_key": 1}, "no_such_key"),
         ({**THRESHOLD, "frames": {"enabled": True}}, "frames.enabled"),
         ({"decision": {"model": "nowhere.json"}}, "nowhere.json"),
+        ({"tls": {"ca_bundle": "nowhere.crt"}}, "nowhere.crt"),
     ],
 )
 @pytest.mark.usefixtures("client")
-def test_contradictory_keys_and_a_missing_model_hide_nothing_else(
+def test_after_a_wrong_config_nothing_else_is_checked(
     home: Home, change: dict[str, Any], message: str
 ) -> None:
     home.configure(**change)
     checked = Checked(home, expect=2)
     assert checked.severities == {"config": "error"}
     assert message in checked.about("config")
-    assert checked.not_checked == []
+    assert checked.not_checked == SUBJECTS[1:]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
@@ -149,7 +138,7 @@ def test_a_config_that_others_can_read_is_a_warning(home: Home) -> None:
     checked = Checked(home, expect=0)
     assert checked.severities == {"key": "warning"}
     assert "chmod 600" in checked.about("key")
-    assert "with 1 warning." in checked.text
+    assert "0 errors to fix, 1 warning." in checked.text
 
 
 @pytest.mark.usefixtures("client")
@@ -158,9 +147,9 @@ def test_the_decoder_is_checked_if_frames_are_enabled(
 ) -> None:
     pytest.importorskip("av")
     home.configure(frames={"enabled": True})
-    assert "PyAV is installed" in Checked(home, expect=0).about("decoder")
+    assert Checked(home, expect=0).severities == {}
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
-    assert Checked(home, expect=2).severities == {"decoder": "error"}
+    assert "PyAV" in Checked(home, expect=2).about("config")
 
 
 # The client
@@ -286,7 +275,6 @@ def test_an_older_index_is_a_warning_and_a_newer_one_an_error(home: Home) -> Non
     home.sql("UPDATE alembic_version SET version_num = '0000'")
     checked = Checked(home, expect=0)
     assert checked.severities == {"index": "warning"}
-    assert "including the schema upgrade" in checked.about("disk")
     home.sql("UPDATE alembic_version SET version_num = '9999'")
     assert "newer hydindex" in Checked(home, expect=4).about("index")
 

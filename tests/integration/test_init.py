@@ -214,14 +214,12 @@ def test_the_dialog_leads_from_a_running_client_to_a_working_config(
 ) -> None:
     with stand_in(files, USUAL_PORTS[0]) as client:
         terminal = Terminal(new)
-        terminal.answer("Address of the Client API [http://127.0.0.1]")
-        terminal.answer(f"Port [{USUAL_PORTS[0]}]")
+        terminal.answer(f"Address of the Client API [http://127.0.0.1:{USUAL_PORTS[0]}]")
         terminal.wait_for("client api > add > from api request")
         client.open_permission_dialog()
         terminal.wait_for("then apply")
         client.approve()
         terminal.answer("Search [system:filetype is video]")
-        terminal.answer("to finish")
         outcome = terminal.end()
         assert outcome.exit_code == 0, outcome.out
         assert f"finds {len(files)} files" in outcome.out
@@ -247,13 +245,11 @@ def test_the_dialog_asks_again_after_wrong_answers(new: Home, files: list[Hydrus
         client.open_permission_dialog()
         terminal = Terminal(new)
         terminal.answer("Address", "ftp://127.0.0.1:1")
-        terminal.answer("This is not an address", "")
-        terminal.answer("Port", "many")
+        terminal.answer("This is not an address", "127.0.0.1:many")
         terminal.answer("This is not an address", "127.0.0.1:9")
         terminal.wait_for("did not answer")
         terminal.answer("Address", f"127.0.0.1:{client.port}")
         terminal.wait_for("Hydrus v682 answers")
-        terminal.wait_for("Update Hydrus to v683")
         terminal.wait_for("then apply")
         client.approve(permissions={3})
         terminal.wait_for("lacks the permission 'edit file relationships'")
@@ -261,20 +257,16 @@ def test_the_dialog_asks_again_after_wrong_answers(new: Home, files: list[Hydrus
         assert key["basic_permissions"] == "[3, 8]"
         client.approve(permissions={3, 8})
         terminal.answer("Search", "system:filetype is vidio")
-        terminal.answer("to finish")
         terminal.wait_for("Could not parse system predicate")
-        terminal.answer("Search")
-        terminal.answer("to finish", "nobody:knows this")
-        terminal.answer("to finish")
+        terminal.answer("Search", "system:filetype is video, nobody:knows this")
         terminal.wait_for("finds 0 files")
-        terminal.answer("anyway", "y")
         assert terminal.end().exit_code == 0
     assert config_of(new)["tags"] == ["system:filetype is video", "nobody:knows this"]
     assert config_of(new)["api_port"] == client.port
 
 
 @pytest.mark.parametrize(
-    ("opens_dialog", "complaint"), [(False, "was not opened"), (True, "was not approved")]
+    ("opens_dialog", "complaint"), [(False, "dialog"), (True, "refused access")]
 )
 def test_without_approval_init_gives_up_and_leaves_nothing_behind(
     new: Home, files: list[HydrusFile], opens_dialog: bool, complaint: str
@@ -324,7 +316,6 @@ def test_the_dialog_tests_a_key_from_the_environment_and_does_not_write_it(
         terminal = Terminal(new, HYDINDEX_API_KEY=StandIn.SEARCH_AND_RELATIONSHIPS_KEY)
         terminal.answer("Address", address)
         terminal.answer("Search")
-        terminal.answer("to finish")
         outcome = terminal.end()
     assert outcome.exit_code == 0
     assert config_of(new)["api_key"] == settings.PLACEHOLDER_KEY

@@ -68,7 +68,6 @@ def test_the_page_contains_all_pairs_and_no_key(home: Home, posted: StandIn) -> 
     assert re.search(r"""content="default-src 'none'; img-src data:; style-src 'sha256-""", page)
     assert "unsafe" not in page
     assert StandIn.SEARCH_AND_RELATIONSHIPS_KEY not in page
-    assert [run["report"]["files"]["found"] for run in shown["runs"]] == [40]
 
 
 @pytest.mark.usefixtures("posted")

@@ -5,12 +5,10 @@ const thumbnails = JSON.parse(document.getElementById("thumbnails").textContent)
 
 // Pairs this far above and below the window are laid out too.
 const MARGIN_PX = 600;
-const STAGES = ["search", "fetch", "prepare", "compare", "verify_frames", "post"];
 const ORDERS = {
   "highest score": (one, other) => other.score - one.score,
   "lowest score": (one, other) => one.score - other.score,
   "latest change": (one, other) => other.state_at.localeCompare(one.state_at),
-  "largest group": (one, other) => other.group.files - one.group.files,
 };
 const FEATURES = new Map(data.features.map((feature) => [feature.name, feature]));
 
@@ -22,30 +20,22 @@ const minute = (time) => `${time.slice(0, 10)} ${time.slice(11, 16)} UTC`;
 
 // Text is inserted as text: nothing here parses HTML.
 function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
 }
 
-function drawn(name, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+function svg(name, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
 }
 
 /* ---- copying ---- */
 
 async function copy(text, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const field = element("textarea", { value: text });
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-  }
+  await navigator.clipboard.writeText(text);
   at("copied").textContent = `Copied ${what}`;
   clearTimeout(copy.timer);
   copy.timer = setTimeout(() => { at("copied").textContent = ""; }, 2500);
@@ -53,34 +43,27 @@ async function copy(text, what) {
 
 const query = (files) => `system:hash is ${files.map((file) => file.sha256).join(" ")}`;
 const copyQuery = (files) => copy(query(files), `the search for ${plural(files.length, "file")}`);
-const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((place) => data.files[place]);
+const filesOf = (pairs) => [...new Set(pairs.flatMap((pair) => [pair.a, pair.b]))].map((position) => data.files[position]);
 
-/* ---- groups: files that pairs connect ---- */
-
+// A group: files that pairs connect.
 function findGroups() {
-  const parents = data.files.map((_, place) => place);
-  const root = (place) => {
-    while (parents[place] !== place) place = parents[place] = parents[parents[place]];
-    return place;
+  const parents = data.files.map((_, position) => position);
+  const root = (position) => {
+    while (parents[position] !== position) position = parents[position];
+    return position;
   };
   for (const pair of data.pairs) parents[root(pair.a)] = root(pair.b);
-  const groups = new Map();
-  data.files.forEach((_, place) => {
-    const key = root(place);
-    if (!groups.has(key)) groups.set(key, { files: 0 });
-    groups.get(key).files += 1;
-  });
-  for (const pair of data.pairs) pair.group = groups.get(root(pair.a));
+  for (const pair of data.pairs) pair.group = root(pair.a);
 }
 
 /* ---- the list of pairs ---- */
 
-let rows = []; // {pair, top, heading}: top in pixels; heading: the pairs of its group, on its first one
-let chosen = -1; // the row that the keyboard selects
-const laidOut = new Map(); // row number -> its element
-let sizes = {};
+// {pair, heading, inGroup, top, end, item}. heading: the pairs of a group, on its first row. top and
+// end: pixels. item: the element, if it is laid out.
+let rows = [];
+let selected = -1; // the row that the keyboard selects
 
-function isWanted(pair) {
+function passesFilters(pair) {
   const text = at("text").value.trim().toLowerCase();
   const state = at("state").value;
   const decision = at("decision").value;
@@ -94,17 +77,17 @@ function isWanted(pair) {
 }
 
 function arrange() {
-  const wanted = data.pairs.filter(isWanted).sort(ORDERS[at("order").value]);
+  const filtered = data.pairs.filter(passesFilters).sort(ORDERS[at("order").value]);
   const groups = new Map();
-  for (const pair of wanted) {
+  for (const pair of filtered) {
     const key = at("grouped").checked ? pair.group : pair;
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(pair);
   }
-  rows = [...groups.values()].flatMap((pairs) => pairs.map((pair, place) => (
-    { pair, heading: place === 0 && pairs.length > 1 ? pairs : null, inGroup: pairs.length > 1 }
+  rows = [...groups.values()].flatMap((pairs) => pairs.map((pair, position) => (
+    { pair, heading: position === 0 && pairs.length > 1 ? pairs : null, inGroup: pairs.length > 1 }
   )));
-  chosen = -1;
+  selected = -1;
   at("count").textContent = `${count(rows.length)} of ${plural(data.pairs.length, "pair")}`;
   at("nothing").hidden = rows.length > 0;
   measure();
@@ -114,73 +97,61 @@ function measure() {
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const style = getComputedStyle(list);
   const height = (name) => parseFloat(style.getPropertyValue(name)) * rem;
-  sizes = { pair: height("--pair"), heading: height("--heading") };
+  const [pairHeight, headingHeight] = [height("--pair"), height("--heading")];
   let top = 0;
   for (const row of rows) {
     row.top = top;
-    top += sizes.pair + (row.heading ? sizes.heading : 0);
+    top += pairHeight + (row.heading ? headingHeight : 0);
+    row.end = top;
+    row.item = null;
   }
   list.style.height = `${top}px`;
-  for (const item of laidOut.values()) item.remove();
-  laidOut.clear();
+  list.replaceChildren();
   layOut();
 }
 
-// The first row that ends below a height.
-function rowBelow(height) {
-  let from = 0;
-  let to = rows.length;
-  while (from < to) {
-    const middle = (from + to) >> 1;
-    const end = middle + 1 < rows.length ? rows[middle + 1].top : Infinity;
-    if (end > height) to = middle; else from = middle + 1;
-  }
-  return from;
-}
-
+// Add the rows near the window to the list, and remove all others from it.
 function layOut() {
-  const above = -list.getBoundingClientRect().top;
-  const first = rowBelow(above - MARGIN_PX);
-  const end = Math.min(rows.length, rowBelow(above + window.innerHeight + MARGIN_PX) + 1);
-  for (const [number, item] of laidOut) {
-    if (number < first || number >= end) {
-      item.remove();
-      laidOut.delete(number);
+  const windowTop = -list.getBoundingClientRect().top;
+  const windowEnd = windowTop + window.innerHeight;
+  let nextItem = null;
+  for (let number = rows.length - 1; number >= 0; number -= 1) {
+    const row = rows[number];
+    if (row.end < windowTop - MARGIN_PX || row.top > windowEnd + MARGIN_PX) {
+      row.item?.remove();
+      row.item = null;
+      continue;
     }
-  }
-  for (let number = first; number < end; number += 1) {
-    if (laidOut.has(number)) continue;
-    const item = pairItem(number);
-    const next = [...laidOut.keys()].filter((other) => other > number);
-    list.insertBefore(item, next.length ? laidOut.get(Math.min(...next)) : null);
-    laidOut.set(number, item);
+    if (!row.item) {
+      row.item = pairItem(number);
+      list.insertBefore(row.item, nextItem);
+    }
+    nextItem = row.item;
   }
 }
 
-function choose(number) {
+function select(number) {
   if (!rows.length) return;
-  laidOut.get(chosen)?.classList.remove("chosen");
-  chosen = Math.max(0, Math.min(rows.length - 1, number));
-  const row = rows[chosen];
+  rows[selected]?.item?.classList.remove("selected");
+  selected = Math.max(0, Math.min(rows.length - 1, number));
+  const row = rows[selected];
   const bar = at("filters");
   const covered = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
-  const top = list.getBoundingClientRect().top + window.scrollY + row.top;
-  const end = top + sizes.pair + (row.heading ? sizes.heading : 0);
-  if (top - covered < window.scrollY) window.scrollTo(0, top - covered);
-  else if (end > window.scrollY + window.innerHeight) window.scrollTo(0, end - window.innerHeight);
+  const listTop = list.getBoundingClientRect().top + window.scrollY;
+  if (listTop + row.top - covered < window.scrollY) window.scrollTo(0, listTop + row.top - covered);
+  else if (listTop + row.end > window.scrollY + window.innerHeight) window.scrollTo(0, listTop + row.end - window.innerHeight);
   layOut();
-  laidOut.get(chosen).classList.add("chosen");
-  laidOut.get(chosen).focus({ preventScroll: true });
+  row.item.classList.add("selected");
+  row.item.focus({ preventScroll: true });
 }
 
 /* ---- one pair ---- */
 
 function pairItem(number) {
   const { pair, top, heading, inGroup } = rows[number];
-  const item = element("li", { tabIndex: -1, className: inGroup ? "in-group" : "" });
-  item.classList.toggle("chosen", number === chosen);
-  item.setAttribute("aria-setsize", rows.length);
-  item.setAttribute("aria-posinset", number + 1);
+  const item = element("li", { tabIndex: -1, ariaSetSize: rows.length, ariaPosInSet: number + 1 });
+  item.classList.toggle("in-group", inGroup);
+  item.classList.toggle("selected", number === selected);
   item.style.top = `${top}px`;
   if (heading) {
     const files = filesOf(heading);
@@ -194,9 +165,9 @@ function pairItem(number) {
     element("div", { className: "files" }, ...files.map(fileBox)),
     featureList(pair)));
   item.addEventListener("click", () => {
-    laidOut.get(chosen)?.classList.remove("chosen");
-    chosen = number;
-    item.classList.add("chosen");
+    rows[selected]?.item?.classList.remove("selected");
+    selected = number;
+    item.classList.add("selected");
   });
   return item;
 }
@@ -215,7 +186,7 @@ function verdict(pair, files) {
 function fileBox(file) {
   const short = file.sha256.slice(0, 12);
   const source = thumbnails[file.id];
-  const picture = source === null
+  const thumbnail = source === null
     ? element("span", { textContent: "no thumbnail" })
     : element("img", { src: source, alt: `thumbnail of ${short}`, decoding: "async" });
   const facts = [
@@ -227,11 +198,10 @@ function fileBox(file) {
   ].filter((fact) => fact !== null);
   const hash = element("button", {
     type: "button", className: "hash", title: `Copy ${file.sha256}`, textContent: `${short}…`,
-    onclick: () => copy(file.sha256, "the hash"),
+    ariaLabel: `Copy SHA-256 ${short}…`, onclick: () => copy(file.sha256, "the hash"),
   });
-  hash.setAttribute("aria-label", `Copy SHA-256 ${short}…`);
   return element("div", { className: "file" },
-    element("div", { className: "picture" }, picture),
+    element("div", { className: "thumbnail" }, thumbnail),
     element("p", { title: facts.join(" · "), textContent: facts.join(" · ") }),
     hash);
 }
@@ -249,108 +219,49 @@ function featureList(pair) {
   return terms;
 }
 
-/* ---- figures ---- */
+/* ---- the scores ---- */
 
-const WIDTH = 320;
-const HEIGHT = 150;
-
-function figure(title, ...content) {
-  at("charts").append(element("figure", {}, element("figcaption", { textContent: title }), ...content));
-}
-
-// `labels`: one per bar. `ends`: labels of the axis. `marker.place`: between 0 and 1.
-function barChart(title, values, labels, ends, marker = null) {
-  const [left, right, top, bottom] = [4, WIDTH - 4, 18, HEIGHT - 18];
-  const highest = Math.max(1, ...values);
-  const step = (right - left) / values.length;
-  const width = Math.min(step * 0.85, 40);
-  const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${labels.join("; ")}` });
-  values.forEach((value, number) => {
-    const height = value ? Math.max(1, (bottom - top) * value / highest) : 0;
-    picture.append(drawn("rect", {
-      class: "bar", x: left + step * number + (step - width) / 2, y: bottom - height, width, height, rx: 1,
-    }, drawn("title", {}, labels[number])));
-  });
-  picture.append(
-    drawn("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
-    drawn("text", { x: left, y: HEIGHT - 4 }, ends[0]),
-    drawn("text", { x: right, y: HEIGHT - 4, "text-anchor": "end" }, ends[1]),
-    drawn("text", { x: left, y: 11 }, `highest: ${count(Math.max(...values, 0))}`));
-  if (marker !== null) {
-    const x = left + (right - left) * marker.place;
-    picture.append(
-      drawn("line", { class: "marker", x1: x, x2: x, y1: top, y2: bottom }),
-      drawn("text", { class: "marked", x: marker.place > 0.6 ? x - 4 : x + 4, y: top + 10, "text-anchor": marker.place > 0.6 ? "end" : "start" }, marker.label));
-  }
-  figure(title, picture);
-}
-
+// A bar for each band of scores, from the one below the first that is used or matches.
 function drawScores() {
+  const [width, height, top, bottom] = [320, 100, 18, 82];
   const counts = data.score_counts;
   const bands = counts.length;
-  const lowest = Math.min(data.min_score * bands, ...counts.flatMap((value, band) => (value ? [band] : [])));
-  const first = Math.max(0, Math.min(Math.floor(lowest + 1e-9) - 1, bands - 4));
-  const shown = counts.slice(first);
-  const labels = shown.map((value, number) => (
-    `${((first + number) / bands).toFixed(2)} to ${((first + number + 1) / bands).toFixed(2)}: ${plural(value, "pair")}`
-  ));
-  const place = (data.min_score - first / bands) / (1 - first / bands);
-  barChart("Scores of matching pairs", shown, labels, [(first / bands).toFixed(2), "1.00"],
-    { place, label: `match from ${data.min_score.toFixed(2)}` });
-}
-
-function drawRuns() {
-  const { runs } = data;
-  if (!runs.length) return;
-  const ends = [runs[0], runs.at(-1)].map((run) => minute(run.started_at));
-  const series = (name, title, value) => barChart(title, runs.map(value),
-    runs.map((run) => `${minute(run.started_at)}, ${run.command}: ${plural(value(run), name)}`), ends);
-  series("file", "Files in each search result", (run) => run.report.files.found);
-  series("pair", "Pairs posted by each run", (run) => run.report.pairs.posted);
-  drawTimes(runs.slice(-8));
-}
-
-function drawTimes(runs) {
-  const [row, left, right] = [20, 72, WIDTH - 48];
-  const title = "Seconds by stage";
-  const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${row * runs.length}`, role: "img" });
-  const summaries = runs.map((run, number) => {
-    const { seconds } = run.report;
-    const parts = STAGES.map((stage) => seconds[stage] ?? 0);
-    const known = parts.reduce((sum, part) => sum + part, 0);
-    parts.push(Math.max(0, seconds.total - known));
-    const total = Math.max(seconds.total, known, 1e-9);
-    const words = parts.map((part, stage) => `${(STAGES[stage] ?? "other").replace("_", " ")} ${part.toFixed(1)} s`).join(", ");
-    const y = row * number;
-    picture.append(
-      drawn("text", { x: 0, y: y + 14 }, minute(run.started_at).slice(5, 16)),
-      drawn("text", { x: WIDTH, y: y + 14, "text-anchor": "end" }, `${seconds.total.toFixed(1)} s`));
-    let x = left;
-    parts.forEach((part, stage) => {
-      const width = (right - left) * part / total;
-      picture.append(drawn("rect", { class: `stage-${stage}`, x, y: y + 4, width, height: row - 8 }, drawn("title", {}, words)));
-      x += width;
-    });
-    return `${minute(run.started_at)}, ${run.command}: ${words}`;
-  });
-  picture.setAttribute("aria-label", `${title}: ${summaries.join("; ")}`);
-  const legend = element("ul", { className: "legend" }, ...[...STAGES, "other"].map((stage, number) => (
-    element("li", {}, drawn("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, drawn("rect", { class: `stage-${number}`, width: 10, height: 10 })), stage.replace("_", " "))
-  )));
-  figure(title, picture, legend);
+  const firstUsed = counts.findIndex((value) => value > 0);
+  const firstMatching = Math.floor(data.min_score * bands + 1e-9);
+  const first = Math.max(0, Math.min(firstMatching, firstUsed < 0 ? bands : firstUsed) - 1);
+  const lowest = first / bands;
+  const highest = Math.max(1, ...counts);
+  const step = width / (bands - first);
+  const labels = [];
+  const bars = [];
+  for (let band = first; band < bands; band += 1) {
+    const label = `${(band / bands).toFixed(2)} to ${((band + 1) / bands).toFixed(2)}: ${plural(counts[band], "pair")}`;
+    const barHeight = counts[band] && Math.max(1, (bottom - top) * counts[band] / highest);
+    labels.push(label);
+    bars.push(svg("rect", {
+      class: "bar", x: step * (band - first + 0.1), y: bottom - barHeight, width: step * 0.8, height: barHeight,
+    }, svg("title", {}, label)));
+  }
+  const marker = width * (data.min_score - lowest) / (1 - lowest);
+  at("scores").append(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": labels.join("; ") },
+    ...bars,
+    svg("line", { class: "axis", x1: 0, x2: width, y1: bottom, y2: bottom }),
+    svg("line", { class: "marker", x1: marker, x2: marker, y1: top, y2: bottom }),
+    svg("text", { y: height - 4 }, lowest.toFixed(2)),
+    svg("text", { x: width, y: height - 4, "text-anchor": "end" }, "1.00"),
+    svg("text", { y: 11 }, `highest: ${plural(Math.max(...counts), "pair")}; pairs match from ${data.min_score.toFixed(2)}`)));
 }
 
 /* ---- the page ---- */
 
-function addOptions(id, names, first) {
-  const options = names.map((name) => element("option", { value: name, textContent: name.replace("_", " ") }));
-  at(id).append(...(first ? [element("option", { value: "", textContent: first })] : []), ...options);
+function addOptions(id, names) {
+  at(id).append(...names.map((name) => element("option", { value: name, textContent: name.replace("_", " ") })));
 }
 
 function begin() {
   const parts = [`${plural(data.compared_files, "file")} compared`];
   for (const [state, number] of Object.entries(data.pair_states)) parts.push(`${count(number)} ${state}`);
-  parts.push(`made ${minute(data.made_at)} by hydindex ${data.version}`);
+  parts.push(`written ${minute(data.written_at)} by hydindex ${data.version}`);
   if (data.left_out) parts.push(`${plural(data.left_out, "pair")} with lower scores left out`);
   at("about").textContent = parts.join(" · ");
   at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
@@ -358,9 +269,8 @@ function begin() {
   at("overview").open = window.matchMedia("(min-width: 60rem)").matches;
   findGroups();
   drawScores();
-  drawRuns();
-  addOptions("state", [...new Set(data.pairs.map((pair) => pair.state))].sort(), "any");
-  addOptions("decision", [...new Set(data.pairs.map((pair) => pair.decision))].sort(), "any");
+  addOptions("state", [...new Set(data.pairs.map((pair) => pair.state))].sort());
+  addOptions("decision", [...new Set(data.pairs.map((pair) => pair.decision))].sort());
   addOptions("order", Object.keys(ORDERS));
   arrange();
 }
@@ -373,13 +283,13 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const isTyping = event.target.matches("select, input:not([type=checkbox])");
   const act = isTyping
-    ? { Escape: () => { event.target.blur(); choose(chosen); } }[event.key]
+    ? { Escape: () => { event.target.blur(); select(selected); } }[event.key]
     : {
-      j: () => choose(chosen + 1),
-      ArrowDown: () => choose(chosen + 1),
-      k: () => choose(chosen - 1),
-      ArrowUp: () => choose(chosen - 1),
-      c: () => { if (chosen >= 0) copyQuery(filesOf([rows[chosen].pair])); },
+      j: () => select(selected + 1),
+      ArrowDown: () => select(selected + 1),
+      k: () => select(selected - 1),
+      ArrowUp: () => select(selected - 1),
+      c: () => { if (selected >= 0) copyQuery(filesOf([rows[selected].pair])); },
       "/": () => at("text").focus(),
     }[event.key];
   if (act) {
