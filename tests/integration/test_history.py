@@ -6,16 +6,14 @@ interrupts in between: exactly those pairs are compared, each once, and none is 
 after the user decided it.
 """
 
-import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, count, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import SHIPPED, THRESHOLD, Home, rows
+from conftest import SHIPPED, THRESHOLD, Home, from_then_on, rows
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,21 +24,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from plain_definition import matching_pairs, score_candidates
 from sqlalchemy import Connection, Engine, event
 
 from hydindex.config import config_file
-from hydindex.config.settings import Config
 from hydindex.demo.generated_library import generate_library
-from hydindex.matching.average_hash import average_hash
-from hydindex.matching.calibrated.features import compute_features
-from hydindex.matching.calibrated.model import load_model, probabilities
-from hydindex.matching.calibrated.signature import signature
-from hydindex.matching.decoding import decode_thumbnail
-from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
-from hydindex.records.pictures import Picture, Signature, SignatureBatch
 from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
-from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 
@@ -51,16 +40,15 @@ FILES = [
     for number, file in enumerate(generate_library(seed=3, pictures=12))
 ]
 SOME_FILES = st.sets(st.sampled_from(range(len(FILES))), max_size=6)
-CONFIGS: list[dict[str, Any]] = [
-    {},
-    {"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}},
-    {"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}},
-    {"candidate_generation": {"tolSeconds": 0.5}},
-    THRESHOLD,
-    {**THRESHOLD, "similarity_threshold": 0.2},
+# With the number of pairs that match.
+CONFIGS: list[tuple[dict[str, Any], int]] = [
+    ({}, 12),
+    ({"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}}, 10),
+    ({"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}}, 9),
+    ({"candidate_generation": {"tolSeconds": 0.5}}, 7),
+    (THRESHOLD, 9),
+    ({**THRESHOLD, "similarity_threshold": 0.2}, 22),
 ]
-MATCHES = [12, 10, 9, 7, 9, 22]
-"""The number of matching pairs under each config."""
 CONFIG_NUMBERS = st.integers(0, len(CONFIGS) - 1)
 # Answers that all is done, but stores no pair of videos.
 FORGETFUL_VERSION = 682
@@ -142,7 +130,7 @@ class History(RuleBasedStateMachine):
         # One request after the other, so that a history can be repeated.
         values["network"] = {**SHIPPED["network"], "max_connections": 1}
         self.home.configure(self.client, **values)
-        self.home.configure(**CONFIGS[number])
+        self.home.configure(**CONFIGS[number][0])
         self.config = number
 
     def library_changes(self, arriving: set[int], leaving: set[int]) -> None:
@@ -235,10 +223,12 @@ class History(RuleBasedStateMachine):
         outcome = self.home.run("update", *(["--dry-run"] if dry_run else []), "--json")
         report = outcome.json
         assert outcome.exit_code == 0, outcome
-        self._assert_refused_only_by_forgetful_client()
+        assert not self.client_stores_pairs or report["pairs"]["refused"] == 0
         newly_compared = self._compare(self.present)
         assert report["files"]["found"] == report["files"]["indexed"] == len(self.present)
-        assert report["pairs"]["scored"] == sum(self._is_candidate(pair) for pair in newly_compared)
+        assert report["pairs"]["scored"] == len(
+            newly_compared & self.verdicts[self.made_with].keys()
+        )
         if not dry_run:
             self._check_waiting_pairs()
 
@@ -248,7 +238,7 @@ class History(RuleBasedStateMachine):
         waiting = self.home.pairs("queued", "sending", *refused)
         links = self.home.pairs(*{"known", "posted", "refused"} - refused)
         for pair in {pair for pair in waiting if pair <= self.present}:
-            assert self._is_spanning()
+            assert "post" in CONFIGS[self.config][0]  # spanning
             assert is_joined_by(pair, links)
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, nth=st.integers(1, 12))
@@ -274,18 +264,10 @@ class History(RuleBasedStateMachine):
     ) -> None:
         """The client stops answering at the nth request of a kind."""
         self.library_changes(arriving, leaving)
-        gone = False
-
-        def hook(_method: str, asked: str, count: int) -> Fault | None:
-            nonlocal gone
-            if asked.endswith(path) and count - earlier >= nth:
-                gone = True
-                return fault
-            return DROP_BEFORE_WORK if gone else None
-
         earlier = sum(request.path.endswith(path) for request in self.client.requests)
-        self.client.faults = hook
+        self.client.faults = from_then_on(path, fault, then=DROP_BEFORE_WORK, since=earlier + nth)
         outcome = self.home.run("update")
+        gone = self.client.faults("GET", "", 0) is not None
         self.client.faults = lambda *_: None
         assert outcome.exit_code == (3 if gone else 0), outcome
         self.made_with = self.config
@@ -313,23 +295,19 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def the_matches_are_those_of_the_plain_definition(self) -> None:
-        if not self._holds_files() or self._drifted():
+        if not self._indexed("1") or self._drifted():
             return
         matching = {
-            frozenset((low.lower(), high.lower()))
-            for low, high in self.home.sql(
-                "SELECT hex(low.sha256), hex(high.sha256) FROM pair "
-                "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id "
-                "WHERE matches"
-            )
+            frozenset((low, high))
+            for low, high, matches in self.home.pair_rows("matches")
+            if matches
         }
         assert matching == self.expected
 
     def teardown(self) -> None:
         self.client.__exit__(None, None, None)
         if self.home.index.exists():
-            assert self.home.sql("PRAGMA integrity_check") == [("ok",)]
-            assert self.home.sql("PRAGMA foreign_key_check") == []
+            self.home.assert_sound()
         self._folder.cleanup()
 
     def _decidable(self) -> list[list[str]]:
@@ -341,18 +319,8 @@ class History(RuleBasedStateMachine):
         }
         return sorted(map(sorted, self.client.potentials | (found - self.decided)))
 
-    def _assert_refused_only_by_forgetful_client(self) -> None:
-        ((report,),) = self.home.sql("SELECT report FROM run ORDER BY id DESC LIMIT 1")
-        assert not self.client_stores_pairs or json.loads(report)["pairs"]["refused"] == 0
-
-    def _is_spanning(self) -> bool:
-        return "post" in CONFIGS[self.config]
-
     def _drifted(self) -> bool:
-        return self.config != self.made_with and self._holds_files()
-
-    def _holds_files(self) -> bool:
-        return bool(self._indexed("1"))
+        return self.config != self.made_with and bool(self._indexed("1"))
 
     def _has_tables(self) -> bool:
         """Return whether the first run created the tables before it was interrupted."""
@@ -371,14 +339,8 @@ class History(RuleBasedStateMachine):
         """What the index knows of comparisons, which a restart deletes."""
         if not self._has_tables():
             return []
-        return [
-            self.home.sql(f"SELECT {columns}")
-            for columns in (
-                "recipe, next_step FROM index_state",
-                "id, compared_since FROM file",
-                "* FROM membership",
-            )
-        ]
+        tables = ["* FROM index_state", "id, compared_since FROM file", "* FROM membership"]
+        return [self.home.sql(f"SELECT {table}") for table in tables]
 
     def _restart_comparing(self) -> None:
         self.made_with = self.config
@@ -393,9 +355,6 @@ class History(RuleBasedStateMachine):
         self.expected |= {pair for pair in newly_compared if verdicts.get(pair)}
         return newly_compared
 
-    def _is_candidate(self, pair: Pair) -> bool:
-        return pair in self.verdicts[self.made_with]
-
 
 def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
     """Return whether links lead from one file of a pair to the other."""
@@ -403,81 +362,6 @@ def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
     while more := {link for link in links if link & reached and not link <= reached}:
         reached = reached.union(*more)
     return pair <= reached
-
-
-def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
-    """Return the candidates under a config and whether each matches, one pair at a time."""
-    path = folder / "config.json"
-    merged = {
-        key: {**SHIPPED.get(key, {}), **value} if isinstance(value, dict) else value
-        for key, value in config.items()
-    }
-    path.write_text(json.dumps({**SHIPPED, **merged}))
-    settings = config_file.load(path)
-    prepared = {file.hash: Prepared.of(file, settings) for file in FILES}
-    return {
-        frozenset((a.hash, b.hash)): _match(one, two, settings)
-        for a, b in combinations(FILES, 2)
-        for one, two in [(prepared[a.hash], prepared[b.hash])]
-        if _are_candidates(one, two, settings)
-    }
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A file as a method sees it; `looks`: aspect ratio and hash, also of the content in bars."""
-
-    duration_ms: float
-    looks: list[tuple[float, int]]
-    picture: Picture | Signature
-
-    @classmethod
-    def of(cls, file: HydrusFile, settings: Config) -> "Prepared":
-        decoded = decode_thumbnail(file.thumbnail)
-        ratio, duration_ms = file.width / file.height, float(file.duration_ms or 0)
-        if settings.decision.method == "threshold":
-            picture = preprocess(decoded, Preprocessing.of(settings))
-            looks = [(ratio, average_hash(decoded, settings.ahash.resize))]
-            return cls(duration_ms, looks, picture)
-        made = signature(decoded, settings.ahash.resize)
-        content = ratio * made.content_shape, made.content_hash
-        return cls(duration_ms, [(ratio, made.average_hash), content], made)
-
-
-def _are_candidates(one: Prepared, two: Prepared, settings: Config) -> bool:
-    ways = list(product(one.looks, two.looks))
-    tolerance_ms = 1000 * settings.candidate_generation.tolerance_s
-    return (
-        abs(one.duration_ms - two.duration_ms) <= tolerance_ms
-        and any(abs(r1 - r2) <= 0.05 * max(r1, r2) for (r1, _), (r2, _) in ways)
-        and any((h1 ^ h2).bit_count() <= settings.ahash.hamming_max for (_, h1), (_, h2) in ways)
-    )
-
-
-def _match(one: Prepared, two: Prepared, settings: Config) -> bool:
-    if not isinstance(one.picture, Signature) or not isinstance(two.picture, Signature):
-        return reference.ssim(one.picture, two.picture) >= settings.similarity_threshold
-    both = (one.picture, two.picture)
-    ratios, hashes = zip(*one.looks, *two.looks, strict=True)
-    signatures = SignatureBatch(
-        duration_ms=np.array([one.duration_ms, two.duration_ms]),
-        aspect_ratio=np.array(ratios[::2]),
-        average_hash=np.array(hashes[::2], np.uint64),
-        content_aspect_ratio=np.array(ratios[1::2]),
-        content_hash=np.array(hashes[1::2], np.uint64),
-        has_bars=np.array([len(each.views) > 1 for each in both]),
-        views=np.stack([each.views[[0, -1]] for each in both]),
-    )
-    model = load_model()
-    scored, features = compute_features(
-        signatures,
-        np.array([0]),
-        np.array([1]),
-        aspect_ratio_tolerance=0.05,
-        min_structure=model.min_structure,
-    )
-    probability = probabilities(features, model)
-    return len(scored) == 1 and float(probability[0]) >= settings.decision.min_probability
 
 
 @pytest.mark.parametrize(
@@ -488,8 +372,16 @@ def test_histories(
     histories: int, steps: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     History.capsys = capsys
-    History.verdicts = [verdicts_of(config, tmp_path) for config in CONFIGS]
-    assert [sum(verdicts.values()) for verdicts in History.verdicts] == MATCHES
+    History.verdicts = []
+    for changes, matches in CONFIGS:
+        home = Home(tmp_path, capsys)
+        home.configure(**SHIPPED)
+        home.configure(**changes)
+        config = config_file.load(home.config)
+        matching = matching_pairs(FILES, config)
+        assert len(matching) == matches
+        candidates = score_candidates(FILES, config)
+        History.verdicts.append({pair: pair in matching for pair in candidates})
     run_state_machine_as_test(
         History,
         settings=settings(
