@@ -1,10 +1,9 @@
 """A hydindex with one more schema revision, to test upgrades of the index."""
 
 import shutil
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-
-from sqlalchemy import Engine
 
 from hydindex.store import migration, schema, store
 from hydindex.store.migration import MIGRATIONS_PACKAGE, upgrade
@@ -19,9 +18,7 @@ def write_migrations(folder: Path, *upgrade_lines: str) -> Path:
         shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
     body = "\n    ".join(upgrade_lines)
     (copy / "versions" / f"{NEW}_newer.py").write_text(
-        "from alembic import op\n"
-        f'revision = "{NEW}"\n'
-        f'down_revision = "{OLD}"\n'
+        f"from alembic import op\nrevision = {NEW!r}\ndown_revision = {OLD!r}\n"
         f"def upgrade() -> None:\n    {body}\n",
         encoding="utf-8",
     )
@@ -30,12 +27,8 @@ def write_migrations(folder: Path, *upgrade_lines: str) -> Path:
 
 def install(migrations: Path) -> None:
     """Let the commands of this process have the newer schema, until `uninstall`."""
-
-    def upgrade_to_new(engine: Engine, path: Path) -> Path | None:
-        return upgrade(engine, path, migrations=migrations, target=NEW)
-
     migration.REVISION = NEW
-    store.upgrade = upgrade_to_new
+    store.upgrade = partial(upgrade, migrations=migrations, target=NEW)
 
 
 def uninstall() -> None:

@@ -1,8 +1,9 @@
-"""Which pairs match, by the plain definition: one pair at a time, without bounds or SQL."""
+"""Which pairs match, and which files they link, by the plain definition."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.preprocessing import Preprocessing, preprocess
 from hydindex.records.pictures import Picture, Signature, SignatureBatch
 from hydindex.standin.state import HydrusFile
+
+FileT = TypeVar("FileT", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,12 @@ def _probability(
     if len(features) == 0 or features["structure_8px"][0] < model.min_structure:
         return 0.0
     return float(probabilities(features, model)[0])
+
+
+def groups(pairs: Iterable[frozenset[FileT]]) -> set[frozenset[FileT]]:
+    """Return the groups of files that pairs link."""
+    joined: set[frozenset[FileT]] = set()
+    for pair in pairs:
+        touched = {group for group in joined if group & pair}
+        joined = joined - touched | {pair.union(*touched)}
+    return joined

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from plain_definition import matching_pairs, score_candidates
+from plain_definition import groups, matching_pairs, score_candidates
 from sqlalchemy import Connection, Engine, event
 
 from hydindex.config import config_file
@@ -54,41 +54,6 @@ CONFIG_NUMBERS = st.integers(0, len(CONFIGS) - 1)
 FORGETFUL_VERSION = 682
 
 
-class CtrlC:
-    """Press Ctrl-C just before the nth commit of the index, if it comes to that."""
-
-    def __init__(self, nth: int) -> None:
-        self.pressed = False
-        self._nth = nth
-        self._commits = count(1)
-
-    def __enter__(self) -> "CtrlC":
-        event.listen(Engine, "commit", self._press)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(Engine, "commit", self._press)
-
-    def _press(self, _connection: Connection) -> None:
-        if next(self._commits) == self._nth:
-            self.pressed = True
-            raise KeyboardInterrupt
-
-
-class Groups:
-    """Files that the user decided are duplicates of each other."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, frozenset[str]] = {}
-
-    def of(self, name: str) -> frozenset[str]:
-        return self._of.get(name, frozenset({name}))
-
-    def merge(self, a: str, b: str) -> None:
-        merged = self.of(a) | self.of(b)
-        self._of |= dict.fromkeys(merged, merged)
-
-
 class History(RuleBasedStateMachine):
     """One home, one client, and the model of both."""
 
@@ -109,7 +74,7 @@ class History(RuleBasedStateMachine):
         self.client_stores_pairs = True
         self.rows_seen = 0
         self.accepted: set[Pair] = set()
-        self.groups = Groups()
+        self.duplicates: set[Pair] = set()
         self.decided: set[Pair] = set()
         self.removed: set[Pair] = set()
 
@@ -164,9 +129,13 @@ class History(RuleBasedStateMachine):
         """Decide a pair, and with it all pairs between two groups of duplicates."""
         one, other = data.draw(st.sampled_from(self._decidable()))
         self.client.decide(one, other, relationship)
-        self.decided |= set(map(frozenset, product(self.groups.of(one), self.groups.of(other))))
+        self.decided |= set(map(frozenset, product(self._group(one), self._group(other))))
         if relationship == 2:
-            self.groups.merge(one, other)
+            self.duplicates.add(frozenset((one, other)))
+
+    def _group(self, name: str) -> frozenset[str]:
+        """The files that the user decided are duplicates of this one, and itself."""
+        return next((each for each in groups(self.duplicates) if name in each), frozenset({name}))
 
     def _something_is_being_sent(self) -> bool:
         """Return whether a run may have posted pairs without reading them back.
@@ -196,7 +165,7 @@ class History(RuleBasedStateMachine):
     @rule(refetch=st.booleans())
     @precondition(lambda self: self.home.index.exists())
     def rebuild(self, refetch: bool) -> None:
-        self.home.rebuild(*(["--refetch"] if refetch else []))
+        self.home.rebuild(*["--refetch"] * refetch)
         if refetch or self.config != self.made_with:
             self._restart_comparing()
         self._compare(self._indexed("gone_at IS NULL"))
@@ -206,12 +175,24 @@ class History(RuleBasedStateMachine):
     def rebuild_interrupted(self, refetch: bool, nth: int) -> None:
         before = self._comparisons()
         restarts = refetch or self.config != self.made_with
-        with CtrlC(nth) as ctrl_c:
-            outcome = self.home.run("rebuild", *(["--refetch"] if refetch else []))
-        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
+        self._run_interrupted(nth, "rebuild", *["--refetch"] * refetch)
         if restarts and self._comparisons() != before:
             self._restart_comparing()
         self._compare(self._indexed("compared_since IS NOT NULL"))
+
+    def _run_interrupted(self, nth: int, *words: str) -> None:
+        """Press Ctrl-C just before the nth commit of the index, if it comes to that."""
+        commits = count(1)
+
+        def press(_connection: Connection) -> None:
+            if next(commits) == nth:
+                raise KeyboardInterrupt
+
+        event.listen(Engine, "commit", press)
+        outcome = self.home.run(*words)
+        event.remove(Engine, "commit", press)
+        pressed = next(commits) > nth
+        assert outcome.exit_code == (130 if pressed else 0), outcome
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, dry_run=st.booleans())
     def update(self, arriving: set[int], leaving: set[int], dry_run: bool) -> None:
@@ -220,7 +201,7 @@ class History(RuleBasedStateMachine):
             assert self.home.run("update").exit_code == 4
             return
         self.made_with = self.config
-        outcome = self.home.run("update", *(["--dry-run"] if dry_run else []), "--json")
+        outcome = self.home.run("update", *["--dry-run"] * dry_run, "--json")
         report = outcome.json
         assert outcome.exit_code == 0, outcome
         assert not self.client_stores_pairs or report["pairs"]["refused"] == 0
@@ -239,15 +220,13 @@ class History(RuleBasedStateMachine):
         links = self.home.pairs(*{"known", "posted", "refused"} - refused)
         for pair in {pair for pair in waiting if pair <= self.present}:
             assert "post" in CONFIGS[self.config][0]  # spanning
-            assert is_joined_by(pair, links)
+            assert any(pair <= group for group in groups(links))
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, nth=st.integers(1, 12))
     @precondition(lambda self: not self._drifted())
     def update_interrupted(self, arriving: set[int], leaving: set[int], nth: int) -> None:
         self.library_changes(arriving, leaving)
-        with CtrlC(nth) as ctrl_c:
-            outcome = self.home.run("update")
-        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
+        self._run_interrupted(nth, "update")
         self.made_with = self.config
         self._compare(self._indexed("compared_since IS NOT NULL"))
 
@@ -291,7 +270,7 @@ class History(RuleBasedStateMachine):
         assert self.decided.isdisjoint(potentials)
         # Hydrus shows a pair of a group again once another member has one.
         for pair in self.removed & potentials:
-            assert any(len(self.groups.of(name)) > 1 for name in pair)
+            assert any(len(self._group(name)) > 1 for name in pair)
 
     @invariant()
     def the_matches_are_those_of_the_plain_definition(self) -> None:
@@ -315,7 +294,7 @@ class History(RuleBasedStateMachine):
         found = {
             pair
             for pair, matches in self.verdicts[self.config].items()
-            if matches and all(len(self.groups.of(each)) == 1 for each in pair)
+            if matches and all(len(self._group(each)) == 1 for each in pair)
         }
         return sorted(map(sorted, self.client.potentials | (found - self.decided)))
 
@@ -354,14 +333,6 @@ class History(RuleBasedStateMachine):
         verdicts = self.verdicts[self.made_with]
         self.expected |= {pair for pair in newly_compared if verdicts.get(pair)}
         return newly_compared
-
-
-def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
-    """Return whether links lead from one file of a pair to the other."""
-    reached = frozenset([min(pair)])
-    while more := {link for link in links if link & reached and not link <= reached}:
-        reached = reached.union(*more)
-    return pair <= reached
 
 
 @pytest.mark.parametrize(
