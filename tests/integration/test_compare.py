@@ -35,8 +35,10 @@ def far_apart(files: Library) -> Library:
     return [replace(file, duration_ms=10_000 * number) for number, file in enumerate(files)]
 
 
-@pytest.mark.parametrize("config", [{}, MS_SSIM, THRESHOLD], ids=["calibrated", "MS-SSIM", "SSIM"])
-@pytest.mark.parametrize(("batch_files", "batch_pairs"), [(1, 1000), (256, 7)])
+@pytest.mark.parametrize(
+    ("config", "batch_files", "batch_pairs"),
+    [({}, 1, 1000), ({}, 256, 7), (MS_SSIM, 256, 7), (THRESHOLD, 1, 1000)],
+)
 def test_the_size_of_a_batch_changes_no_result(
     home: Home,
     serve: Serve,

@@ -15,7 +15,7 @@ from conftest import Home, assert_all_posted_once, rows
 from hydindex.standin.server import StandIn
 from hydindex.store.lock import exclusive
 
-# Then no file may grow beyond some bytes, as on a full disk.
+# Runs a command that can grow no file beyond some bytes, as on a full disk.
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -175,9 +175,10 @@ def case(home: Home, serve: Serve, undisturbed: Any) -> Case:
         [
             *zip(PATHS, 2 * DOUBTFUL, strict=False),
             *product([THUMBNAIL], ["500", "cut off before the work"]),
-            *product([POST], ["cut off after the work", "silence after the work"]),
+            *product([POST], ["cut off before the work", "cut off after the work", "page"]),
+            (POST, "silence after the work"),
         ],
-        of=[*product(PATHS, DOUBTFUL), *product([THUMBNAIL, POST], OTHERS)],
+        of=[*product(PATHS, DOUBTFUL), *product([THUMBNAIL, POST], OTHERS), (POST, "page")],
     ),
 )
 def test_a_passing_fault_costs_nothing(case: Case, path: str, fault: str) -> None:

@@ -7,7 +7,6 @@ from conftest import (
     Serve,
     assert_all_posted_once,
     assert_sent_once,
-    count,
     from_then_on,
     rows,
 )
@@ -15,7 +14,6 @@ from conftest import (
 from hydindex.standin.server import (
     DROP_AFTER_WORK,
     DROP_BEFORE_WORK,
-    GARBAGE,
     Fault,
     FaultHook,
     StandIn,
@@ -30,26 +28,6 @@ FALSE_POSITIVE, DUPLICATE, ALTERNATE, BETTER = 1, 2, 3, 4
 def on_post(*faults: Fault) -> FaultHook:
     """Disturb the first, second, ... POST."""
     return lambda _, path, nth: faults[nth - 1] if path == POST and nth <= len(faults) else None
-
-
-@pytest.mark.parametrize(
-    ("faults", "posts"),
-    [
-        ([DROP_AFTER_WORK], 1),
-        ([GARBAGE], 1),
-        ([DROP_BEFORE_WORK] * 2, 3),
-        ([refuse(503)] * 2, 3),
-    ],
-    ids=["reply lost", "not a reply", "cut off", "busy"],
-)
-def test_only_posts_that_did_not_arrive_are_repeated(
-    home: Home, client: StandIn, faults: list[Fault], posts: int
-) -> None:
-    client.faults = on_post(*faults)
-    pairs = home.update()["pairs"]
-    assert pairs["posted"] == pairs["matched"]
-    assert count(client, POST) == posts
-    assert_all_posted_once(client)
 
 
 @pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])

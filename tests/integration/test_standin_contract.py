@@ -184,14 +184,6 @@ def test_trashed_files_are_available_and_missing_or_deleted_files_are_not_as_rec
         assert stored.json()["path"] == str(video)
 
 
-def test_a_rejected_post_sets_nothing(client: StandIn) -> None:
-    assert post_potentials(client, (A, B), (A, "zz")).status_code == 400
-    assert client.posted_rows == []
-    assert post_potentials(client, (A, B), (B, A)).status_code == 200
-    assert client.posted_rows == [(A, B), (B, A)]
-    assert client.potentials == {frozenset({A, B})}
-
-
 @pytest.mark.parametrize(
     ("mime", "duration_ms", "kept"),
     [("video/mp4", 8000, 0), ("image/gif", 900, 0), ("image/png", None, 1)],
