@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hypothesis import settings
 
 from hydindex.commands import app as cli
 from hydindex.demo.generated_library import generate_library
-from hydindex.standin.server import StandIn
+from hydindex.standin.server import Fault, FaultHook, StandIn
 from hydindex.standin.state import HydrusFile
 
 # Other programs may keep the machine busy: no test fails for its time.
@@ -107,24 +107,43 @@ class Home:
         assert isinstance(ended.value.code, int)
         return Outcome(ended.value.code, captured.out, captured.err)
 
+    def run_process(self, *words: str, launcher: Sequence[str] = (), **environment: str) -> Outcome:
+        """Run a command in its own process."""
+        command = [sys.executable, "-m", "hydindex", *words, "--config", str(self.config)]
+        ended = subprocess.run(
+            [*launcher, *command],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
     def run_unprivileged(self, *words: str) -> Outcome:
         """Run a command in a process to which a folder is read-only that says so, even as root."""
-        command = [sys.executable, "-m", "hydindex", *words, "--config", str(self.config)]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            setpriv = shutil.which("setpriv")
-            if setpriv is None:
-                pytest.skip("root may write everywhere, and there is no setpriv to prevent it")
-            command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", *command]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        return Outcome(ended.returncode, ended.stdout, ended.stderr)
+        if os.geteuid() != 0:
+            return self.run_process(*words)
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may write everywhere, and there is no setpriv to prevent it")
+        return self.run_process(
+            *words, launcher=[setpriv, "--bounding-set=-all", "--inh-caps=-all"]
+        )
 
     def update(self, *words: str, expect: int = 0) -> dict[str, Any]:
         """Run an update and give its JSON."""
         return self._run_json("update", *words, expect=expect)
 
-    def rebuild(self, *words: str, expect: int = 0) -> dict[str, Any]:
+    def rebuild(self, *words: str) -> dict[str, Any]:
         """Run a rebuild and give its JSON."""
-        return self._run_json("rebuild", *words, expect=expect)
+        return self._run_json("rebuild", *words, expect=0)
+
+    def fail(self, *words: str, expect: int, kind: str | None = None) -> str:
+        """Run a command that ends with an error of a kind; give its message and remedy."""
+        error = self._run_json(*words, expect=expect)["error"]
+        assert kind in (None, error["kind"])
+        return f"{error['message']}\n{error['remedy']}"
 
     def _run_json(self, *words: str, expect: int) -> dict[str, Any]:
         outcome = self.run(*words, "--json")
@@ -142,21 +161,27 @@ class Home:
         with closing(sqlite3.connect(self.index)) as connection, connection:
             return connection.execute(statement).fetchall()
 
-    def scores(self) -> dict[tuple[str, str], float]:
-        """Give the scores of the pairs of the index, by the files' hashes in order."""
-        rows = self.sql(
-            "SELECT hex(low.sha256), hex(high.sha256), score FROM pair "
+    def pair_rows(self, columns: str) -> list[tuple[Any, ...]]:
+        """Give the hashes of every pair of the index, in order, and some of its columns."""
+        return self.sql(
+            "SELECT lower(hex(min(low.sha256, high.sha256))), "
+            f"lower(hex(max(low.sha256, high.sha256))), {columns} FROM pair "
             "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
         )
-        return {(min(a, b), max(a, b)): score for a, b, score in rows}
+
+    def scores(self) -> dict[frozenset[str], float]:
+        """Give the scores of the pairs of the index, by the files' hashes."""
+        return {frozenset((a, b)): score for a, b, score in self.pair_rows("score")}
 
     def pairs(self, *states: str) -> set[frozenset[str]]:
         """Give the pairs of the index that are in these states, by the files' hashes."""
-        rows = self.sql(
-            "SELECT pair.state, hex(low.sha256), hex(high.sha256) FROM pair "
-            "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id"
-        )
-        return {frozenset((a.lower(), b.lower())) for state, a, b in rows if state in states}
+        return {
+            frozenset((a, b)) for a, b, state in self.pair_rows("pair.state") if state in states
+        }
+
+    def assert_sound(self) -> None:
+        assert self.sql("PRAGMA integrity_check") == [("ok",)]
+        assert self.sql("PRAGMA foreign_key_check") == []
 
 
 @pytest.fixture
@@ -167,26 +192,22 @@ def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
 
 
 @pytest.fixture
-def library() -> list[HydrusFile]:
+def library() -> Library:
     """Forty videos; among them pairs of copies that the fast config finds."""
     return generate_library(seed=3, pictures=40)
 
 
 @pytest.fixture
-def serve(home: Home) -> Iterator[Callable[..., StandIn]]:
+def serve(home: Home) -> Iterator[Serve]:
     """Start stand-ins that the home's config names, and stop them at the end."""
-    running: list[StandIn] = []
+    with ExitStack() as running:
 
-    def start(files: list[HydrusFile], *, hydrus_version: int = 681) -> StandIn:
-        client = StandIn(files, hydrus_version=hydrus_version)
-        client.__enter__()
-        running.append(client)
-        home.configure(client)
-        return client
+        def start(files: Library, *, hydrus_version: int = 681) -> StandIn:
+            client = running.enter_context(StandIn(files, hydrus_version=hydrus_version))
+            home.configure(client)
+            return client
 
-    yield start
-    for client in running:
-        client.__exit__(None, None, None)
+        yield start
 
 
 @pytest.fixture
@@ -218,9 +239,8 @@ def usual_ports() -> Iterator[tuple[int, ...]]:
 
 
 @pytest.fixture
-def posted(home: Home, serve: Callable[..., StandIn], library: list[HydrusFile]) -> StandIn:
+def posted(home: Home, client: StandIn) -> StandIn:
     """A client to which the pairs of its library were posted."""
-    client = serve(library)
     home.update()
     return client
 
@@ -247,3 +267,31 @@ def fetched(client: StandIn, *, since: int = 0) -> set[str]:
 def assert_sent_once(client: StandIn) -> None:
     """No pair was ever sent twice."""
     assert len(rows(client)) == len(set(rows(client)))
+
+
+def assert_all_posted_once(client: StandIn) -> None:
+    assert_sent_once(client)
+    assert len(rows(client)) == len(client.potentials) > 0
+
+
+def at(path: str, fault: Fault, *, since: int = 1, times: int = sys.maxsize) -> FaultHook:
+    """Disturb some of the requests whose path ends so, counted from 1."""
+    return lambda _, asked, nth: (
+        fault if asked.endswith(path) and since <= nth < since + times else None
+    )
+
+
+def from_then_on(
+    path: str, fault: Fault, *, since: int = 1, then: Fault | None = None
+) -> FaultHook:
+    """Disturb everything from the nth request on whose path ends so; `then`: what follows it."""
+    begun = False
+
+    def hook(_method: str, asked: str, nth: int) -> Fault | None:
+        nonlocal begun
+        if begun:
+            return then or fault
+        begun = asked.endswith(path) and nth >= since
+        return fault if begun else None
+
+    return hook

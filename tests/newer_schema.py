@@ -17,9 +17,7 @@ def write_migrations(folder: Path, *upgrade_lines: str) -> Path:
         shutil.copytree(shipped, copy, ignore=shutil.ignore_patterns("__pycache__"))
     body = "\n    ".join(upgrade_lines)
     (copy / "versions" / f"{NEW}_newer.py").write_text(
-        "from alembic import op\n"
-        f'revision = "{NEW}"\n'
-        f'down_revision = "{OLD}"\n'
+        f"from alembic import op\nrevision = {NEW!r}\ndown_revision = {OLD!r}\n"
         f"def upgrade() -> None:\n    {body}\n",
         encoding="utf-8",
     )

@@ -1,5 +1,8 @@
 """`hydindex calibrate` fits a model to the user's decisions, and writes it if it does better."""
 
+import json
+from typing import Any
+
 import pytest
 from conftest import THRESHOLD, Home, Serve
 
@@ -9,6 +12,7 @@ from hydindex.standin.server import StandIn
 
 FALSE_POSITIVE, DUPLICATE = 1, 2
 STRICT = 0.95
+OTHER_VERSION = 99
 
 
 @pytest.fixture
@@ -22,20 +26,19 @@ def client(home: Home, serve: Serve) -> StandIn:
 
 def decide(home: Home, client: StandIn, *, min_score: float, max_pairs: int | None = None) -> None:
     """Let the user decide pairs: from `min_score`, they are duplicates."""
-    for pair, score in sorted(home.scores().items())[:max_pairs]:
-        relationship = DUPLICATE if score >= min_score else FALSE_POSITIVE
-        client.decide(*(sha256.lower() for sha256 in pair), relationship)
+    scores = home.scores()
+    for pair in sorted(map(sorted, scores))[:max_pairs]:
+        score = scores[frozenset(pair)]
+        client.decide(*pair, DUPLICATE if score >= min_score else FALSE_POSITIVE)
     home.update()
 
 
 def test_too_few_decisions_or_decisions_of_one_kind_are_an_error(
     home: Home, client: StandIn
 ) -> None:
-    for choice in ({"min_score": STRICT, "max_pairs": 15}, {"min_score": 0.0}):
-        decide(home, client, **choice)
-        outcome = home.run("calibrate", "--write", "--json")
-        assert outcome.exit_code == 1
-        assert outcome.json["error"]["kind"] == "too_few_decisions"
+    for min_score, max_pairs in ((STRICT, 15), (0.0, None)):
+        decide(home, client, min_score=min_score, max_pairs=max_pairs)
+        home.fail("calibrate", "--write", expect=1, kind="too_few_decisions")
         assert not list(home.folder.glob("*model*"))
 
 
@@ -45,11 +48,12 @@ def test_a_better_model_for_a_stricter_user_is_written_only_with_write(
     decide(home, client, min_score=STRICT)
     outcome = home.run("calibrate", "--json")
     assert outcome.exit_code == 0
-    assert outcome.json["helps"]
-    assert outcome.json["after"]["precision"] > outcome.json["before"]["precision"] + 0.02
-    assert outcome.json["after"]["f1"] > outcome.json["before"]["f1"] + 0.01
-    assert outcome.json["written"] is None
+    fit = outcome.json
+    assert fit["helps"]
+    assert fit["after"]["precision"] > fit["before"]["precision"] + 0.02
+    assert fit["after"]["f1"] > fit["before"]["f1"] + 0.01
     model = home.folder / "calibrated_model.json"
+    assert fit["written"] is None
     assert not model.exists()
 
     written = home.run("calibrate", "--write")
@@ -60,23 +64,25 @@ def test_a_better_model_for_a_stricter_user_is_written_only_with_write(
 
     before = home.pairs("posted", "known")
     home.configure(decision={"model": "calibrated_model.json"})
-    assert home.run("update").exit_code == 4
-    matched = home.rebuild()["pairs"]["matched"]
-    assert 0 < matched < len(before)
+    home.fail("update", expect=4, kind="config_changed")
+    assert 0 < home.rebuild()["pairs"]["matched"] < len(before)
     home.update()
     assert home.pairs("posted", "known") == before  # decisions are final
-
     again = home.run("calibrate", "--write", "--json")
     assert again.exit_code == 1
     assert not again.json["helps"]
 
 
-def test_the_numbering_of_files_has_no_effect(home: Home, client: StandIn) -> None:
+def test_the_numbering_of_files_has_no_effect_and_frame_verification_is_left_out(
+    home: Home, client: StandIn
+) -> None:
     decide(home, client, min_score=STRICT)
     fitted = home.run("calibrate", "--json").json
     home.sql("UPDATE pair SET low_id = -high_id, high_id = -low_id")
     home.sql("UPDATE file SET id = -id")
     assert home.run("calibrate", "--json").json == fitted
+    home.sql("UPDATE pair SET features = json_set(features, '$.frames', 0.9) WHERE score < 0.95")
+    assert "0 wrong" in home.fail("calibrate", expect=1)
 
 
 def test_a_model_that_agrees_with_the_user_is_kept(home: Home, client: StandIn) -> None:
@@ -101,14 +107,6 @@ def test_decided_pairs_keep_the_score_and_features_that_the_user_saw(
     assert home.sql(decided) == seen
 
 
-def test_pairs_found_by_frame_verification_are_left_out(home: Home, client: StandIn) -> None:
-    decide(home, client, min_score=STRICT)
-    home.sql("UPDATE pair SET features = json_set(features, '$.frames', 0.9) WHERE score < 0.95")
-    outcome = home.run("calibrate", "--json")
-    assert outcome.exit_code == 1
-    assert "0 wrong" in outcome.json["error"]["message"]
-
-
 def test_the_threshold_method_cannot_be_calibrated(home: Home, serve: Serve) -> None:
     serve([])
     home.configure(**THRESHOLD)
@@ -116,16 +114,52 @@ def test_the_threshold_method_cannot_be_calibrated(home: Home, serve: Serve) -> 
     assert home.run("calibrate").exit_code == 2
 
 
-def test_pairs_with_features_of_another_version_are_left_out_and_counted(
-    home: Home, posted: StandIn
+def age_features(home: Home, limit: int) -> None:
+    """Let the features of some pairs be of another version, and lack a feature."""
+    home.sql(
+        f"UPDATE pair SET features = json_remove("
+        f"json_set(features, '$.version', {OTHER_VERSION}), '$.contours') "
+        f"WHERE (low_id, high_id) IN (SELECT low_id, high_id FROM pair ORDER BY 1, 2 LIMIT {limit})"
+    )
+
+
+def test_features_of_another_version_are_left_out_until_a_rebuild(
+    home: Home, client: StandIn
 ) -> None:
-    for low, high in sorted(sorted(pair) for pair in posted.potentials):
-        posted.decide(low, high, 2)
+    def pairs() -> set[tuple[Any, ...]]:
+        rows = home.pair_rows("score, decision, features")
+        return {(*row, frozenset(json.loads(features).items())) for *row, features in rows}
+
+    decide(home, client, min_score=STRICT)
+    seen = pairs()
+    age_features(home, 5)
+    shown = home.run("calibrate", "--json").json["decided"]
+    assert (shown["other_version"], shown["right"] + shown["wrong"]) == (5, len(seen) - 5)
+    assert "5 pairs with features of another version" in home.run("calibrate").out
+
+    age_features(home, len(seen))
+    error = home.fail("calibrate", expect=1)
+    assert f"{len(seen):,} more have features of another version" in error
+    assert "hydindex rebuild" in error
+
+    home.configure(candidate_generation={"tolSeconds": 1.001})  # compares all files again
+    home.rebuild()
+    assert seen <= pairs()
+    assert home.run("calibrate", "--json").json["decided"]["other_version"] == 0
+
+
+def test_a_model_of_another_version_is_refused_and_can_be_fitted_again(
+    home: Home, client: StandIn
+) -> None:
+    decide(home, client, min_score=STRICT)
+    outdated = load_model().model_dump() | {"features_version": OTHER_VERSION}
+    (home.folder / "model.json").write_text(json.dumps(outdated))
+    home.configure(decision={"model": "model.json"})
+    error = home.fail("update", expect=2)
+    assert f"version {OTHER_VERSION}" in error
+    assert "hydindex calibrate --write" in error
+    assert "remove decision.model" in error
+
+    assert home.run("calibrate", "--write").exit_code == 0
+    home.rebuild()
     home.update()
-    home.sql("UPDATE pair SET features = json_set(features, '$.version', 0)")
-    outcome = home.run("calibrate", "--json")
-    assert outcome.exit_code == 1
-    message = outcome.json["error"]["message"]
-    assert "0 posted pairs were right" in message
-    assert "more have features of another version" in message
-    assert "hydindex rebuild" in message

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import Home
+from conftest import Home, at, count
 
 from hydindex import __version__
 from hydindex.standin.api import Reply
@@ -35,7 +35,9 @@ class Container:
         self._folder = folder
         self._running: list[subprocess.Popen[str]] = []
 
-    def environment(self, *, quick_nights: int = 0, **more: str) -> dict[str, str]:
+    def start(
+        self, *words: str, quick_nights: int = 0, **environment: str
+    ) -> subprocess.Popen[str]:
         """Let this many nights pass at once; `sleep` logs how long each would have taken."""
         nights, real_sleep = shlex.quote(str(self._nights)), shutil.which("sleep")
         sleep = self._folder / "sleep"
@@ -44,19 +46,14 @@ class Container:
             f'[ "$(wc -l < {nights})" -le {quick_nights} ] || exec {real_sleep} "$1"\n'
         )
         sleep.chmod(0o755)
-        path = f"{self._folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {
-            **os.environ,
-            "PATH": path,
+        environment |= {
+            "PATH": f"{self._folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HYDINDEX_CONFIG": str(self._home.config),
             "HYDINDEX_WAIT_MINUTES": "0",
-            **more,
         }
-
-    def start(self, *, quick_nights: int = 0, **more: str) -> subprocess.Popen[str]:
         running = subprocess.Popen(
-            ["sh", NIGHTLY],
-            env=self.environment(quick_nights=quick_nights, **more),
+            ["sh", NIGHTLY, *words],
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -123,13 +120,10 @@ def test_a_failed_update_does_not_end_the_script(home: Home, container: Containe
 def test_stopping_the_script_stops_the_update_cleanly(
     home: Home, client: StandIn, container: Container
 ) -> None:
-    client.faults = lambda _method, path, nth: (
-        Fault(carried_out=True, instead=Reply(silence_s=30.0))
-        if path == "/get_files/thumbnail" and nth > 1
-        else None
-    )
+    silence = Fault(carried_out=True, instead=Reply(silence_s=30.0))
+    client.faults = at("/thumbnail", silence, since=2)
     running = container.start(quick_nights=1)
-    wait_for(lambda: sum("thumbnail" in each.path for each in client.requests) > 1)
+    wait_for(lambda: count(client, "/thumbnail") > 1)
     assert "hydindex: Stopped" in stop(running)
     assert home.sql("SELECT exit_code FROM run") == [(130,)]
 
@@ -145,41 +139,34 @@ def test_the_script_waits_until_the_local_time(
     assert expected_h * 3600 - 90 < seconds <= expected_h * 3600
 
 
-@pytest.mark.parametrize(("ahead_h", "until_h"), [(2, 2.5), (-2, 21.5)])
+@pytest.mark.parametrize("ahead_h", [2, -2])
 def test_a_time_skipped_by_daylight_saving_is_an_hour_later(
-    ahead_h: int, until_h: float, container: Container
+    ahead_h: int, container: Container
 ) -> None:
     """The time zone is made so that clocks go forward today, before or after now."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    if (hour.hour + ahead_h) % 24 == 12:
+        ahead_h += 1  # the script counts days at noon, which no real time zone skips
     skipped = hour + timedelta(hours=ahead_h)
     day = skipped.timetuple().tm_yday - 1
     summer_time = f"STD0DST,{day}/{skipped.hour},{(day + 180) % 365}"
     container.start(HYDINDEX_AT=f"{skipped.hour:02}:30", TZ=summer_time)
     wait_for(lambda: bool(container.nights_s))
     (seconds,) = container.nights_s
+    until_h = ahead_h + 0.5 if ahead_h > 0 else ahead_h + 23.5
     expected_s = (hour - datetime.now(UTC)).total_seconds() + until_h * 3600
     assert expected_s - 2 <= seconds <= expected_s + 90
 
 
-@pytest.mark.parametrize("at", [" ", "3", "24:00", "03:60", "tomorrow", "03:00; reboot"])
+@pytest.mark.parametrize("at", [" ", "3", "24:00", "03:60", "03:00; reboot"])
 def test_a_wrong_time_is_an_error(at: str, container: Container) -> None:
-    environment = container.environment(HYDINDEX_AT=at)
-    ended = subprocess.run(
-        ["sh", NIGHTLY],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SOON_S,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "HYDINDEX_AT" in ended.stderr
+    running = container.start(HYDINDEX_AT=at)
+    printed, _ = running.communicate(timeout=SOON_S)
+    assert running.returncode == 2
+    assert "HYDINDEX_AT" in printed
     assert container.nights_s == []
 
 
 def test_with_arguments_the_script_runs_hydindex(container: Container) -> None:
-    environment = container.environment()
-    ended = subprocess.run(
-        ["sh", NIGHTLY, "--version"], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout == f"hydindex {__version__}\n"
+    printed, _ = container.start("--version").communicate(timeout=SOON_S)
+    assert printed == f"hydindex {__version__}\n"

@@ -1,14 +1,12 @@
 """Matching on a Dask cluster: a real one, of worker processes on this machine."""
 
-import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
@@ -23,7 +21,6 @@ from hydindex import __version__
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching import dask_cluster
 
-Scores = dict[tuple[str, str], float]
 # How far float arithmetic in blocks of other sizes may move a score; as in test_compare.py.
 ROUNDING = 1e-5
 NO_SCHEDULER = "tcp://127.0.0.1:9"
@@ -59,7 +56,7 @@ def use(home: Home, cluster: LocalCluster | None) -> None:
     home.configure(compare={"scheduler": cluster and cluster.scheduler_address})
 
 
-def local_scores(home: Home) -> Scores:
+def local_scores(home: Home) -> dict[frozenset[str], float]:
     """Return the scores that this machine computes, and delete the index."""
     use(home, None)
     home.update("--dry-run")
@@ -87,16 +84,14 @@ def strike_at_first_block(
                 os.kill(os.getpid(), signal.SIGSTOP)
 
     def wait() -> None:
-        for _ in range(12_000):
-            if frozen.exists():
-                pid = int(frozen.read_text(encoding="utf-8"))
-                return strike(next(each for each in cluster.workers.values() if each.pid == pid))
+        while not frozen.exists():
             sleep(0.01)
-        raise AssertionError("no worker started a block")
+        pid = int(frozen.read_text(encoding="utf-8"))
+        strike(next(each for each in cluster.workers.values() if each.pid == pid))
 
     with cluster.get_client() as client:
         client.register_plugin(Freeze(), name=str(folder))
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
 
@@ -126,17 +121,12 @@ def test_a_dying_worker_costs_a_retry_and_no_pair(
     expected = local_scores(home)
     use(home, cluster)
     striker = strike_at_first_block(cluster, tmp_path, kill)
-    # In its own process, with Dask set to warn about every block.
-    ended = subprocess.run(
-        [sys.executable, "-m", "hydindex", "update", "--json", "--config", str(home.config)],
-        env=os.environ | {"DASK_DISTRIBUTED__ADMIN__LARGE_GRAPH_WARNING_THRESHOLD": "1B"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    striker.join()
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout)["pairs"]["posted"] == len(expected)
+    # Dask is set to warn about every block.
+    limit = {"DASK_DISTRIBUTED__ADMIN__LARGE_GRAPH_WARNING_THRESHOLD": "1B"}
+    outcome = home.run_process("update", "--json", **limit)
+    striker.join(60)
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert outcome.json["pairs"]["posted"] == len(expected)
     assert home.scores() == pytest.approx(expected, abs=ROUNDING)
 
 
@@ -152,13 +142,13 @@ def test_a_lost_cluster_costs_the_run_and_no_pair(
 ) -> None:
     serve(files)
     expected = local_scores(home)
-    with ExitStack() as afterwards, local_cluster(n_workers=1) as cluster:
-        # A cluster without its scheduler takes this long to close.
-        afterwards.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "1s"}))
+    monkeypatch.setattr(dask_cluster, "_WORKERS_TIMEOUT_S", 1)
+    monkeypatch.setattr(dask_cluster, "_CHECK_WORKERS_AFTER_S", 0.5)
+    # A cluster without its scheduler takes this long to close.
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with local_cluster(n_workers=1) as cluster, soon:
         use(home, cluster)
         cluster.scheduler.allowed_failures = 0 if lost == "block that kills" else 3
-        monkeypatch.setattr(dask_cluster, "_WORKERS_TIMEOUT_S", 1)
-        monkeypatch.setattr(dask_cluster, "_CHECK_WORKERS_AFTER_S", 0.5)
 
         def strike(nanny: Any) -> None:
             if lost != "block that kills":
@@ -168,16 +158,12 @@ def test_a_lost_cluster_costs_the_run_and_no_pair(
             kill(nanny)
 
         striker = strike_at_first_block(cluster, tmp_path, strike)
-        outcome = home.run("update", "--json")
-        striker.join()
-        assert outcome.exit_code == 3
-        assert outcome.json["error"]["kind"] == "cluster"
-        assert cluster.scheduler_address in outcome.json["error"]["message"]
+        error = home.fail("update", expect=3, kind="cluster")
+        striker.join(60)
+        assert cluster.scheduler_address in error
         assert home.scores() == {}
         if lost == "workers":
-            outcome = home.run("update", "--json")
-            assert outcome.exit_code == 2
-            assert "has no workers" in outcome.json["error"]["message"]
+            assert "has no workers" in home.fail("update", expect=2)
     use(home, None)
     home.update()
     assert home.scores() == pytest.approx(expected, abs=ROUNDING)
@@ -192,36 +178,22 @@ def test_a_damaged_picture_that_a_worker_finds_is_named(
     home.sql("UPDATE file SET compared_since = NULL")
     home.sql("UPDATE prepared_picture SET picture = x'00' WHERE file_id = 7")
     use(home, cluster)
-    outcome = home.run("update", "--json")
-    assert outcome.exit_code == 4
-    assert "file 7" in outcome.json["error"]["message"]
+    assert "file 7" in home.fail("update", expect=4)
 
 
-@pytest.fixture
-def silent_server() -> Iterator[str]:
-    """A server that waits for the client to speak first, like a web server."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"tcp://127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.mark.parametrize("listens", [False, True], ids=["nobody", "another server"])
+@pytest.mark.usefixtures("client")
 def test_a_scheduler_that_does_not_answer_is_a_config_error(
-    home: Home,
-    serve: Serve,
-    library: Library,
-    silent_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-    listens: bool,
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dask_cluster, "_ANSWER_TIMEOUT_S", 1)
-    address = silent_server if listens else NO_SCHEDULER
-    client = serve(library)
-    home.configure(compare={"scheduler": address})
-    outcome = home.run("update", "--json")
-    assert outcome.exit_code == 2
-    assert f"No Dask scheduler answers at {address}" in outcome.json["error"]["message"]
+    # One waits for the client to speak first, like a web server.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for address in (NO_SCHEDULER, f"tcp://127.0.0.1:{listening.getsockname()[1]}"):
+            home.configure(compare={"scheduler": address})
+            error = home.fail("update", expect=2)
+            assert f"No Dask scheduler answers at {address}" in error
     use(home, None)
-    assert home.update()["pairs"]["posted"] == len(client.potentials) > 0
+    assert home.update()["pairs"]["posted"] > 0
 
 
 @pytest.mark.parametrize(
@@ -236,17 +208,13 @@ def test_a_scheduler_that_does_not_answer_is_a_config_error(
 def test_workers_need_the_same_hydindex(home: Home, preload: str, message: str) -> None:
     with local_cluster(n_workers=1, preload=[preload]) as other:
         use(home, other)
-        outcome = home.run("update", "--json")
-    assert outcome.exit_code == 2
-    assert message in outcome.json["error"]["message"]
+        assert message in home.fail("update", expect=2)
 
 
+@pytest.mark.usefixtures("client")
 def test_without_dask_the_error_names_the_extra(
-    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    serve(library)
     home.configure(compare={"scheduler": NO_SCHEDULER})
-    outcome = home.run("update", "--json")
-    assert outcome.exit_code == 2
-    assert "hydindex[dask]" in outcome.json["error"]["remedy"]
+    assert "hydindex[dask]" in home.fail("update", expect=2)

@@ -14,13 +14,8 @@ FALSE_POSITIVE, SAME_QUALITY, ALTERNATE, A_BETTER = 1, 2, 3, 4
 
 
 def recorded(home: Home) -> dict[frozenset[str], str | None]:
-    """The decision that the index holds for each posted pair."""
-    rows = home.sql(
-        "SELECT lower(hex(low.sha256)), lower(hex(high.sha256)), decision FROM pair "
-        "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id "
-        "WHERE pair.state IN ('posted', 'known')"
-    )
-    return {frozenset((a, b)): decision for a, b, decision in rows}
+    """The decision that the index holds for each pair."""
+    return {frozenset((a, b)): decision for a, b, decision in home.pair_rows("decision")}
 
 
 def disjoint_pairs(client: StandIn, number: int) -> list[list[str]]:
@@ -47,9 +42,8 @@ def test_the_next_run_records_a_decision(
     (pair,) = disjoint_pairs(posted, 1)
     posted.decide(*pair, relationship)
     home.update()
-    after = recorded(home)
-    assert after[frozenset(pair)] == decision
-    assert {each for each, made in after.items() if made is None} == set(posted.potentials)
+    undecided = dict.fromkeys(posted.potentials)
+    assert recorded(home) == {**undecided, frozenset(pair): decision}
 
 
 @pytest.mark.parametrize("delete", [StandIn.trash, StandIn.delete])

@@ -7,7 +7,7 @@ library. Of its fenced blocks
   must contain the lines below it in this order, where `...` stands for anything;
 - `json` is merged into `hydrus_config.json`, or into the file that `title=` names, which must then
   be a valid config;
-- any other language is an error, because it would not be tested.
+- any other language is an error.
 
 The address and the key of the stand-in replace those of a snippet.
 """
@@ -30,7 +30,6 @@ from made_certificate import make_certificate
 from hydindex.config import config_file
 from hydindex.demo.generated_library import generate_library
 from hydindex.standin.server import StandIn
-from hydindex.standin.state import HydrusFile
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -39,20 +38,18 @@ PAGES = sorted([CHECKOUT / "README.md", *DOCS.rglob("*.md")])
 NOT_RUN = {
     "make demo": "it creates an environment and runs hydindex demo, as the tutorial does",
     "python3 -m venv .venv": "the tests already have an environment",
-    ". .venv/bin/activate": "as above",
+    ". .venv/bin/activate": "",
     "python -m pip install --constraint constraints.txt .": "it would change that environment",
     'pipx install --pip-args="--constraint $PWD/constraints.txt" .': "it would install a command",
-    "uv tool install --constraints constraints.txt --torch-backend cpu .": "as above",
+    "uv tool install --constraints constraints.txt --torch-backend cpu .": "",
     "hydindex init": "it asks questions; test_init.py answers them",
     "hydindex schedule --at 04:30 --install": "it would install a timer; see test_schedule.py",
     "loginctl enable-linger": "it would change the machine",
     "docker build --tag hydindex --file container/Containerfile .": "it needs Docker",
-    "docker run --interactive --tty --rm --network host --volume hydindex:/data hydindex init": (
-        "as above"
-    ),
+    "docker run --interactive --tty --rm --network host --volume hydindex:/data hydindex init": "",
     "docker run --detach --restart unless-stopped --network host --volume hydindex:/data "
-    "--env HYDINDEX_AT=04:30 --env TZ=Europe/Berlin --name hydindex hydindex": "as above",
-    "docker exec hydindex hydindex stats": "as above",
+    "--env HYDINDEX_AT=04:30 --env TZ=Europe/Berlin --name hydindex hydindex": "",
+    "docker exec hydindex hydindex stats": "",
 }
 
 FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -60,25 +57,23 @@ FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOT
 
 @dataclass(frozen=True)
 class Snippet:
-    """A fenced block of a page, which starts at `line`."""
+    """A fenced block of a page."""
 
-    page: Path
-    line: int
+    place: str
     language: str
     title: str | None
     text: str
 
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(CHECKOUT)}, line {self.line}"
-
 
 def snippets(page: Path) -> Iterator[Snippet]:
     text = page.read_text(encoding="utf-8")
-    for found in FENCE.finditer(text):
-        title = re.search(r'title="([^"]+)"', found[3])
-        line = text.count("\n", 0, found.start()) + 1
-        body = re.sub(f"^{found[1]}", "", found[4], flags=re.MULTILINE)
-        yield Snippet(page, line, found[2], title[1] if title else None, body)
+    for fence in FENCE.finditer(text):
+        indent, language, options, body = fence.groups()
+        title = re.search(r'title="([^"]+)"', options)
+        line = text.count("\n", 0, fence.start()) + 1
+        body = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
+        place = f"{page.relative_to(CHECKOUT)}, line {line}"
+        yield Snippet(place, language, title[1] if title else None, body)
 
 
 class Reader:
@@ -135,60 +130,46 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def commands_in(text: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the commands of a console block, each with the output below it."""
-    command: str | None = None
-    shown: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("$ "):
-            if command is not None:
-                yield command, shown
-            command, shown = line.removeprefix("$ "), []
-        else:
-            shown.append(line)
-    assert command is not None, f"This console block has no command:\n{text}"
-    yield command, shown
+    before, *blocks = re.split(r"^\$ ", text, flags=re.MULTILINE)
+    assert before.strip() == "", f"This console block begins without a command:\n{text}"
+    for block in blocks:
+        command, *shown = block.splitlines()
+        yield command, shown
 
 
 def require_lines(shown: list[str], output: str) -> None:
     """Check that output contains the lines that a page shows, in this order."""
-    rest = [line.strip() for line in output.splitlines()]
-    for line in shown:
-        if line.strip() in ("", "..."):
-            continue
-        pattern = re.escape(line.strip()).replace(r"\.\.\.", ".*")
-        pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
-        found = next((at for at, each in enumerate(rest) if re.fullmatch(pattern, each)), None)
-        assert found is not None, f"The output lacks the line: {line}\n{output}"
-        del rest[: found + 1]
-
-
-def still(file: HydrusFile) -> HydrusFile:
-    return replace(file, mime="image/jpeg", ext=".jpg", duration_ms=None, num_frames=None)
+    rest = iter(output.splitlines())
+    for line in filter(lambda each: each not in ("", "..."), map(str.strip, shown)):
+        pattern = re.sub(r"(\\ )+", r"\\s+", re.escape(line).replace(r"\.\.\.", ".*"))
+        assert any(re.fullmatch(pattern, each.strip()) for each in rest), (
+            f"The output lacks the line: {line}\n{output}"
+        )
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Return a reader with a small library of videos and still images."""
-    videos = generate_library(seed=3, pictures=100)
-    images = [still(file) for file in generate_library(seed=4, pictures=20)]
-    with StandIn([*videos, *images]) as client:
-        yield Reader(tmp_path, client)
+def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StandIn]:
+    """A client with a small library of videos and still images.
 
-
-@pytest.fixture
-def reader_over_https(tmp_path: Path) -> Iterator[Reader]:
-    """Return a reader whose client uses https; its certificate is beside the config."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(make_certificate(tmp_path, "client"))
-    with StandIn(generate_library(seed=3, pictures=10), tls=context) as client:
-        yield Reader(tmp_path, client)
+    The page about https gets one whose certificate is beside the config.
+    """
+    context = None
+    if request.node.callspec.params["page"].name == "remote.md":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(make_certificate(tmp_path, "client"))
+    images = [
+        replace(file, mime="image/jpeg", ext=".jpg", duration_ms=None, num_frames=None)
+        for file in generate_library(seed=4, pictures=20)
+    ]
+    with StandIn([*generate_library(seed=3, pictures=100), *images], tls=context) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(snippets(page))], ids=lambda page: page.stem
 )
-def test_the_examples_of_a_page_work(page: Path, request: pytest.FixtureRequest) -> None:
-    kind = "reader_over_https" if page.name == "remote.md" else "reader"
-    reader: Reader = request.getfixturevalue(kind)
+def test_the_examples_of_a_page_work(page: Path, tmp_path: Path, client: StandIn) -> None:
+    reader = Reader(tmp_path, client)
     for snippet in snippets(page):
         try:
             if snippet.language == "json":
@@ -199,29 +180,20 @@ def test_the_examples_of_a_page_work(page: Path, request: pytest.FixtureRequest)
                     if command not in NOT_RUN:
                         require_lines(shown, reader.run(command))
         except Exception as error:
-            raise AssertionError(f"{snippet}: {error}") from error
+            raise AssertionError(f"{snippet.place}: {error}") from error
 
 
 def test_every_command_and_config_is_in_a_block_that_is_tested() -> None:
+    documented: set[str] = set()
     for page in PAGES:
         for snippet in snippets(page):
-            assert snippet.language in ("console", "json"), str(snippet)
+            assert snippet.language in ("console", "json"), snippet.place
+            if snippet.language == "console":
+                documented |= {command for command, _ in commands_in(snippet.text)}
         if page.parent.name == "how-to" or page.stem in ("README", "tutorial", "index"):
             unmarked = FENCE.sub("", page.read_text(encoding="utf-8"))
-            assert "```" not in unmarked, page
-            assert not re.search(
-                r"^ {4,}(\$ |hydindex |make |python|\{)", unmarked, re.MULTILINE
-            ), page
-
-
-def test_the_docs_contain_every_command_that_is_not_run() -> None:
-    documented = {
-        command
-        for page in PAGES
-        for snippet in snippets(page)
-        if snippet.language == "console"
-        for command, _ in commands_in(snippet.text)
-    }
+            example = r"```|^ {4,}(\$ |hydindex |make |python|\{)"
+            assert not re.search(example, unmarked, re.MULTILINE), page
     assert set(NOT_RUN) <= documented
 
 

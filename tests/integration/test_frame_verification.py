@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Home, Library, Serve, assert_sent_once, count, rows
+from conftest import Home, Library, Serve, assert_sent_once, at, count, from_then_on, rows
 from made_videos import doubtful_library, jpeg
 
 from hydindex.standin.api import Reply
@@ -33,7 +33,6 @@ BY_FRAMES = {A, C}
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Videos:
-    """See `doubtful_library`: by their thumbnails A and B match, by their frames A and C."""
     return doubtful_library(tmp_path_factory.mktemp("videos"))
 
 
@@ -52,8 +51,8 @@ def named(pairs: Iterable[frozenset[str]]) -> set[frozenset[str]]:
     return {frozenset(bytes.fromhex(each)[:2].decode() for each in pair) for pair in pairs}
 
 
-def at(path: str, fault: Fault) -> FaultHook:
-    return lambda _method, asked, _nth: fault if asked == path else None
+def at_video(fault: Fault) -> FaultHook:
+    return lambda _method, path, _nth: fault if path == FILE else None
 
 
 def test_frames_decide_doubtful_pairs_once(home: Home, client: StandIn) -> None:
@@ -87,17 +86,14 @@ def test_sampled_frames_survive_rebuilds(home: Home, client: StandIn) -> None:
     assert rows(client) == []
 
 
-def test_enabling_it_needs_a_rebuild(home: Home, serve: Serve, videos: Videos) -> None:
+def test_enabling_it_needs_a_rebuild(home: Home, client: StandIn) -> None:
     home.configure(frames={"enabled": False})
-    client = serve(list(videos.values()))
     home.update()
     assert named(client.potentials) == BY_THUMBNAILS
     assert count(client, FILE) == 0
 
     home.configure(frames={"enabled": True})
-    outcome = home.run("update", "--json")
-    assert outcome.exit_code == 4
-    assert "frames.enabled" in outcome.json["error"]["message"]
+    assert "frames.enabled" in home.fail("update", expect=4)
     home.rebuild()
     home.update()
     assert named(client.potentials) == BY_THUMBNAILS | BY_FRAMES
@@ -133,7 +129,7 @@ def test_without_usable_frames_the_thumbnails_decide(
 
 
 def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> None:
-    client.faults = at(FILE, refuse(404))
+    client.faults = at_video(refuse(404))
     assert home.update()["frame_verification"]["unverifiable"] == 4
     assert named(client.potentials) == BY_THUMBNAILS
 
@@ -142,7 +138,7 @@ def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> 
 def test_pairs_wait_for_videos_and_for_files_that_are_gone(
     home: Home, client: StandIn, videos: Videos, fault: str
 ) -> None:
-    client.faults = at(FILE, FAULTS[fault])
+    client.faults = at_video(FAULTS[fault])
     result = home.update()
     assert result["frame_verification"]["not_fetched"] == 8
     assert result["frame_verification"]["waiting"] == 4
@@ -158,20 +154,13 @@ def test_pairs_wait_for_videos_and_for_files_that_are_gone(
 
 
 def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, videos: Videos) -> None:
-    """Hydrus goes away as soon as it is asked for a video."""
     clear = jpeg(np.random.default_rng(5).integers(0, 256, (12, 16), np.uint8))
     certain = [
         replace(file, hash=name.encode().hex().ljust(64, "0"), duration_ms=9000, thumbnail=clear)
         for name, file in {"s1": videos["a1"], "s2": videos["a2"]}.items()
     ]
     client = serve([*videos.values(), *certain])
-    asked: list[str] = []
-
-    def hook(_method: str, path: str, _nth: int) -> Fault | None:
-        asked.append(path)
-        return refuse(503) if FILE in asked else None
-
-    client.faults = hook
+    client.faults = from_then_on(FILE, refuse(503))
     assert home.run("update").exit_code == 3
     assert named(client.potentials) == {frozenset(("s1", "s2"))}
     client.faults = lambda *_: None
@@ -180,11 +169,8 @@ def test_certain_pairs_do_not_wait_for_videos(home: Home, serve: Serve, videos: 
     assert_sent_once(client)
 
 
-def test_the_most_probable_pairs_are_verified_first(
-    home: Home, serve: Serve, videos: Videos
-) -> None:
+def test_the_most_probable_pairs_are_verified_first(home: Home, client: StandIn) -> None:
     home.configure(frames={"max_per_run": 2})
-    client = serve(list(videos.values()))
     assert home.update()["frame_verification"]["waiting"] == 2
     assert named(client.potentials) == {A}
     home.update()
@@ -197,17 +183,7 @@ def test_still_images_are_not_verified(home: Home, serve: Serve, videos: Videos)
     assert named(client.potentials) >= BY_THUMBNAILS
 
 
-def test_it_needs_the_calibrated_method_and_pyav(
-    home: Home, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve([])
-    home.configure(decision={"method": "threshold"})
-    outcome = home.run("update")
-    assert outcome.exit_code == 2
-    assert "frames.enabled" in outcome.err
-
-    home.configure(decision={"method": "calibrated"})
+@pytest.mark.usefixtures("client")
+def test_it_needs_pyav(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
-    outcome = home.run("update")
-    assert outcome.exit_code == 2
-    assert "hydindex[frames]" in outcome.err
+    assert "hydindex[frames]" in home.fail("update", expect=2)

@@ -6,16 +6,14 @@ interrupts in between: exactly those pairs are compared, each once, and none is 
 after the user decided it.
 """
 
-import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, count, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import SHIPPED, THRESHOLD, Home, rows
+from conftest import SHIPPED, THRESHOLD, Home, from_then_on, rows
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,21 +24,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from plain_definition import groups, matching_pairs, score_candidates
 from sqlalchemy import Connection, Engine, event
 
 from hydindex.config import config_file
-from hydindex.config.settings import Config
 from hydindex.demo.generated_library import generate_library
-from hydindex.matching.average_hash import average_hash
-from hydindex.matching.calibrated.features import compute_features
-from hydindex.matching.calibrated.model import load_model, probabilities
-from hydindex.matching.calibrated.signature import signature
-from hydindex.matching.decoding import decode_thumbnail
-from hydindex.matching.threshold import reference
-from hydindex.matching.threshold.preprocessing import preprocess
-from hydindex.records.pictures import Picture, Signature, SignatureBatch
 from hydindex.standin.server import DROP_AFTER_WORK, DROP_BEFORE_WORK, Fault, StandIn
-from hydindex.standin.state import HydrusFile
 
 Pair = frozenset[str]
 
@@ -51,54 +40,18 @@ FILES = [
     for number, file in enumerate(generate_library(seed=3, pictures=12))
 ]
 SOME_FILES = st.sets(st.sampled_from(range(len(FILES))), max_size=6)
-CONFIGS: list[dict[str, Any]] = [
-    {},
-    {"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}},
-    {"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}},
-    {"candidate_generation": {"tolSeconds": 0.5}},
-    THRESHOLD,
-    {**THRESHOLD, "similarity_threshold": 0.2},
+# With the number of pairs that match.
+CONFIGS: list[tuple[dict[str, Any], int]] = [
+    ({}, 12),
+    ({"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}}, 10),
+    ({"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}}, 9),
+    ({"candidate_generation": {"tolSeconds": 0.5}}, 7),
+    (THRESHOLD, 9),
+    ({**THRESHOLD, "similarity_threshold": 0.2}, 22),
 ]
-MATCHES = [12, 10, 9, 7, 9, 22]
-"""The number of matching pairs under each config."""
 CONFIG_NUMBERS = st.integers(0, len(CONFIGS) - 1)
 # Answers that all is done, but stores no pair of videos.
 FORGETFUL_VERSION = 682
-
-
-class CtrlC:
-    """Press Ctrl-C just before the nth commit of the index, if it comes to that."""
-
-    def __init__(self, nth: int) -> None:
-        self.pressed = False
-        self._nth = nth
-        self._commits = count(1)
-
-    def __enter__(self) -> "CtrlC":
-        event.listen(Engine, "commit", self._press)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(Engine, "commit", self._press)
-
-    def _press(self, _connection: Connection) -> None:
-        if next(self._commits) == self._nth:
-            self.pressed = True
-            raise KeyboardInterrupt
-
-
-class Groups:
-    """Files that the user decided are duplicates of each other."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, frozenset[str]] = {}
-
-    def of(self, name: str) -> frozenset[str]:
-        return self._of.get(name, frozenset({name}))
-
-    def merge(self, a: str, b: str) -> None:
-        merged = self.of(a) | self.of(b)
-        self._of |= dict.fromkeys(merged, merged)
 
 
 class History(RuleBasedStateMachine):
@@ -121,7 +74,7 @@ class History(RuleBasedStateMachine):
         self.client_stores_pairs = True
         self.rows_seen = 0
         self.accepted: set[Pair] = set()
-        self.groups = Groups()
+        self.duplicates: set[Pair] = set()
         self.decided: set[Pair] = set()
         self.removed: set[Pair] = set()
 
@@ -142,7 +95,7 @@ class History(RuleBasedStateMachine):
         # One request after the other, so that a history can be repeated.
         values["network"] = {**SHIPPED["network"], "max_connections": 1}
         self.home.configure(self.client, **values)
-        self.home.configure(**CONFIGS[number])
+        self.home.configure(**CONFIGS[number][0])
         self.config = number
 
     def library_changes(self, arriving: set[int], leaving: set[int]) -> None:
@@ -176,9 +129,13 @@ class History(RuleBasedStateMachine):
         """Decide a pair, and with it all pairs between two groups of duplicates."""
         one, other = data.draw(st.sampled_from(self._decidable()))
         self.client.decide(one, other, relationship)
-        self.decided |= set(map(frozenset, product(self.groups.of(one), self.groups.of(other))))
+        self.decided |= set(map(frozenset, product(self._group(one), self._group(other))))
         if relationship == 2:
-            self.groups.merge(one, other)
+            self.duplicates.add(frozenset((one, other)))
+
+    def _group(self, name: str) -> frozenset[str]:
+        """The files that the user decided are duplicates of this one, and itself."""
+        return next((each for each in groups(self.duplicates) if name in each), frozenset({name}))
 
     def _something_is_being_sent(self) -> bool:
         """Return whether a run may have posted pairs without reading them back.
@@ -208,7 +165,7 @@ class History(RuleBasedStateMachine):
     @rule(refetch=st.booleans())
     @precondition(lambda self: self.home.index.exists())
     def rebuild(self, refetch: bool) -> None:
-        self.home.rebuild(*(["--refetch"] if refetch else []))
+        self.home.rebuild(*["--refetch"] * refetch)
         if refetch or self.config != self.made_with:
             self._restart_comparing()
         self._compare(self._indexed("gone_at IS NULL"))
@@ -218,12 +175,24 @@ class History(RuleBasedStateMachine):
     def rebuild_interrupted(self, refetch: bool, nth: int) -> None:
         before = self._comparisons()
         restarts = refetch or self.config != self.made_with
-        with CtrlC(nth) as ctrl_c:
-            outcome = self.home.run("rebuild", *(["--refetch"] if refetch else []))
-        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
+        self._run_interrupted(nth, "rebuild", *["--refetch"] * refetch)
         if restarts and self._comparisons() != before:
             self._restart_comparing()
         self._compare(self._indexed("compared_since IS NOT NULL"))
+
+    def _run_interrupted(self, nth: int, *words: str) -> None:
+        """Press Ctrl-C just before the nth commit of the index, if it comes to that."""
+        commits = count(1)
+
+        def press(_connection: Connection) -> None:
+            if next(commits) == nth:
+                raise KeyboardInterrupt
+
+        event.listen(Engine, "commit", press)
+        outcome = self.home.run(*words)
+        event.remove(Engine, "commit", press)
+        pressed = next(commits) > nth
+        assert outcome.exit_code == (130 if pressed else 0), outcome
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, dry_run=st.booleans())
     def update(self, arriving: set[int], leaving: set[int], dry_run: bool) -> None:
@@ -232,13 +201,15 @@ class History(RuleBasedStateMachine):
             assert self.home.run("update").exit_code == 4
             return
         self.made_with = self.config
-        outcome = self.home.run("update", *(["--dry-run"] if dry_run else []), "--json")
+        outcome = self.home.run("update", *["--dry-run"] * dry_run, "--json")
         report = outcome.json
         assert outcome.exit_code == 0, outcome
-        self._assert_refused_only_by_forgetful_client()
+        assert not self.client_stores_pairs or report["pairs"]["refused"] == 0
         newly_compared = self._compare(self.present)
         assert report["files"]["found"] == report["files"]["indexed"] == len(self.present)
-        assert report["pairs"]["scored"] == sum(self._is_candidate(pair) for pair in newly_compared)
+        assert report["pairs"]["scored"] == len(
+            newly_compared & self.verdicts[self.made_with].keys()
+        )
         if not dry_run:
             self._check_waiting_pairs()
 
@@ -248,16 +219,14 @@ class History(RuleBasedStateMachine):
         waiting = self.home.pairs("queued", "sending", *refused)
         links = self.home.pairs(*{"known", "posted", "refused"} - refused)
         for pair in {pair for pair in waiting if pair <= self.present}:
-            assert self._is_spanning()
-            assert is_joined_by(pair, links)
+            assert "post" in CONFIGS[self.config][0]  # spanning
+            assert any(pair <= group for group in groups(links))
 
     @rule(arriving=SOME_FILES, leaving=SOME_FILES, nth=st.integers(1, 12))
     @precondition(lambda self: not self._drifted())
     def update_interrupted(self, arriving: set[int], leaving: set[int], nth: int) -> None:
         self.library_changes(arriving, leaving)
-        with CtrlC(nth) as ctrl_c:
-            outcome = self.home.run("update")
-        assert outcome.exit_code == (130 if ctrl_c.pressed else 0), outcome
+        self._run_interrupted(nth, "update")
         self.made_with = self.config
         self._compare(self._indexed("compared_since IS NOT NULL"))
 
@@ -274,18 +243,10 @@ class History(RuleBasedStateMachine):
     ) -> None:
         """The client stops answering at the nth request of a kind."""
         self.library_changes(arriving, leaving)
-        gone = False
-
-        def hook(_method: str, asked: str, count: int) -> Fault | None:
-            nonlocal gone
-            if asked.endswith(path) and count - earlier >= nth:
-                gone = True
-                return fault
-            return DROP_BEFORE_WORK if gone else None
-
         earlier = sum(request.path.endswith(path) for request in self.client.requests)
-        self.client.faults = hook
+        self.client.faults = from_then_on(path, fault, then=DROP_BEFORE_WORK, since=earlier + nth)
         outcome = self.home.run("update")
+        gone = self.client.faults("GET", "", 0) is not None
         self.client.faults = lambda *_: None
         assert outcome.exit_code == (3 if gone else 0), outcome
         self.made_with = self.config
@@ -309,27 +270,23 @@ class History(RuleBasedStateMachine):
         assert self.decided.isdisjoint(potentials)
         # Hydrus shows a pair of a group again once another member has one.
         for pair in self.removed & potentials:
-            assert any(len(self.groups.of(name)) > 1 for name in pair)
+            assert any(len(self._group(name)) > 1 for name in pair)
 
     @invariant()
     def the_matches_are_those_of_the_plain_definition(self) -> None:
-        if not self._holds_files() or self._drifted():
+        if not self._indexed("1") or self._drifted():
             return
         matching = {
-            frozenset((low.lower(), high.lower()))
-            for low, high in self.home.sql(
-                "SELECT hex(low.sha256), hex(high.sha256) FROM pair "
-                "JOIN file low ON low.id = low_id JOIN file high ON high.id = high_id "
-                "WHERE matches"
-            )
+            frozenset((low, high))
+            for low, high, matches in self.home.pair_rows("matches")
+            if matches
         }
         assert matching == self.expected
 
     def teardown(self) -> None:
         self.client.__exit__(None, None, None)
         if self.home.index.exists():
-            assert self.home.sql("PRAGMA integrity_check") == [("ok",)]
-            assert self.home.sql("PRAGMA foreign_key_check") == []
+            self.home.assert_sound()
         self._folder.cleanup()
 
     def _decidable(self) -> list[list[str]]:
@@ -337,22 +294,12 @@ class History(RuleBasedStateMachine):
         found = {
             pair
             for pair, matches in self.verdicts[self.config].items()
-            if matches and all(len(self.groups.of(each)) == 1 for each in pair)
+            if matches and all(len(self._group(each)) == 1 for each in pair)
         }
         return sorted(map(sorted, self.client.potentials | (found - self.decided)))
 
-    def _assert_refused_only_by_forgetful_client(self) -> None:
-        ((report,),) = self.home.sql("SELECT report FROM run ORDER BY id DESC LIMIT 1")
-        assert not self.client_stores_pairs or json.loads(report)["pairs"]["refused"] == 0
-
-    def _is_spanning(self) -> bool:
-        return "post" in CONFIGS[self.config]
-
     def _drifted(self) -> bool:
-        return self.config != self.made_with and self._holds_files()
-
-    def _holds_files(self) -> bool:
-        return bool(self._indexed("1"))
+        return self.config != self.made_with and bool(self._indexed("1"))
 
     def _has_tables(self) -> bool:
         """Return whether the first run created the tables before it was interrupted."""
@@ -371,14 +318,8 @@ class History(RuleBasedStateMachine):
         """What the index knows of comparisons, which a restart deletes."""
         if not self._has_tables():
             return []
-        return [
-            self.home.sql(f"SELECT {columns}")
-            for columns in (
-                "recipe, next_step FROM index_state",
-                "id, compared_since FROM file",
-                "* FROM membership",
-            )
-        ]
+        tables = ["* FROM index_state", "id, compared_since FROM file", "* FROM membership"]
+        return [self.home.sql(f"SELECT {table}") for table in tables]
 
     def _restart_comparing(self) -> None:
         self.made_with = self.config
@@ -393,92 +334,6 @@ class History(RuleBasedStateMachine):
         self.expected |= {pair for pair in newly_compared if verdicts.get(pair)}
         return newly_compared
 
-    def _is_candidate(self, pair: Pair) -> bool:
-        return pair in self.verdicts[self.made_with]
-
-
-def is_joined_by(pair: Pair, links: set[Pair]) -> bool:
-    """Return whether links lead from one file of a pair to the other."""
-    reached = frozenset([min(pair)])
-    while more := {link for link in links if link & reached and not link <= reached}:
-        reached = reached.union(*more)
-    return pair <= reached
-
-
-def verdicts_of(config: dict[str, Any], folder: Path) -> dict[Pair, bool]:
-    """Return the candidates under a config and whether each matches, one pair at a time."""
-    path = folder / "config.json"
-    merged = {
-        key: {**SHIPPED.get(key, {}), **value} if isinstance(value, dict) else value
-        for key, value in config.items()
-    }
-    path.write_text(json.dumps({**SHIPPED, **merged}))
-    settings = config_file.load(path)
-    prepared = {file.hash: Prepared.of(file, settings) for file in FILES}
-    return {
-        frozenset((a.hash, b.hash)): _match(one, two, settings)
-        for a, b in combinations(FILES, 2)
-        for one, two in [(prepared[a.hash], prepared[b.hash])]
-        if _are_candidates(one, two, settings)
-    }
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A file as a method sees it; `looks`: aspect ratio and hash, also of the content in bars."""
-
-    duration_ms: float
-    looks: list[tuple[float, int]]
-    picture: Picture | Signature
-
-    @classmethod
-    def of(cls, file: HydrusFile, settings: Config) -> "Prepared":
-        decoded = decode_thumbnail(file.thumbnail)
-        ratio, duration_ms = file.width / file.height, float(file.duration_ms or 0)
-        if settings.decision.method == "threshold":
-            picture = preprocess(decoded, settings.preprocessing)
-            looks = [(ratio, average_hash(decoded, settings.ahash.resize))]
-            return cls(duration_ms, looks, picture)
-        made = signature(decoded, settings.ahash.resize)
-        content = ratio * made.content_aspect_factor, made.content_hash
-        return cls(duration_ms, [(ratio, made.average_hash), content], made)
-
-
-def _are_candidates(one: Prepared, two: Prepared, settings: Config) -> bool:
-    ways = list(product(one.looks, two.looks))
-    tolerance_ms = 1000 * settings.candidate_generation.tolerance_s
-    return (
-        abs(one.duration_ms - two.duration_ms) <= tolerance_ms
-        and any(abs(r1 - r2) <= 0.05 * max(r1, r2) for (r1, _), (r2, _) in ways)
-        and any((h1 ^ h2).bit_count() <= settings.ahash.hamming_max for (_, h1), (_, h2) in ways)
-    )
-
-
-def _match(one: Prepared, two: Prepared, settings: Config) -> bool:
-    if not isinstance(one.picture, Signature) or not isinstance(two.picture, Signature):
-        return reference.ssim(one.picture, two.picture) >= settings.similarity_threshold
-    both = (one.picture, two.picture)
-    ratios, hashes = zip(*one.looks, *two.looks, strict=True)
-    signatures = SignatureBatch(
-        duration_ms=np.array([one.duration_ms, two.duration_ms]),
-        aspect_ratio=np.array(ratios[::2]),
-        average_hash=np.array(hashes[::2], np.uint64),
-        content_aspect_ratio=np.array(ratios[1::2]),
-        content_hash=np.array(hashes[1::2], np.uint64),
-        has_bars=np.array([len(each.views) > 1 for each in both]),
-        views=np.stack([each.views[[0, -1]] for each in both]),
-    )
-    model = load_model()
-    scored, features = compute_features(
-        signatures,
-        np.array([0]),
-        np.array([1]),
-        aspect_ratio_tolerance=0.05,
-        min_structure=model.min_structure,
-    )
-    probability = probabilities(features, model)
-    return len(scored) == 1 and float(probability[0]) >= settings.decision.min_probability
-
 
 @pytest.mark.parametrize(
     ("histories", "steps"),
@@ -488,8 +343,16 @@ def test_histories(
     histories: int, steps: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     History.capsys = capsys
-    History.verdicts = [verdicts_of(config, tmp_path) for config in CONFIGS]
-    assert [sum(verdicts.values()) for verdicts in History.verdicts] == MATCHES
+    History.verdicts = []
+    for changes, matches in CONFIGS:
+        home = Home(tmp_path, capsys)
+        home.configure(**SHIPPED)
+        home.configure(**changes)
+        config = config_file.load(home.config)
+        matching = matching_pairs(FILES, config)
+        assert len(matching) == matches
+        candidates = score_candidates(FILES, config)
+        History.verdicts.append({pair: pair in matching for pair in candidates})
     run_state_machine_as_test(
         History,
         settings=settings(

@@ -69,13 +69,10 @@ def interrupt_update(
     client: StandIn,
     path: str,
     nth: int,
-    *numbers: signal.Signals,
+    *signals: signal.Signals,
     at_least_saved: int = 0,
 ) -> str:
-    """Send signals to an update while it waits for its nth request to a path; return stderr.
-
-    Assert that it exits with 130, says so, and records it.
-    """
+    """Interrupt an update while it waits for its nth request to a path; return stderr."""
     silent, go_on = Event(), Event()
 
     def hook(_method: str, asked: str, count: int) -> None:
@@ -91,7 +88,7 @@ def interrupt_update(
             assert silent.wait(SOON_S)
             while saved_files(home) < at_least_saved:
                 time.sleep(0.05)
-            for number in numbers:
+            for number in signals:
                 run.send_signal(number)
             _, err = run.communicate(timeout=SOON_S)
         finally:
@@ -105,16 +102,17 @@ def interrupt_update(
     return err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("path", "nth"),
+    ("path", "nth", "number"),
     [
-        ("/api_version", 1),
-        ("/search_files", 1),
-        ("/file_metadata", 1),
-        ("/thumbnail", 37),
-        ("/get_file_relationships", 1),
-        ("/set_file_relationships", 1),
+        ("/api_version", 1, signal.SIGTERM),
+        ("/search_files", 1, signal.SIGINT),
+        ("/file_metadata", 1, signal.SIGTERM),
+        ("/thumbnail", 37, signal.SIGINT),
+        ("/thumbnail", 37, signal.SIGTERM),
+        ("/get_file_relationships", 1, signal.SIGINT),
+        ("/set_file_relationships", 1, signal.SIGINT),
+        ("/set_file_relationships", 1, signal.SIGTERM),
     ],
 )
 def test_a_run_ends_at_once_and_the_next_one_continues(
@@ -142,15 +140,13 @@ def test_frame_verification_ends_at_once_and_the_next_run_continues(
     assert len(client.potentials) == 2
 
 
-def test_fetched_files_are_kept(home: Home, client: StandIn) -> None:
-    interrupt_update(home, client, "/thumbnail", 37, signal.SIGINT, at_least_saved=32)
+def test_fetched_files_are_kept_and_several_signals_act_like_one(
+    home: Home, client: StandIn
+) -> None:
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+    interrupt_update(home, client, "/thumbnail", 37, *signals, at_least_saved=32)
     # The first request is for the placeholder; the 37th gets no answer.
     assert 32 <= saved_files(home) <= 35
-
-
-def test_several_signals_act_like_one(home: Home, client: StandIn) -> None:
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGINT)
-    interrupt_update(home, client, "/thumbnail", 37, *signals)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,7 @@ def test_a_quiet_run_still_logs_unusable_files(home: Home, serve: Serve, library
 
 def test_an_unwritable_log_stops_the_run_before_any_request(home: Home, client: StandIn) -> None:
     home.configure(log={"path": "no/such/folder/hydindex.log"})
-    outcome = home.run("update")
-    assert outcome.exit_code == 2
-    assert "log.path cannot be written" in outcome.err
+    assert "log.path cannot be written" in home.fail("update", expect=2)
     assert client.requests == []
 
 

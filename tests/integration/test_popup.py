@@ -1,9 +1,7 @@
 """The popup in Hydrus after an update: only if enabled, only with news, and sent once."""
 
-from collections.abc import Callable
-
 import pytest
-from conftest import Home, Library, Serve, count
+from conftest import Home, Library, Serve, at, count
 
 from hydindex.hydrus import client as hydrus_client
 from hydindex.standin.api import NO_SUCH_PAGE, Reply
@@ -21,15 +19,10 @@ NOT_SHOWN = "Hydrus may not have shown the popup"
 
 
 @pytest.fixture
-def client(home: Home, serve: Serve, library: Library) -> StandIn:
+def client(home: Home, client: StandIn) -> StandIn:
     """A client with a key that permits popups, and popup.enabled."""
-    client = serve(library)
     home.configure(api_key=client.POPUPS_KEY, popup={"enabled": True})
     return client
-
-
-def fail_popup(fault: Fault) -> Callable[[str, str, int], Fault | None]:
-    return lambda _method, path, _nth: fault if path == ADD_POPUP else None
 
 
 def test_the_popup_repeats_the_summary(home: Home, client: StandIn) -> None:
@@ -42,13 +35,13 @@ def test_the_popup_repeats_the_summary(home: Home, client: StandIn) -> None:
     assert f"{len(client.potentials)} posted" in pairs
 
 
-def test_a_dry_run_and_a_run_without_news_show_no_popup(home: Home, client: StandIn) -> None:
+def test_only_a_run_with_news_shows_a_popup(home: Home, client: StandIn) -> None:
     home.update("--dry-run")
-    home.update()  # posts what the dry run queued
-    assert len(client.popups) == 1
-    client.clear_log()
-    home.update()
     assert count(client, ADD_POPUP) == 0
+    home.update()  # posts what the dry run queued
+    assert count(client, ADD_POPUP) == 1
+    home.update()
+    assert count(client, ADD_POPUP) == 1
 
 
 def test_popups_are_off_by_default(home: Home, serve: Serve, library: Library) -> None:
@@ -59,9 +52,7 @@ def test_popups_are_off_by_default(home: Home, serve: Serve, library: Library) -
 
 
 def test_every_run_reports_what_is_left_over(home: Home, client: StandIn, library: Library) -> None:
-    client.faults = lambda _method, path, _nth: (
-        refuse(400) if path == "/get_files/thumbnail" else None
-    )
+    client.faults = at("/get_files/thumbnail", refuse(400))
     home.update()
     home.update()
     assert len(client.popups) == 2
@@ -94,7 +85,7 @@ def test_a_failed_run_shows_its_error_unless_hydrus_caused_it(home: Home, client
 def test_a_popup_that_fails_is_a_warning_and_not_sent_again(
     home: Home, client: StandIn, fault: Fault, remedy: str
 ) -> None:
-    client.faults = fail_popup(fault)
+    client.faults = at(ADD_POPUP, fault)
     outcome = home.run("update")
     assert outcome.exit_code == 0
     (warning,) = outcome.err.splitlines()
@@ -109,7 +100,7 @@ def test_a_popup_without_an_answer_times_out(
     home: Home, client: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hydrus_client, "POPUP_TIMEOUT_S", 0.2)
-    client.faults = fail_popup(Fault(carried_out=True, instead=Reply(silence_s=60.0)))
+    client.faults = at(ADD_POPUP, Fault(carried_out=True, instead=Reply(silence_s=60.0)))
     outcome = home.run("update")
     assert outcome.exit_code == 0
     assert f"{NOT_SHOWN}. " in outcome.err
@@ -118,10 +109,9 @@ def test_a_popup_without_an_answer_times_out(
 
 
 def test_the_answer_to_a_popup_is_ignored(home: Home, client: StandIn) -> None:
-    client.faults = fail_popup(GARBAGE)
+    client.faults = at(ADD_POPUP, GARBAGE)
     outcome = home.run("update")
-    assert outcome.exit_code == 0
-    assert outcome.err == ""
+    assert (outcome.exit_code, outcome.err) == (0, "")
 
 
 def test_a_key_without_the_permission_is_a_warning_in_check_and_update(

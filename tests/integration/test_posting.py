@@ -1,15 +1,21 @@
 """The outbox: whatever happens between hydindex and Hydrus, a pair is posted once, ever."""
 
-from collections.abc import Callable
-
 import pytest
-from conftest import Home, Library, Serve, assert_sent_once, count, rows
+from conftest import (
+    Home,
+    Library,
+    Serve,
+    assert_all_posted_once,
+    assert_sent_once,
+    from_then_on,
+    rows,
+)
 
 from hydindex.standin.server import (
     DROP_AFTER_WORK,
     DROP_BEFORE_WORK,
-    GARBAGE,
     Fault,
+    FaultHook,
     StandIn,
     refuse,
 )
@@ -19,47 +25,15 @@ READ = "/manage_file_relationships/get_file_relationships"
 FALSE_POSITIVE, DUPLICATE, ALTERNATE, BETTER = 1, 2, 3, 4
 
 
-def on_post(*faults: Fault) -> Callable[[str, str, int], Fault | None]:
+def on_post(*faults: Fault) -> FaultHook:
     """Disturb the first, second, ... POST."""
     return lambda _, path, nth: faults[nth - 1] if path == POST and nth <= len(faults) else None
-
-
-def lose_replies(_method: str, path: str, nth: int) -> Fault | None:
-    """Let posts arrive, but lose their replies and all attempts to read them back."""
-    if path == POST:
-        return DROP_AFTER_WORK
-    return DROP_BEFORE_WORK if path == READ and nth > 1 else None
-
-
-def assert_all_posted_once(client: StandIn) -> None:
-    assert_sent_once(client)
-    assert len(rows(client)) == len(client.potentials) > 0
-
-
-@pytest.mark.parametrize(
-    ("faults", "posts"),
-    [
-        ([DROP_AFTER_WORK], 1),
-        ([GARBAGE], 1),
-        ([DROP_BEFORE_WORK] * 2, 3),
-        ([refuse(503)] * 2, 3),
-    ],
-    ids=["reply lost", "not a reply", "cut off", "busy"],
-)
-def test_only_posts_that_did_not_arrive_are_repeated(
-    home: Home, client: StandIn, faults: list[Fault], posts: int
-) -> None:
-    client.faults = on_post(*faults)
-    pairs = home.update()["pairs"]
-    assert pairs["posted"] == pairs["matched"]
-    assert count(client, POST) == posts
-    assert_all_posted_once(client)
 
 
 @pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
 def test_interrupted_posts_are_read_back_first(home: Home, client: StandIn, dry_run: bool) -> None:
     home.configure(post={"max_retries": 0})
-    client.faults = lose_replies
+    client.faults = from_then_on(POST, DROP_AFTER_WORK, then=DROP_BEFORE_WORK)
     assert home.run("update").exit_code == 3
     assert home.pairs("sending") == client.potentials
 
@@ -80,12 +54,9 @@ def test_interrupted_posts_that_did_not_arrive_are_sent_if_they_still_match(
 ) -> None:
     home.configure(post={"max_retries": 1})
     client.faults = on_post(DROP_BEFORE_WORK, DROP_BEFORE_WORK)
-    failed = home.run("update", "--json")
-    assert failed.exit_code == 3
-    assert failed.json["error"]["kind"] == "hydrus_unreachable"
+    home.fail("update", expect=3, kind="hydrus_unreachable")
     interrupted = home.pairs("sending")
 
-    client.faults = lambda *_: None
     if not still_match:
         home.configure(decision={"min_probability": 0.999})
         home.rebuild()
@@ -107,7 +78,6 @@ def test_a_rejected_row_costs_only_itself_in_this_run(home: Home, client: StandI
     assert sum(refusals.values()) == pairs["refused"]
     assert all("400" in reason for reason in refusals)
 
-    client.faults = lambda *_: None
     home.update()
     assert len(client.potentials) == total
     assert_all_posted_once(client)
@@ -169,10 +139,3 @@ def test_v683_gets_the_pairs_that_v682_drops(home: Home, serve: Serve, library: 
     pairs = home.update()["pairs"]
     assert (pairs["posted"], pairs["scored"]) == (refused, 0)
     assert_all_posted_once(new)
-
-
-def test_pairs_are_posted_in_batches(home: Home, client: StandIn) -> None:
-    home.configure(post={"batch_size": 3, "do_default_merge": False})
-    posted = home.update()["pairs"]["posted"]
-    assert count(client, POST) == -(-posted // 3) > 1
-    assert_all_posted_once(client)

@@ -2,11 +2,9 @@
 
 import json
 from dataclasses import replace
-from io import BytesIO
 
 import pytest
-from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, count, fetched
-from PIL import Image
+from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, at, count, fetched
 
 from hydindex.standin.server import StandIn, refuse
 from hydindex.standin.services import unknown_file_icon
@@ -33,26 +31,21 @@ def test_posts_the_copies_and_then_is_quiet(home: Home, client: StandIn, library
     assert len(client.requests) <= 8
 
 
-def test_json_has_exactly_the_documented_keys_and_is_recorded_without_the_api_key(
+def test_json_has_exactly_the_documented_keys_and_is_recorded(
     home: Home, serve: Serve, library: Library
 ) -> None:
-    client = serve(library[:3])
+    serve(library[:3])
     result = home.update()
     result.pop("left_over", None)
     report = {key: value for key, value in result.items() if isinstance(value, dict)}
     assert result.keys() - report.keys() == {"command", "exit_code", "dry_run"}
-    assert {stage: set(counts) for stage, counts in report.items()} == {
-        "files": {
-            *("found", "new", "gone", "returned", "indexed", "unusable"),
-            *("ingested", "not_fetched"),
-        },
-        "pairs": {"candidates", "scored", "matched", "posted", "known", "refused", "queued"},
-        "held_back": {"improbable", "implied", "over_limit"},
-        "matcher": {"levels", "confirmed_by_library", "similar_enough"},
-        "frame_verification": {
-            *("verified", "unverifiable", "matched", "waiting", "sampled", "not_fetched", "bytes"),
-        },
-        "seconds": {"search", "fetch", "prepare", "compare", "verify_frames", "post", "total"},
+    assert {stage: " ".join(sorted(counts)) for stage, counts in report.items()} == {
+        "files": "found gone indexed ingested new not_fetched returned unusable",
+        "pairs": "candidates known matched posted queued refused scored",
+        "held_back": "implied improbable over_limit",
+        "matcher": "confirmed_by_library levels similar_enough",
+        "frame_verification": ("bytes matched not_fetched sampled unverifiable verified waiting"),
+        "seconds": "compare fetch post prepare search total verify_frames",
     }
     assert set(report["matcher"]["levels"]) == set("54321")
 
@@ -63,7 +56,6 @@ def test_json_has_exactly_the_documented_keys_and_is_recorded_without_the_api_ke
     assert json.loads(config)["decision"]["min_probability"] == 0.6
     assert json.loads(recorded)["files"] == report["files"]
     assert finished_at
-    assert client.SEARCH_AND_RELATIONSHIPS_KEY.encode() not in home.index.read_bytes()
 
 
 def test_growing_in_parts_gives_the_same_pairs(home: Home, serve: Serve, library: Library) -> None:
@@ -96,9 +88,12 @@ def test_a_dry_run_leaves_hydrus_alone_and_the_pairs_queued(home: Home, client: 
 
 def test_a_returning_file_meets_the_new_ones(home: Home, serve: Serve, library: Library) -> None:
     everything = serve(library)
+    home.update("--dry-run")
+    pairs = home.pairs("queued")
+    away, newcomer = min(map(sorted, pairs))
+    everything.trash(away)  # pairs that are queued wait for it
     home.update()
-    pair = min(everything.potentials, key=sorted)
-    away, newcomer = sorted(pair)
+    assert everything.potentials == {pair for pair in pairs if away not in pair}
 
     home.forget()
     client = serve([file for file in library if file.hash != newcomer])
@@ -107,26 +102,15 @@ def test_a_returning_file_meets_the_new_ones(home: Home, serve: Serve, library: 
     assert home.update()["files"]["gone"] == 1
     client.add([file for file in library if file.hash == newcomer])
     home.update()
-    assert pair not in client.potentials
+    assert frozenset((away, newcomer)) not in client.potentials
 
     client.restore(away)
     earlier = len(client.requests)
     back = home.update()
     assert (back["files"]["returned"], back["files"]["new"]) == (1, 0)
     assert fetched(client, since=earlier) == set()
-    assert client.potentials == everything.potentials
+    assert client.potentials == pairs
     assert_sent_once(client)
-
-
-def test_a_queued_pair_waits_while_one_of_its_files_is_gone(home: Home, client: StandIn) -> None:
-    home.update("--dry-run")
-    pair = min(home.pairs("queued"), key=sorted)
-    client.trash(min(pair))
-    home.update()
-    assert pair not in client.potentials
-    client.restore(min(pair))
-    home.update()
-    assert pair in client.potentials
 
 
 def test_unusable_files_are_retried_after_a_week(
@@ -139,17 +123,14 @@ def test_unusable_files_are_retried_after_a_week(
     files = home.update()["files"]
     assert (files["indexed"], files["unusable"]) == (38, 2)
     reasons = home.run("stats", "--json").json["files"]["unusable"]
-    assert sorted(reasons.values()) == [1, 1]
-    assert any("placeholder" in reason for reason in reasons)
-    assert any("cannot be decoded" in reason for reason in reasons)
+    assert "placeholder" in " ".join(reasons)
+    assert "cannot be decoded" in " ".join(reasons)
 
     client.clear_log()
     home.update()
     assert count(client, THUMBNAIL) == 0
 
-    picture = BytesIO()
-    Image.new("RGB", (150, 84), "navy").save(picture, "PNG")
-    client = serve([replace(missing, thumbnail=picture.getvalue()), undecodable, *library[2:]])
+    client = serve([replace(missing, thumbnail=library[2].thumbnail), undecodable, *library[2:]])
     home.sql("UPDATE file SET checked_at = '2020-01-01T00:00:00+00:00'")
     files = home.update()["files"]
     assert fetched(client) == {"1", "2"}
@@ -158,23 +139,19 @@ def test_unusable_files_are_retried_after_a_week(
 
 def test_a_key_that_may_not_see_the_placeholder_still_works(home: Home, client: StandIn) -> None:
     """A key restricted by tags may not ask for files outside its searches."""
-    client.faults = lambda _, path, nth: refuse(403) if path == THUMBNAIL and nth == 1 else None
+    client.faults = at(THUMBNAIL, refuse(403), times=1)
     assert home.update()["files"]["indexed"] == 40
 
 
 def test_a_thumbnail_that_fails_is_fetched_by_the_next_run(home: Home, client: StandIn) -> None:
     home.configure(network={"max_connections": 1})
     # The first request is for the placeholder, the second for file 1.
-    client.faults = lambda _, path, nth: (
-        refuse(500) if path == THUMBNAIL and 2 <= nth <= 5 else None
-    )
+    client.faults = at(THUMBNAIL, refuse(500), since=2, times=4)
     files = home.update()["files"]
     assert (files["indexed"], files["not_fetched"]) == (39, 1)
-
-    client.faults = lambda *_: None
     client.clear_log()
-    files = home.update()["files"]
-    assert (files["indexed"], files["new"], files["not_fetched"]) == (40, 1, 0)
+    client.faults = lambda *_: None
+    assert home.update()["files"]["indexed"] == 40
     assert fetched(client) == {"1"}
 
 
@@ -189,11 +166,11 @@ def test_still_images_are_compared(home: Home, serve: Serve, library: Library) -
     assert true_pairs(stills) & client.potentials
 
 
-@pytest.mark.parametrize("width", [None, 0])
 def test_a_file_without_dimensions_has_no_aspect_ratio(
-    home: Home, serve: Serve, library: Library, width: int | None
+    home: Home, serve: Serve, library: Library
 ) -> None:
-    serve([replace(library[0], hash=digit * 64, width=width) for digit in ("a", "b")])
+    widths = {"a" * 64: None, "b" * 64: 0}
+    serve([replace(library[0], hash=name, width=width) for name, width in widths.items()])
     assert home.update()["pairs"]["candidates"] == 0
     home.configure(filters={"use_ar_filter": False})
     assert home.rebuild()["pairs"]["matched"] == 1
