@@ -7,7 +7,8 @@ from typing import Final, Self, TypeVar
 
 from pydantic import ValidationError
 
-from hydindex.common.errors import HydindexError, HydrusDialogClosed, HydrusRejected
+from hydindex.common.batches import batched
+from hydindex.common.errors import HydrusRejected
 from hydindex.hydrus import permissions, replies
 from hydindex.hydrus.retry import Retries
 from hydindex.hydrus.transport import Transport
@@ -90,12 +91,7 @@ class HydrusClient:
             "permits_everything": "false",
             "basic_permissions": json.dumps(sorted(permissions.REQUIRED)),
         }
-        closed = HydrusDialogClosed(
-            "Hydrus grants access keys only while its dialog for them is open",
-            f"In Hydrus, open {permissions.OPEN_DIALOG}.",
-        )
-        path = "/request_new_permissions"
-        return self._read(replies.NewKey, path, query, errors={409: closed}).access_key
+        return self._read(replies.NewKey, "/request_new_permissions", query).access_key
 
     def require_permissions(self) -> None:
         """Check that the key works and has the required permissions.
@@ -121,13 +117,7 @@ class HydrusClient:
             HydrusRejected: Hydrus cannot parse a tag.
         """
         query = {"tags": json.dumps(tags), "return_hashes": "true", "return_file_ids": "true"}
-        result = self._read(replies.SearchReply, "/get_files/search_files", query)
-        try:
-            return result.files()
-        except ValueError:
-            raise self._transport.bad_reply(
-                "its lists of ids and hashes differ in length"
-            ) from None
+        return self._read(replies.SearchReply, "/get_files/search_files", query).files()
 
     def metadata(self, files: Iterable[FileRef]) -> dict[str, FileMetadata]:
         """Return the metadata of up to 256 files, by SHA-256.
@@ -163,12 +153,12 @@ class HydrusClient:
             HydrusRejected: the client does not have the file.
         """
         query = {"file_id": str(hydrus_id)}
-        answer = self._transport.get(
+        content = self._transport.get(
             "/get_files/file", self._thumbnail_timeout_s, query, max_bytes=len(part), part=part
         )
-        if len(answer.content) != len(part):
+        if len(content) != len(part):
             raise self._transport.bad_reply("fewer bytes of a file than requested")
-        return answer.content
+        return content
 
     def file_path(self, hydrus_id: int) -> Path:
         """Return the path of a file on the client's machine. Needs `SEE_LOCAL_PATHS`.
@@ -181,18 +171,15 @@ class HydrusClient:
 
     def relationships(self, hashes: Iterable[str]) -> replies.Relationships:
         """Return the relationships of files, including those with trashed and deleted files."""
-        ordered = sorted(set(hashes))
-        found: dict[str, replies.FileRelationships] = {}
-        for start in range(0, len(ordered), FILES_PER_REQUEST):
-            query = {
-                "hashes": json.dumps(ordered[start : start + FILES_PER_REQUEST]),
-                "file_service_key": _ALL_KNOWN_FILES,
-            }
-            path = "/manage_file_relationships/get_file_relationships"
-            found |= self._read(replies.Relationships, path, query).file_relationships
-        if not found.keys() >= set(ordered):
-            raise self._transport.bad_reply("it leaves out the relationships of some files")
-        return replies.Relationships(file_relationships=found)
+        path = "/manage_file_relationships/get_file_relationships"
+        relationships: dict[str, replies.FileRelationships] = {}
+        for batch in batched(sorted(set(hashes)), FILES_PER_REQUEST):
+            query = {"hashes": json.dumps(batch), "file_service_key": _ALL_KNOWN_FILES}
+            reply = self._read(replies.Relationships, path, query).file_relationships
+            if not reply.keys() >= set(batch):
+                raise self._transport.bad_reply("it leaves out the relationships of some files")
+            relationships |= reply
+        return replies.Relationships(file_relationships=relationships)
 
     def post_potentials(self, pairs: Iterable[tuple[str, str]], *, merge: bool) -> None:
         """Post pairs of SHA-256 as potential duplicates, once.
@@ -223,25 +210,20 @@ class HydrusClient:
             raise self._transport.denied(error.message) from None
 
     def _thumbnail(self, query: Mapping[str, str]) -> bytes:
-        path = "/get_files/thumbnail"
-        answer = self._transport.get(
-            path, self._thumbnail_timeout_s, query, max_bytes=_MAX_THUMBNAIL_BYTES
+        return self._transport.get(
+            "/get_files/thumbnail",
+            self._thumbnail_timeout_s,
+            query,
+            max_bytes=_MAX_THUMBNAIL_BYTES,
+            media_type="image/",
         )
-        if not answer.content_type.startswith("image/"):
-            raise self._transport.bad_reply(f"type '{answer.content_type}' at {path}")
-        return answer.content
 
     def _read(
-        self,
-        reply: type[ReplyT],
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        errors: Mapping[int, HydindexError] | None = None,
+        self, reply: type[ReplyT], path: str, query: Mapping[str, str] | None = None
     ) -> ReplyT:
-        answer = self._transport.get(path, self._api_timeout_s, query, errors=errors)
+        content = self._transport.get(path, self._api_timeout_s, query)
         try:
-            return reply.model_validate_json(answer.content)
+            return reply.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
