@@ -14,8 +14,6 @@ from pydantic_core import ErrorDetails
 from hydindex.common.errors import MAY_BE_A_KEY, ConfigError
 from hydindex.config.settings import API_KEY_VARIABLE, Config
 
-_KEYS_FOR_CONNECTING: Final = {"api_key", "api_url", "api_port", "tags", "tls", "index"}
-
 
 def load(path: Path) -> Config:
     """Read and check a config file (JSON, UTF-8).
@@ -42,26 +40,22 @@ def load(path: Path) -> Config:
 
 
 def load_valid_part(path: Path) -> tuple[Config, frozenset[str]] | None:
-    """Load a config that `load` refuses, with defaults for the invalid top-level keys.
+    """Load a config that `load` refuses, without the top-level keys that alone are invalid.
 
-    Return the config and those keys, or None if nothing is usable.
+    Return the config and those keys, or None if the file can't be read.
     """
     try:
         values = _read(path)
     except ConfigError:
         return None
-    removed: set[str] = set()
-    while True:
+    invalid = set()
+    for key, value in values.items():
         try:
-            return _parse(values), frozenset(removed)
-        except ValidationError as error:
-            invalid = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-        if not invalid:  # keys that are valid on their own contradict each other
-            invalid = values.keys() - _KEYS_FOR_CONNECTING
-        if invalid.isdisjoint(values):
-            return None
-        removed |= invalid
-        values = {key: value for key, value in values.items() if key not in invalid}
+            _parse({key: value})
+        except ValidationError:
+            invalid.add(key)
+    valid = {key: value for key, value in values.items() if key not in invalid}
+    return _parse(valid), frozenset(invalid)
 
 
 def describe_errors(error: ValidationError) -> list[str]:

@@ -153,12 +153,5 @@ class Config(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the config, for editors."""
-    schema = Config.model_json_schema(schema_generator=_SchemaWithoutTitles)
+    schema = Config.model_json_schema()
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "hydrus_config.json"}
-
-
-class _SchemaWithoutTitles(GenerateJsonSchema):
-    """Omits pydantic's generated titles, which only repeat the keys."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        return False
