@@ -204,7 +204,7 @@ def _check_thumbnails(client: HydrusClient, config: Config, files: SearchResult)
     source = ThumbnailSource(client)
     not_fetched = ""
     reason = ""
-    for file in source.describe(files.chosen(np.arange(len(files)) < _THUMBNAILS_TRIED)):
+    for file in source.describe(files.select(np.arange(len(files)) < _THUMBNAILS_TRIED)):
         outcome = source.thumbnail(file) if isinstance(file, FileMetadata) else file
         if isinstance(outcome, FetchFailure):
             not_fetched = outcome.reason

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
@@ -27,9 +28,10 @@ from hydindex.hydrus.videos import VideoSource
 from hydindex.matching.calibrated.model import load_model
 from hydindex.matching.candidates import CandidateRules
 from hydindex.pipeline.run_context import RunContext
-from hydindex.pipeline.run_report import FrameCounts, PairCounts, RunReport
-from hydindex.records.files import FetchFailure, FileRef, SearchResult
+from hydindex.pipeline.run_report import FrameCounts, PairCounts, RunReport, Steps
+from hydindex.records.files import FetchFailure, SearchResult
 from hydindex.records.pairs import BY_FRAMES, ScoredPair
+from hydindex.records.pictures import PackedFrames
 from hydindex.store.frame_store import UnsampledVideo
 
 log = logging.getLogger(__name__)
@@ -51,95 +53,61 @@ def require_decoder(config: Config) -> None:
         )
 
 
-def verify_doubtful(
-    found: SearchResult, run: RunContext, client: HydrusClient
-) -> Generator[RunReport, None, None]:
+def verify_doubtful(search_result: SearchResult, run: RunContext, client: HydrusClient) -> Steps:
     """Verify the most probable of the waiting pairs, as many as the config allows in one run."""
     store = run.store.frames
     waiting = store.waiting(run.config.frames.max_per_run)
     if waiting:
         videos = VideoSource(client)
-        steps = _verify_batches(waiting, found, run, client, videos)
-        for _, report in run.progress(
-            steps,
-            stage="Verifying frames",
-            total=len(waiting),
-            unit="pair",
-            done=lambda step: step[0],
+        sample = partial(_sample, search_result=search_result, client=client, videos=videos)
+        # Twice as many threads as cores: while some wait for Hydrus, others decode.
+        with (
+            thread_pool(2 * (os.cpu_count() or 1), "frames") as threads,
+            run.progress("Verifying frames", len(waiting), "pair") as bar,
         ):
-            yield report
+            for batch in batched(waiting, _BATCH_PAIRS):
+                unsampled = store.unsampled(_ids_of(batch))
+                sampled, failed = 0, set()
+                for video, result in map_unordered(sample, unsampled, threads, ahead=_BATCH_PAIRS):
+                    if isinstance(result, FetchFailure):
+                        log.warning("not verified: %s: %s", result.file.sha256, result.reason)
+                        failed.add(video.file_id)
+                    elif result is not None:
+                        store.save_frames(video.file_id, result)
+                        sampled += isinstance(result, PackedFrames)
+                ready = [each for each in batch if failed.isdisjoint(each.pair.ids)]
+                yield _report(sampled=sampled, not_fetched=len(failed)) + _decide(ready, run)
+                bar.update(len(batch))
         yield _report(bytes=videos.fetched_bytes)
     yield _report(waiting=store.waiting_count())
 
 
-def _verify_batches(
-    waiting: Sequence[ScoredPair],
-    found: SearchResult,
-    run: RunContext,
-    client: HydrusClient,
-    videos: VideoSource,
-) -> Generator[tuple[int, RunReport], None, None]:
-    # Twice as many threads as cores: while some wait for Hydrus, others decode.
-    with thread_pool(2 * (os.cpu_count() or 1), "frames") as threads:
-        for batch in batched(waiting, _BATCH_PAIRS):
-            sampler = _Sampler(found, client, videos)
-            unsampled = run.store.frames.unsampled(_ids_of(batch))
-            sampled, failed = 0, set()
-            for file_id, frames in map_unordered(
-                sampler.sample, unsampled, threads, ahead=len(unsampled)
-            ):
-                if isinstance(frames, FetchFailure):
-                    log.warning("not verified: %s: %s", frames.file.sha256, frames.reason)
-                    failed.add(file_id)
-                elif frames is None:
-                    log.info("Hydrus does not have file %d: its thumbnail decides", file_id)
-                else:
-                    _save(file_id, frames, run)
-                    sampled += isinstance(frames, SampledFrames)
-            ready = [each for each in batch if failed.isdisjoint(each.pair.ids)]
-            report = _report(sampled=sampled, not_fetched=len(failed)) + _decide(ready, run)
-            yield len(batch), report
+def _sample(
+    video: UnsampledVideo, search_result: SearchResult, client: HydrusClient, videos: VideoSource
+) -> tuple[UnsampledVideo, PackedFrames | FetchFailure | str | None]:
+    """Sample a video, or return why that is impossible; None: Hydrus does not have it now."""
+    from hydindex.frames.sampling import sample_frames  # an optional extra, slow to import
 
-
-class _Sampler:
-    """Samples videos that the search found."""
-
-    def __init__(self, found: SearchResult, client: HydrusClient, videos: VideoSource) -> None:
-        self._found = found
-        self._client = client
-        self._videos = videos
-
-    def sample(
-        self, video: UnsampledVideo
-    ) -> tuple[int, SampledFrames | FetchFailure | str | None]:
-        """Sample a video, or return why that is impossible; None: Hydrus does not have it now."""
-        from hydindex.frames.sampling import sample_frames  # an optional extra, slow to import
-
-        file = self._ref(video.sha256)
-        if not video.size_bytes or not video.duration_ms:
-            return video.file_id, "Hydrus does not know its size or its duration"
-        try:
-            with self._videos.opened(file, video.size_bytes) as opened:
-                return video.file_id, sample_frames(opened, video.duration_ms)
-        except HydrusRejected:
-            return video.file_id, None
-        except MemoryError:
-            return video.file_id, FetchFailure(file, "there is not enough memory to decode it")
-        except (HydrusUnreachable, HydrusBadReply) as error:
-            self._client.version()  # raises if the client is gone: then no file is to blame
-            return video.file_id, FetchFailure(file, error.message)
-
-    def _ref(self, sha256: bytes) -> FileRef:
-        position = int(np.searchsorted(self._found.sha256, np.bytes_(sha256)))
-        return FileRef(int(self._found.hydrus_ids[position]), sha256.hex())
-
-
-def _save(file_id: int, frames: SampledFrames | str, run: RunContext) -> None:
-    if isinstance(frames, str):
-        log.info("file %d cannot be verified: %s", file_id, frames)
-        run.store.frames.save_frames(file_id, frames)
+    file = search_result.file(video.sha256)
+    frames: SampledFrames | str
+    if not video.size_bytes or not video.duration_ms:
+        frames = "Hydrus does not know its size or its duration"
     else:
-        run.store.frames.save_frames(file_id, pack_frames(frames))
+        try:
+            with videos.opened(file, video.size_bytes) as opened:
+                frames = sample_frames(opened, video.duration_ms)
+        except HydrusRejected:
+            log.info("Hydrus does not have %s: its thumbnail decides", file.sha256)
+            return video, None
+        except MemoryError:
+            return video, FetchFailure(file, "there is not enough memory to decode it")
+        except (HydrusUnreachable, HydrusBadReply) as error:
+            client.version()  # raises if the client is gone: then no file is to blame
+            return video, FetchFailure(file, error.message)
+    if isinstance(frames, str):
+        log.info("%s cannot be verified: %s", file.sha256, frames)
+        return video, frames
+    return video, pack_frames(frames)
 
 
 def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
@@ -151,7 +119,7 @@ def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
         raise IndexUnusable(
             f"The index holds damaged frames: {error}", "Run hydindex rebuild --refetch."
         ) from None
-    position_of = {each.file_id: position for position, each in enumerate(videos)}
+    position_of = {video.file_id: position for position, video in enumerate(videos)}
     verifiable = [each for each in pairs if position_of.keys() >= set(each.pair.ids)]
     positions = np.array(
         [[position_of[file_id] for file_id in each.pair.ids] for each in verifiable], np.intp

@@ -21,21 +21,20 @@ class LibraryDiff:
     returned: list[int]
 
 
-def diff_library(found: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
+def diff_library(search_result: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
     """Compare a search result with the index, by SHA-256."""
-    # Both are sorted, so that the binary searches pass through memory in order.
-    row = np.searchsorted(indexed.sha256, found.sha256)
-    is_known = np.zeros(len(found), np.bool_)
-    in_range = row < len(indexed)
-    is_known[in_range] = indexed.sha256[row[in_range]] == found.sha256[in_range]
-
-    is_found = np.zeros(len(indexed), np.bool_)
-    is_found[row[is_known]] = True
-    is_due = np.zeros(len(found), np.bool_)
-    is_due[is_known] = indexed.recheck[row[is_known]]
+    _, in_search, in_index = np.intersect1d(
+        search_result.sha256, indexed.sha256, assume_unique=True, return_indices=True
+    )
+    is_new = np.ones(len(search_result), np.bool_)
+    is_new[in_search] = False
+    is_due = np.zeros(len(search_result), np.bool_)
+    is_due[in_search] = indexed.recheck[in_index]
+    is_listed = np.zeros(len(indexed), np.bool_)
+    is_listed[in_index] = True
     return LibraryDiff(
-        new=found.chosen(~is_known),
-        recheck=found.chosen(is_due),
-        gone=indexed.ids[indexed.present & ~is_found].tolist(),
-        returned=indexed.ids[~indexed.present & is_found].tolist(),
+        new=search_result.select(is_new),
+        recheck=search_result.select(is_due),
+        gone=indexed.ids[indexed.present & ~is_listed].tolist(),
+        returned=indexed.ids[~indexed.present & is_listed].tolist(),
     )

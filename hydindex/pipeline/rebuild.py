@@ -1,7 +1,6 @@
 """`hydindex rebuild`: redo what a changed config requires, and nothing else."""
 
 import logging
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +18,14 @@ from hydindex.pipeline.run_report import (
     PairCounts,
     Progress,
     RunReport,
+    Steps,
     timed,
 )
 from hydindex.pipeline.search import search_library
-from hydindex.records.files import NOT_COMPARED, FileRef, hex_hashes
+from hydindex.records.files import NOT_COMPARED, hex_hashes
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
-
-Steps = Generator[RunReport, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +112,13 @@ def _refetch(run: RunContext, client: HydrusClient) -> Steps:
     client.version()
     client.require_permissions()
     indexed = run.store.files.indexed()
-    found = search_library(client, run.config.tags)
-    to_fetch: list[FileRef] = found.chosen(np.isin(found.sha256, indexed.sha256[indexed.present]))
+    search_result = search_library(client, run.config.tags)
+    is_present = np.isin(search_result.sha256, indexed.sha256[indexed.present])
+    files = search_result.select(is_present)
     pictured = set(hex_hashes(indexed.sha256[indexed.pictured]))
     _adopt_config(run, prepare_all=True)
     not_fetched = 0
-    for step in timed("fetch", ingest(to_fetch, run, client, keep_pictures_of=pictured)):
+    for step in timed("fetch", ingest(files, run, client, keep_pictures_of=pictured)):
         not_fetched += step.files.not_fetched
         yield step
     if not_fetched:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hydindex.config.settings import Config
+from hydindex.matching.matcher import Matcher
 from hydindex.matching.method import Method, method_for
 from hydindex.matching.workers import Workers
 from hydindex.pipeline.run_report import Progress
@@ -13,11 +14,12 @@ from hydindex.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The index, the config with its method, the workers that match, and the progress bar."""
+    """The index, the config with its method and matcher, the workers, and the progress bars."""
 
     store: Store
     config: Config
     method: Method
+    matcher: Matcher
     workers: Workers
     progress: Progress
 
@@ -25,5 +27,6 @@ class RunContext:
 @contextmanager
 def run_context(store: Store, config: Config, progress: Progress) -> Iterator[RunContext]:
     """Provide the context of one run; its workers end with it."""
+    method = method_for(config)
     with Workers(config.compare.scheduler) as workers:
-        yield RunContext(store, config, method_for(config), workers, progress)
+        yield RunContext(store, config, method, method.matcher(store.files), workers, progress)

@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 def search_library(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchResult:
     """Return the files that have all tags, as `search` does; warn if there are none."""
-    result = search(client, tags)
-    if len(result) == 0:
+    search_result = search(client, tags)
+    if len(search_result) == 0:
         log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(tags))
-    return result
+    return search_result
 
 
 def search(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchResult:

@@ -8,19 +8,18 @@ from datetime import timedelta
 from hydindex.common import clock
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
-from hydindex.pipeline.compare import compare
+from hydindex.pipeline.compare import compare, preload
 from hydindex.pipeline.frame_verification import require_decoder, verify_doubtful
 from hydindex.pipeline.ingest import FETCH_AHEAD, SAVE_BATCH, ingest, prepare_stored
 from hydindex.pipeline.library_diff import LibraryDiff, diff_library
-from hydindex.pipeline.posting import Poster, refusal_hint
-from hydindex.pipeline.posting_plan import PostingPlan, plan_posting
+from hydindex.pipeline.posting import Poster
 from hydindex.pipeline.run_context import RunContext, run_context
 from hydindex.pipeline.run_report import (
     FileCounts,
     PairCounts,
     Progress,
     RunReport,
-    stopwatch,
+    Steps,
     timed,
 )
 from hydindex.pipeline.search import search_library
@@ -29,8 +28,6 @@ from hydindex.records.files import FileRef, SearchResult
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
-
-Steps = Generator[RunReport, None, None]
 
 
 def update(
@@ -48,94 +45,55 @@ def update(
     require_decoder(config)
     hydrus_version = client.version()
     client.require_permissions()
+    poster = Poster(store, client, config.post, dry_run=dry_run)
     with run_context(store, config, progress) as run:
-        total = RunReport()
-        for step in _update(run, client, dry_run=dry_run):
-            total += step
-            yield step
-    if total.files.not_fetched:
-        log.warning(
-            "%d files could not be fetched; the next run tries again", total.files.not_fetched
-        )
-    if total.pairs.refused:
-        log.warning(
-            "Hydrus refused %d pairs. %s", total.pairs.refused, refusal_hint(hydrus_version)
-        )
+        yield from timed("post", poster.settle_interrupted())
+        search_result, diff = yield from timed("search", _search(run, client))
+        yield from _ingest_and_compare(diff.new + diff.recheck, run, client)
+        yield from timed("post", record_decisions(store, client))
+        if config.frames.enabled:
+            if not dry_run:  # certain pairs need not wait for videos
+                yield from timed("post", poster.post_queued())
+            yield from timed("verify_frames", verify_doubtful(search_result, run, client))
+        held_back = yield from timed("post", poster.post_queued())
 
-
-def _update(run: RunContext, client: HydrusClient, *, dry_run: bool) -> Steps:
-    poster = Poster(run.store, client, run.config.post)
-    yield from timed("post", poster.settle_interrupted(dry_run=dry_run))
-
-    with stopwatch("search") as search:
-        found = search_library(client, run.config.tags)
-        changes = _record_changes(found, run.store)
-    yield search + RunReport(
-        files=FileCounts(
-            found=len(found),
-            new=len(changes.new),
-            gone=len(changes.gone),
-            returned=len(changes.returned),
-        )
-    )
-    _forget_long_gone(run, present=len(found))
-
-    yield from _ingest_and_compare(changes.new + changes.recheck, run, client)
-
-    with stopwatch("post") as decisions:
-        record_decisions(run.store, client)
-    yield decisions
-    if run.config.frames.enabled:
-        if not dry_run:  # certain pairs need not wait for videos
-            yield from timed("post", poster.carry_out(_plan(run, poster), dry_run=False))
-        yield from timed("verify_frames", verify_doubtful(found, run, client))
-    plan = _plan(run, poster)
-    held_back = yield from timed("post", poster.carry_out(plan, dry_run=dry_run))
-
-    indexed, unusable = run.store.files.present_counts()
-    queued = run.store.outbox.count_sendable() - len(poster.refused)
+    indexed, unusable = store.files.present_counts()
     yield RunReport(
         files=FileCounts(indexed=indexed, unusable=unusable),
-        pairs=PairCounts(queued=queued),
+        pairs=PairCounts(queued=poster.count_queued()),
         held_back=held_back,
     )
+    poster.warn_if_refused(hydrus_version)
 
 
-def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:
-    """Ingest files, and compare those already saved while others are being fetched."""
-    if files:
-        with stopwatch("compare") as preload:
-            run.method.matcher(run.store.files).preload()
-        yield preload
-    uncompared = 0
-    with closing(timed("fetch", ingest(files, run, client))) as ingested:
-        for step in ingested:
-            yield step
-            uncompared += step.files.ingested
-            is_last = step.files.ingested < SAVE_BATCH  # then the run may be about to end
-            if uncompared >= FETCH_AHEAD and not is_last:
-                uncompared = 0
-                yield from timed("compare", compare(run, show_progress=False))
-    yield from timed("prepare", prepare_stored(run))
-    yield from timed("compare", compare(run))
-
-
-def _record_changes(found: SearchResult, store: Store) -> LibraryDiff:
-    """Record which files are present, and return what is new, gone or back."""
-    indexed = store.files.indexed()
-    changes = diff_library(found, indexed)
-    store.files.record_presence(gone=changes.gone, returned=changes.returned)
+def _search(
+    run: RunContext, client: HydrusClient
+) -> Generator[RunReport, None, tuple[SearchResult, LibraryDiff]]:
+    """Search, and record which files are present."""
+    search_result = search_library(client, run.config.tags)
+    indexed = run.store.files.indexed()
+    diff = diff_library(search_result, indexed)
+    run.store.files.record_presence(gone=diff.gone, returned=diff.returned)
     were_present = int(indexed.present.sum())
-    if 2 * len(found) < were_present:
+    if 2 * len(search_result) < were_present:
         log.warning(
             "Hydrus finds %d files; the last run found %d. If that is a mistake (wrong tags, "
             "another Hydrus database), fix it and run again: the index keeps everything about the "
             "%d files that are gone.",
-            len(found),
+            len(search_result),
             were_present,
-            len(changes.gone),
+            len(diff.gone),
         )
-    return changes
+    _forget_long_gone(run, present=len(search_result))
+    yield RunReport(
+        files=FileCounts(
+            found=len(search_result),
+            new=len(diff.new),
+            gone=len(diff.gone),
+            returned=len(diff.returned),
+        )
+    )
+    return search_result, diff
 
 
 def _forget_long_gone(run: RunContext, *, present: int) -> None:
@@ -159,8 +117,18 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
         log.info("deleted the thumbnails of %d files gone for %d days", len(long_gone), days)
 
 
-def _plan(run: RunContext, poster: Poster) -> PostingPlan:
-    settings = run.config.post
-    queued = [each for each in run.store.outbox.sendable() if each.pair not in poster.refused]
-    linked = run.store.decisions.linked() if settings.pairs == "spanning" else ()
-    return plan_posting(queued, linked, settings, posted=poster.posted)
+def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:
+    """Ingest files, and compare those already saved while others are being fetched."""
+    if files:
+        yield from timed("compare", preload(run))
+    uncompared = 0
+    with closing(timed("fetch", ingest(files, run, client))) as ingested:
+        for step in ingested:
+            yield step
+            uncompared += step.files.ingested
+            is_last = step.files.ingested + step.files.not_fetched < SAVE_BATCH
+            if uncompared >= FETCH_AHEAD and not is_last:  # the run may be about to end
+                uncompared = 0
+                yield from timed("compare", compare(run))
+    yield from timed("prepare", prepare_stored(run))
+    yield from timed("compare", compare(run))
