@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from hydindex.common.batches import batched
 from hydindex.common.errors import HydrusRejected
+from hydindex.config.sections import Timeouts
 from hydindex.hydrus import permissions, replies
-from hydindex.hydrus.retry import Retries
 from hydindex.hydrus.transport import Transport
 from hydindex.records.files import FileMetadata, FileRef, SearchResult
 
@@ -27,46 +27,22 @@ _ALL_KNOWN_FILES: Final = b"all known files".hex()
 _POTENTIAL: Final = 0
 # No file has this SHA-256, so Hydrus serves its placeholder.
 _IMPOSSIBLE_SHA256: Final = "0" * 64
+_DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 class HydrusClient:
     """A Hydrus client, reached with one access key. Thread-safe.
 
-    Without a key, only `version` and `request_key` work. Reads are retried as `retries` says;
-    without it, they are sent once, as writes always are: before repeating a write, check what
-    Hydrus stored. Redirects are not followed, and no error contains the key.
-
-    `verify` says whether to check an https certificate, or is the path of a PEM file to check it
-    against; `server_name` is the name on the certificate if it differs from the host.
+    Without a key, only `version` and `request_key` work. Before repeating a write, check what
+    Hydrus stored.
 
     Every method may raise HydrusUnreachable (no answer, or 5xx), HydrusAccessDenied (the key is
     refused), HydrusRejected (400 or 404) and HydrusBadReply (not an answer from Hydrus).
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        access_key: str | None,
-        *,
-        api_timeout_s: float = 60.0,
-        thumbnail_timeout_s: float = 60.0,
-        post_timeout_s: float = 60.0,
-        connections: int = 8,
-        verify: bool | str = True,
-        server_name: str | None = None,
-        retries: Retries | None = None,
-    ) -> None:
-        self._api_timeout_s = api_timeout_s
-        self._thumbnail_timeout_s = thumbnail_timeout_s
-        self._post_timeout_s = post_timeout_s
-        self._transport = Transport(
-            base_url,
-            access_key,
-            connections=connections,
-            verify=verify,
-            server_name=server_name,
-            retries=retries or Retries(0.0, budget_s=0.0),
-        )
+    def __init__(self, transport: Transport, timeouts: Timeouts = _DEFAULT_TIMEOUTS) -> None:
+        self._transport = transport
+        self._timeouts = timeouts
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +130,7 @@ class HydrusClient:
         """
         query = {"file_id": str(hydrus_id)}
         content = self._transport.get(
-            "/get_files/file", self._thumbnail_timeout_s, query, max_bytes=len(part), part=part
+            "/get_files/file", self._timeouts.thumb, query, max_bytes=len(part), part=part
         )
         if len(content) != len(part):
             raise self._transport.bad_reply("fewer bytes of a file than requested")
@@ -194,13 +170,13 @@ class HydrusClient:
         kind = {"relationship": _POTENTIAL, "do_default_content_merge": merge}
         rows = [{"hash_a": a, "hash_b": b, **kind} for a, b in pairs]
         path = "/manage_file_relationships/set_file_relationships"
-        self._transport.post(path, self._post_timeout_s, {"relationships": rows})
+        self._transport.post(path, self._timeouts.post, {"relationships": rows})
 
     def add_popup(self, title: str, *texts: str) -> None:
         """Show a popup with up to two texts until the user dismisses it. Needs `MANAGE_POPUPS`."""
         body = {"status_title": title}
         body |= {f"status_text_{number}": text for number, text in enumerate(texts, 1)}
-        timeout_s = min(POPUP_TIMEOUT_S, self._post_timeout_s)
+        timeout_s = min(POPUP_TIMEOUT_S, self._timeouts.post)
         self._transport.post("/manage_popups/add_popup", timeout_s, body)
 
     def _access(self) -> replies.AccessKey:
@@ -212,7 +188,7 @@ class HydrusClient:
     def _thumbnail(self, query: Mapping[str, str]) -> bytes:
         return self._transport.get(
             "/get_files/thumbnail",
-            self._thumbnail_timeout_s,
+            self._timeouts.thumb,
             query,
             max_bytes=_MAX_THUMBNAIL_BYTES,
             media_type="image/",
@@ -221,7 +197,7 @@ class HydrusClient:
     def _read(
         self, reply: type[ReplyT], path: str, query: Mapping[str, str] | None = None
     ) -> ReplyT:
-        content = self._transport.get(path, self._api_timeout_s, query)
+        content = self._transport.get(path, self._timeouts.api, query)
         try:
             return reply.model_validate_json(content)
         except ValidationError as error:

@@ -41,7 +41,11 @@ _UNTRUSTED: Final = re.compile(
 class Transport:
     """HTTP requests to one client, with one access key or none. Thread-safe.
 
-    Reads are retried; writes are sent once. Redirects are not followed. No error contains the key.
+    Reads are retried as `retries` says; without it, they are sent once, as writes always are.
+    Redirects are not followed. No error contains the key.
+
+    `verify` says whether to check an https certificate, or is the path of a PEM file to check it
+    against; `server_name` is the name on the certificate if it differs from the host.
     """
 
     def __init__(
@@ -49,15 +53,15 @@ class Transport:
         base_url: str,
         access_key: str | None,
         *,
-        connections: int,
-        verify: bool | str,
-        server_name: str | None,
-        retries: Retries,
+        connections: int = 8,
+        verify: bool | str = True,
+        server_name: str | None = None,
+        retries: Retries | None = None,
     ) -> None:
         self._base_url = base_url
         self._access_key = access_key
         self._verify = verify
-        self._retries = retries
+        self._retries = retries or Retries(0.0, budget_s=0.0)
         if verify is False:
             # hydindex warns about tls.verify once; urllib3 would warn at every request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)

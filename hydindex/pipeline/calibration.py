@@ -91,31 +91,26 @@ def fit_to_decisions(store: Store, config: Config) -> Calibration:
     all_decided = store.decisions.decided()
     decided = [each for each in all_decided if each.features.get(VERSION_KEY) == FEATURES_VERSION]
     other_version = len(all_decided) - len(decided)
-    is_right = np.array([each.decision.is_right for each in decided], np.bool_)
-    right, wrong = int(is_right.sum()), int((~is_right).sum())
+    right = sum(each.decision.is_right for each in decided)
+    wrong = len(decided) - right
+    others = ""
+    if other_version:
+        others = f"; {other_version:,} more have features of another version"
     if len(decided) < MIN_DECIDED or min(right, wrong) < MIN_PER_KIND:
         raise TooFewDecisions(
             f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
-            f"{wrong:,} wrong{other_version_text(other_version)}",
+            f"{wrong:,} wrong{others}",
             f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
-            "The nightly update records what you decide in Hydrus.",
+            "The nightly update records what you decide in Hydrus; hydindex rebuild computes "
+            "features of another version again.",
         )
-    calibration = fit_to_pairs(decided, model_in_use(config), config.decision.min_probability)
+    calibration = fit_to_pairs(decided, _model_in_use(config), config.decision.min_probability)
     return replace(calibration, other_version=other_version)
-
-
-def other_version_text(count: int) -> str:
-    """Return a clause about decided pairs that can't be used."""
-    if not count:
-        return ""
-    return (
-        f"; {count:,} more have features of another version (hydindex rebuild computes them again)"
-    )
 
 
 def fit_to_pairs(
     decided: Sequence[DecidedPair],
-    in_use: CalibratedModel,
+    model_in_use: CalibratedModel,
     min_probability: float,
 ) -> Calibration:
     """Fit a model to decided pairs, and compare it with the one in use."""
@@ -133,7 +128,7 @@ def fit_to_pairs(
         some = {name: column[training] for name, column in terms.items()}
         return probabilities(features, refit_model(shipped, some, is_right[training]))
 
-    before = quality(probabilities(features, in_use))
+    before = quality(probabilities(features, model_in_use))
     repeats = [quality(cross_validate(*_folds(decided, seed), predict)) for seed in range(_REPEATS)]
     after = Quality(
         float(np.mean([each.precision for each in repeats])),
@@ -148,7 +143,7 @@ def fit_to_pairs(
     return Calibration(int(is_right.sum()), int((~is_right).sum()), before, after, model)
 
 
-def model_in_use(config: Config) -> CalibratedModel:
+def _model_in_use(config: Config) -> CalibratedModel:
     """Return the model that the config names; if it is missing or outdated, the shipped one."""
     path = config.decision.model
     try:
@@ -166,15 +161,15 @@ def _folds(decided: Sequence[DecidedPair], seed: int) -> tuple[NDArray[np.intp],
     """Divide the files into folds, copies together; return the folds of each pair's files."""
     from scipy.cluster.hierarchy import DisjointSet  # slow to import
 
-    groups = DisjointSet({sha256 for item in decided for sha256 in item.sha256s})
-    for item in decided:
-        if item.decision.is_right:
-            groups.merge(*item.sha256s)
+    groups = DisjointSet({sha256 for each in decided for sha256 in each.sha256s})
+    for each in decided:
+        if each.decision.is_right:
+            groups.merge(*each.sha256s)
     subsets = sorted(map(sorted, groups.subsets()))
     fold_of = {
         sha256: fold
         for files, fold in zip(subsets, random_folds(len(subsets), seed), strict=True)
         for sha256 in files
     }
-    folds = np.array([[fold_of[sha256] for sha256 in item.sha256s] for item in decided], np.intp)
+    folds = np.array([[fold_of[sha256] for sha256 in each.sha256s] for each in decided], np.intp)
     return folds[:, 0], folds[:, 1]

@@ -93,8 +93,7 @@ class StageSeconds(Counts):
     """Seconds per stage.
 
     Files are fetched and prepared in the background while others are compared: `fetch` is the time
-    that the run waited for them, `prepare` the time of the preparing threads divided by their
-    number.
+    that the run waited for them, `prepare` the processor time divided by the number of cores.
     """
 
     search: float = 0.0
