@@ -146,7 +146,8 @@ class Transport:
                 body = self._body(response, max_bytes)
         except requests.RequestException as error:
             raise self._no_answer(error, timeout_s) from None
-        if response.status_code != (206 if content.get("headers") else 200):
+        expected_status = 206 if content.get("headers") else 200  # 206 answers a request for a part
+        if response.status_code != expected_status:
             raise self._failure(path, response, body)
         content_type = response.headers.get("Content-Type", "")
         if not content_type.startswith(media_type):
