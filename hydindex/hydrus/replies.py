@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hydindex.records.files import FileMetadata, SearchResult
+from hydindex.records.files import FileMetadata, SearchResult, sha256_array
 from hydindex.records.pair_states import Decision
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
@@ -59,7 +60,8 @@ class SearchReply(Reply):
 
     def files(self) -> SearchResult:
         """Pair ids with hashes, which Hydrus lists in the same order; drop repeated files."""
-        return SearchResult.of(self.file_ids, self.hashes)
+        sha256, positions = np.unique(sha256_array(self.hashes), return_index=True)
+        return SearchResult(np.array(self.file_ids, np.int64)[positions], sha256)
 
 
 class Metadata(Reply):

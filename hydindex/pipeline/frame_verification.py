@@ -119,22 +119,22 @@ def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
         raise IndexUnusable(
             f"The index holds damaged frames: {error}", "Run hydindex rebuild --refetch."
         ) from None
-    position_of = {video.file_id: position for position, video in enumerate(videos)}
-    verifiable = [each for each in pairs if position_of.keys() >= set(each.pair.ids)]
-    positions = np.array(
-        [[position_of[file_id] for file_id in each.pair.ids] for each in verifiable], np.intp
-    ).reshape(-1, 2)
+    ids = [video.file_id for video in videos]
+    verifiable = [each for each in pairs if set(each.pair.ids).issubset(ids)]
     probabilities = verify_frames(
         frames,
-        positions[:, 0],
-        positions[:, 1],
+        np.searchsorted(ids, [each.pair.low for each in verifiable]),
+        np.searchsorted(ids, [each.pair.high for each in verifiable]),
         aspect_ratio_tolerance=CandidateRules.of(run.config).aspect_ratio_tolerance,
         model=load_model(run.config.decision.model),
     )
     decided = {each.pair: each for each in pairs}
     for each, probability in zip(verifiable, probabilities.tolist(), strict=True):
-        both = {"thumbnails": round(each.score, 4), BY_FRAMES: round(probability, 4)}
-        features = {**(each.features or {}), **both}
+        features = {
+            **(each.features or {}),
+            "thumbnails": round(each.score, 4),
+            BY_FRAMES: round(probability, 4),
+        }
         decided[each.pair] = replace(each, score=probability, features=features)
     matches = [each for each in decided.values() if each.score >= run.method.min_score]
     run.store.frames.settle(decided, matches)

@@ -45,9 +45,10 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
     prepares_all = refetch or needs_preparation(changes)
     unprepared = store.files.unprepared_count()
     comparable = store.compared_set.comparable()
-    waits = comparable.compared_since == NOT_COMPARED
+    is_uncompared = comparable.compared_since == NOT_COMPARED
     if changes or refetch:
-        waits = np.ones(len(comparable), np.bool_)
+        is_uncompared = np.ones(len(comparable), np.bool_)
+    uncompared, compared = comparable[is_uncompared], comparable[~is_uncompared]
     rules = CandidateRules.of(config)
     if refetch or unprepared or any(change.key == "ahash.resize" for change in changes):
         # Average hashes that are yet to be computed can't rule out any pair.
@@ -56,11 +57,8 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
         changes=changes,
         files_to_fetch=int(store.files.indexed().present.sum()) if refetch else 0,
         files_to_prepare=store.files.pictured_count() if prepares_all else unprepared,
-        files_to_compare=int(waits.sum()),
-        max_pairs=sum(
-            len(candidates)
-            for _, candidates in find_candidates(comparable[waits], comparable[~waits], rules)
-        ),
+        files_to_compare=len(uncompared),
+        max_pairs=sum(len(each) for _, each in find_candidates(uncompared, compared, rules)),
     )
 
 

@@ -1,17 +1,12 @@
 """`hydindex update` on one page: index what is new, compare it, post what matches."""
 
-import logging
-from collections.abc import Generator
 from contextlib import closing
-from datetime import timedelta
 
-from hydindex.common import clock
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.compare import compare, preload
 from hydindex.pipeline.frame_verification import require_decoder, verify_doubtful
 from hydindex.pipeline.ingest import FETCH_AHEAD, SAVE_BATCH, ingest, prepare_stored
-from hydindex.pipeline.library_diff import LibraryDiff, diff_library
 from hydindex.pipeline.posting import Poster
 from hydindex.pipeline.run_context import RunContext, run_context
 from hydindex.pipeline.run_report import (
@@ -22,12 +17,10 @@ from hydindex.pipeline.run_report import (
     Steps,
     timed,
 )
-from hydindex.pipeline.search import search_library
+from hydindex.pipeline.search import search_and_diff
 from hydindex.pipeline.user_decisions import record_decisions
-from hydindex.records.files import FileRef, SearchResult
+from hydindex.records.files import FileRef
 from hydindex.store.store import Store
-
-log = logging.getLogger(__name__)
 
 
 def update(
@@ -48,7 +41,7 @@ def update(
     poster = Poster(store, client, config.post, dry_run=dry_run)
     with run_context(store, config, progress) as run:
         yield from timed("post", poster.settle_interrupted())
-        search_result, diff = yield from timed("search", _search(run, client))
+        search_result, diff = yield from timed("search", search_and_diff(run, client))
         yield from _ingest_and_compare(diff.new + diff.recheck, run, client)
         yield from timed("post", record_decisions(store, client))
         if config.frames.enabled:
@@ -64,57 +57,6 @@ def update(
         held_back=held_back,
     )
     poster.warn_if_refused(hydrus_version)
-
-
-def _search(
-    run: RunContext, client: HydrusClient
-) -> Generator[RunReport, None, tuple[SearchResult, LibraryDiff]]:
-    """Search, and record which files are present."""
-    search_result = search_library(client, run.config.tags)
-    indexed = run.store.files.indexed()
-    diff = diff_library(search_result, indexed)
-    run.store.files.record_presence(gone=diff.gone, returned=diff.returned)
-    were_present = int(indexed.present.sum())
-    if 2 * len(search_result) < were_present:
-        log.warning(
-            "Hydrus finds %d files; the last run found %d. If that is a mistake (wrong tags, "
-            "another Hydrus database), fix it and run again: the index keeps everything about the "
-            "%d files that are gone.",
-            len(search_result),
-            were_present,
-            len(diff.gone),
-        )
-    _forget_long_gone(run, present=len(search_result))
-    yield RunReport(
-        files=FileCounts(
-            found=len(search_result),
-            new=len(diff.new),
-            gone=len(diff.gone),
-            returned=len(diff.returned),
-        )
-    )
-    return search_result, diff
-
-
-def _forget_long_gone(run: RunContext, *, present: int) -> None:
-    """Delete the thumbnails of files that have been gone for `index.forget_gone_days`."""
-    days = run.config.index.forget_gone_days
-    if days is None:
-        return
-    long_gone = run.store.files.gone_before(clock.ago(timedelta(days=days)))
-    if len(long_gone) > present:
-        # Files that were deleted one by one don't outnumber the rest: the search is wrong.
-        log.warning(
-            "%d files have been gone for %d days, but only %d are present: "
-            "no thumbnails are deleted",
-            len(long_gone),
-            days,
-            present,
-        )
-        return
-    run.store.files.forget_pictures(long_gone)
-    if long_gone:
-        log.info("deleted the thumbnails of %d files gone for %d days", len(long_gone), days)
 
 
 def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:

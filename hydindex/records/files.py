@@ -33,12 +33,6 @@ class SearchResult:
     hydrus_ids: NDArray[np.int64]
     sha256: NDArray[np.bytes_]
 
-    @classmethod
-    def of(cls, hydrus_ids: Sequence[int], hashes: Sequence[str]) -> "SearchResult":
-        """Build from Hydrus's lists of ids and SHA-256 (64 hex digits), in the same order."""
-        sha256, positions = np.unique(sha256_array(hashes), return_index=True)
-        return cls(np.array(hydrus_ids, np.int64)[positions], sha256)
-
     def __len__(self) -> int:
         return len(self.hydrus_ids)
 
