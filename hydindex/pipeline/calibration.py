@@ -95,14 +95,16 @@ def fit_to_decisions(store: Store, config: Config) -> Calibration:
     wrong = len(decided) - right
     others = ""
     if other_version:
-        others = f"; {other_version:,} more have features of another version"
+        others = (
+            f"; {other_version:,} more have features of another version "
+            "(hydindex rebuild computes them again)"
+        )
     if len(decided) < MIN_DECIDED or min(right, wrong) < MIN_PER_KIND:
         raise TooFewDecisions(
             f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
             f"{wrong:,} wrong{others}",
             f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
-            "The nightly update records what you decide in Hydrus; hydindex rebuild computes "
-            "features of another version again.",
+            "The nightly update records what you decide in Hydrus.",
         )
     calibration = fit_to_pairs(decided, _model_in_use(config), config.decision.min_probability)
     return replace(calibration, other_version=other_version)
