@@ -204,4 +204,5 @@ class HydrusClient:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             where = f"{path} {place}".strip()
-            raise self._transport.bad_reply(f"{first['msg']} ({where})") from None
+            problem = first["msg"].removeprefix("Value error, ")
+            raise self._transport.bad_reply(f"{problem} ({where})") from None

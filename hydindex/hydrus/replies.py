@@ -79,7 +79,7 @@ class Metadata(Reply):
 
 
 class MetadataRow(Reply):
-    """One file of /get_files/file_metadata, by Hydrus's names."""
+    """One file of /get_files/file_metadata."""
 
     hydrus_id: int = Field(alias="file_id")
     sha256: Sha256 = Field(alias="hash")
