@@ -7,6 +7,7 @@ counts only if, cross-validated, it does better on the user's decisions than the
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Final
 
 import numpy as np
@@ -46,7 +47,7 @@ class Quality:
     @property
     def f1(self) -> float:
         """The harmonic mean of both."""
-        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-9)
+        return harmonic_mean([self.precision, self.recall])
 
     @classmethod
     def of(cls, matches: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> "Quality":
@@ -93,13 +94,13 @@ def fit_to_decisions(store: Store, config: Config) -> Calibration:
     other_version = len(all_decided) - len(decided)
     right = sum(each.decision.is_right for each in decided)
     wrong = len(decided) - right
-    others = ""
-    if other_version:
-        others = (
-            f"; {other_version:,} more have features of another version "
-            "(hydindex rebuild computes them again)"
-        )
     if len(decided) < MIN_DECIDED or min(right, wrong) < MIN_PER_KIND:
+        others = ""
+        if other_version:
+            others = (
+                f"; {other_version:,} more have features of another version "
+                "(hydindex rebuild computes them again)"
+            )
         raise TooFewDecisions(
             f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
             f"{wrong:,} wrong{others}",
