@@ -76,8 +76,9 @@ def ingest(
                 bar.update(1)
                 batch.append(outcome)
                 if len(batch) == SAVE_BATCH:
-                    full_batch, batch = batch, []
-                    yield _save(full_batch, run.store)
+                    step = _save(batch, run.store)
+                    batch = []  # not before: if saving is interrupted, it is repeated
+                    yield step
         except GeneratorExit:  # the run was stopped while it did something else
             _save(batch, run.store)
             raise
