@@ -64,8 +64,7 @@ def ingest(
 
     batch: list[tuple[Outcome, float]] = []
     with (
-        # The client limits its connections; the other threads prepare meanwhile.
-        thread_pool(run.config.max_connections + _cores(), "ingest") as threads,
+        thread_pool(run.config.max_connections, "ingest") as threads,
         run.progress("Fetching", len(files), "file") as bar,
     ):
         requests = batched(files, FILES_PER_REQUEST)
