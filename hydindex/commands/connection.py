@@ -10,6 +10,7 @@ from hydindex.config import config_file
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.retry import Retries
+from hydindex.hydrus.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +35,18 @@ def connect(
     Raises:
         ConfigError: `tls.ca_bundle` is not a file of certificates.
     """
-    return HydrusClient(
+    timeouts = config.timeouts
+    if api_timeout_s is not None:
+        timeouts = timeouts.model_copy(update={"api": api_timeout_s})
+    transport = Transport(
         config.base_url,
         key,
-        api_timeout_s=api_timeout_s or config.timeouts.api,
-        thumbnail_timeout_s=config.timeouts.thumb,
-        post_timeout_s=config.timeouts.post,
         connections=config.max_connections,
         verify=config_file.trusted_certificates(config, config_path),
         server_name=config.tls.server_name,
         retries=Retries(config.network.backoff_factor) if retry else None,
     )
+    return HydrusClient(transport, timeouts)
 
 
 def version_of(config: Config, config_path: Path) -> int:

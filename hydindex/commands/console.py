@@ -4,16 +4,15 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NoReturn
 
 from tqdm import tqdm
 
 from hydindex.common.errors import ExitCode
 
-T = TypeVar("T")
 Row = Sequence[object]
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -80,11 +79,9 @@ class Console:
         logger.setLevel(_LEVELS[log_level] if log_path is None else _LEVELS[max(1, log_level)])
         logger.propagate = False
 
-    def progress(
-        self, steps: Iterable[T], *, stage: str, total: int, unit: str, done: Callable[[T], int]
-    ) -> Iterator[T]:
-        """Yield the steps of a stage; show a bar on a terminal. `done`: units that a step did."""
-        with tqdm(
+    def progress(self, stage: str, total: int, unit: str) -> "tqdm[NoReturn]":
+        """Open a progress bar, which shows only on a terminal."""
+        return tqdm(
             desc=stage,
             total=total,
             unit=unit,
@@ -92,10 +89,7 @@ class Console:
             disable=not self._show_progress,
             leave=False,
             dynamic_ncols=True,
-        ) as bar:
-            for step in steps:
-                yield step
-                bar.update(done(step))
+        )
 
     def print(self, text: str = "") -> None:
         """Print a line of the result, unless `--json` or `--quiet` is given.

@@ -172,7 +172,7 @@ class _Setup:
             return None
         method = method_for(self.config)
         source = ThumbnailSource(self.client)
-        first_files = self.files.chosen(np.arange(len(self.files)) < _THUMBNAILS_TRIED)
+        first_files = self.files.select(np.arange(len(self.files)) < _THUMBNAILS_TRIED)
         fetch_failure = unusable_reason = ""
         for file in source.describe(first_files):
             outcome = source.thumbnail(file) if isinstance(file, FileMetadata) else file

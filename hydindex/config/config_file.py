@@ -104,15 +104,10 @@ def _read(path: Path) -> dict[str, Any]:
             f"There is no config at {path}",
             "Run hydindex init to create one, or name yours with --config.",
         ) from None
-    except json.JSONDecodeError as error:
+    except (OSError, RecursionError, ValueError) as error:  # not UTF-8, or not JSON
         raise ConfigError(
-            f"The config {path} is not valid JSON: {error.msg} "
-            f"at line {error.lineno}, column {error.colno}",
-            "Correct the file there; often, a comma or a quote is missing.",
-        ) from None
-    except (OSError, RecursionError, ValueError) as error:  # not UTF-8, or a number is too long
-        raise ConfigError(
-            f"The config {path} cannot be read: {error}", "Correct the file or its permissions."
+            f"The config {path} cannot be read: {error}",
+            "Correct the file (often, a comma or a quote is missing) or its permissions.",
         ) from None
     if not isinstance(values, dict):
         raise ConfigError(

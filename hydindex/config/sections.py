@@ -3,7 +3,6 @@
 The attribute docstrings become the JSON schema for editors and the config reference.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,18 +11,17 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
-# MS-SSIM halves a picture four times and slides an 11-pixel window over each: (11 - 1) * 2**4.
+# MS-SSIM halves a thumbnail four times and slides an 11-pixel window over each: (11 - 1) * 2**4.
 MS_SSIM_SIDE_PX: Final = 160
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Timeout = Annotated[float, Field(gt=0.0, le=86_400.0)]
 HashSide = Annotated[int, Field(ge=8, le=1024)]
-PictureSide = Annotated[int, Field(ge=8, le=2048)]
-Text = Annotated[str, StringConstraints(min_length=1)]
+ThumbnailSide = Annotated[int, Field(ge=8, le=2048)]
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -82,7 +80,7 @@ class AverageHash(Section):
 class PreprocessingSettings(Section):
     """Thumbnail preparation and similarity measure; only for decision.method "threshold"."""
 
-    fixed_resize: tuple[PictureSide, PictureSide] = Field((256, 256), alias="fixedResize")
+    fixed_resize: tuple[ThumbnailSide, ThumbnailSide] = Field((256, 256), alias="fixedResize")
     """Width and height, in pixels, of the prepared thumbnail."""
     to_gray: bool = Field(True, alias="toGray")
     """Compare luminance only. Otherwise, average the scores of red, green and blue."""
@@ -222,19 +220,12 @@ class Compare(Section):
 
     All devices give the same matches.
     """
-    scheduler: str | None = None
+    scheduler: Annotated[str, StringConstraints(pattern=r"^(tcp|tls)://[^/\s]+:\d+$")] | None = None
     """Address of a Dask scheduler, such as tcp://host:8786, to score pairs on its cluster.
 
     Meant for a first run that one machine cannot finish overnight. Requires the same version of
     hydindex[dask] here, on the scheduler and on the workers.
     """
-
-    @field_validator("scheduler")
-    @classmethod
-    def _require_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", value):
-            raise ValueError('must be an address such as "tcp://host:8786"')
-        return value
 
 
 class IndexFile(Section):
@@ -247,13 +238,6 @@ class IndexFile(Section):
 
     Posted pairs stay recorded. Skipped if it would affect more files than remain.
     """
-
-    @field_validator("path")
-    @classmethod
-    def _refuse_null(cls, value: str | None) -> str | None:
-        if value is not None and "\0" in value:
-            raise ValueError("must not contain a null character")
-        return value
 
 
 class LogFile(Section):

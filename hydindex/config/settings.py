@@ -8,25 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from hydindex.common.errors import ConfigError
-from hydindex.config.sections import (
-    AverageHash,
-    CandidateGeneration,
-    Compare,
-    Filters,
-    Fraction,
-    Frames,
-    IndexFile,
-    LogFile,
-    MatchingSettings,
-    Network,
-    Popup,
-    Post,
-    PreprocessingSettings,
-    ProgressSettings,
-    Section,
-    Timeouts,
-    Tls,
-)
+from hydindex.config import sections
 
 PLACEHOLDER_KEY: Final = "your-hydrus-api-key-here"
 API_KEY_VARIABLE: Final = "HYDINDEX_API_KEY"
@@ -34,7 +16,7 @@ API_KEY_VARIABLE: Final = "HYDINDEX_API_KEY"
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Config(Section):
+class Config(sections.Section):
     """hydrus_config.json. Every key has a default; only api_key must be set."""
 
     editor_schema: str | None = Field(None, alias="$schema")
@@ -56,23 +38,23 @@ class Config(Section):
     """Log the score of every pair, like the option -v."""
     verbosity: int | None = Field(None, ge=0, le=2)
     """Older spelling of verbose: 0 logs warnings only, 1 the steps of a run, 2 every score."""
-    progress: ProgressSettings = ProgressSettings()
-    filters: Filters = Filters()
-    candidate_generation: CandidateGeneration = CandidateGeneration()
-    ahash: AverageHash = AverageHash()
-    preprocessing: PreprocessingSettings = PreprocessingSettings()
-    similarity_threshold: Fraction = 0.60
+    progress: sections.ProgressSettings = sections.ProgressSettings()
+    filters: sections.Filters = sections.Filters()
+    candidate_generation: sections.CandidateGeneration = sections.CandidateGeneration()
+    ahash: sections.AverageHash = sections.AverageHash()
+    preprocessing: sections.PreprocessingSettings = sections.PreprocessingSettings()
+    similarity_threshold: sections.Fraction = 0.60
     """Minimum score of a match (method "threshold")."""
-    decision: MatchingSettings = MatchingSettings()
-    frames: Frames = Frames()
-    post: Post = Post()
-    timeouts: Timeouts = Timeouts()
-    network: Network = Network()
-    tls: Tls = Tls()
-    compare: Compare = Compare()
-    index: IndexFile = IndexFile()
-    log: LogFile = LogFile()
-    popup: Popup = Popup()
+    decision: sections.MatchingSettings = sections.MatchingSettings()
+    frames: sections.Frames = sections.Frames()
+    post: sections.Post = sections.Post()
+    timeouts: sections.Timeouts = sections.Timeouts()
+    network: sections.Network = sections.Network()
+    tls: sections.Tls = sections.Tls()
+    compare: sections.Compare = sections.Compare()
+    index: sections.IndexFile = sections.IndexFile()
+    log: sections.LogFile = sections.LogFile()
+    popup: sections.Popup = sections.Popup()
     ssim_parallel: Any = None
     """Ignored; accepted for compatibility with older configs."""
 
@@ -153,12 +135,5 @@ class Config(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the config, for editors."""
-    schema = Config.model_json_schema(schema_generator=_SchemaWithoutTitles)
+    schema = Config.model_json_schema()
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "hydrus_config.json"}
-
-
-class _SchemaWithoutTitles(GenerateJsonSchema):
-    """Omits pydantic's generated titles, which only repeat the keys."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        return False

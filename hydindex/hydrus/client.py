@@ -7,9 +7,10 @@ from typing import Final, Self, TypeVar
 
 from pydantic import ValidationError
 
-from hydindex.common.errors import HydindexError, HydrusDialogClosed, HydrusRejected
+from hydindex.common.batches import batched
+from hydindex.common.errors import HydrusRejected
+from hydindex.config.sections import Timeouts
 from hydindex.hydrus import permissions, replies
-from hydindex.hydrus.retry import Retries
 from hydindex.hydrus.transport import Transport
 from hydindex.records.files import FileMetadata, FileRef, SearchResult
 
@@ -26,46 +27,22 @@ _ALL_KNOWN_FILES: Final = b"all known files".hex()
 _POTENTIAL: Final = 0
 # No file has this SHA-256, so Hydrus serves its placeholder.
 _IMPOSSIBLE_SHA256: Final = "0" * 64
+_DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 class HydrusClient:
     """A Hydrus client, reached with one access key. Thread-safe.
 
-    Without a key, only `version` and `request_key` work. Reads are retried as `retries` says;
-    without it, they are sent once, as writes always are: before repeating a write, check what
-    Hydrus stored. Redirects are not followed, and no error contains the key.
-
-    `verify` says whether to check an https certificate, or is the path of a PEM file to check it
-    against; `server_name` is the name on the certificate if it differs from the host.
+    Without a key, only `version` and `request_key` work. Before repeating a write, check what
+    Hydrus stored.
 
     Every method may raise HydrusUnreachable (no answer, or 5xx), HydrusAccessDenied (the key is
     refused), HydrusRejected (400 or 404) and HydrusBadReply (not an answer from Hydrus).
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        access_key: str | None,
-        *,
-        api_timeout_s: float = 60.0,
-        thumbnail_timeout_s: float = 60.0,
-        post_timeout_s: float = 60.0,
-        connections: int = 8,
-        verify: bool | str = True,
-        server_name: str | None = None,
-        retries: Retries | None = None,
-    ) -> None:
-        self._api_timeout_s = api_timeout_s
-        self._thumbnail_timeout_s = thumbnail_timeout_s
-        self._post_timeout_s = post_timeout_s
-        self._transport = Transport(
-            base_url,
-            access_key,
-            connections=connections,
-            verify=verify,
-            server_name=server_name,
-            retries=retries or Retries(0.0, budget_s=0.0),
-        )
+    def __init__(self, transport: Transport, timeouts: Timeouts = _DEFAULT_TIMEOUTS) -> None:
+        self._transport = transport
+        self._timeouts = timeouts
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +67,7 @@ class HydrusClient:
             "permits_everything": "false",
             "basic_permissions": json.dumps(sorted(permissions.REQUIRED)),
         }
-        closed = HydrusDialogClosed(
-            "Hydrus grants access keys only while its dialog for them is open",
-            f"In Hydrus, open {permissions.OPEN_DIALOG}.",
-        )
-        path = "/request_new_permissions"
-        return self._read(replies.NewKey, path, query, errors={409: closed}).access_key
+        return self._read(replies.NewKey, "/request_new_permissions", query).access_key
 
     def require_permissions(self) -> None:
         """Check that the key works and has the required permissions.
@@ -121,13 +93,7 @@ class HydrusClient:
             HydrusRejected: Hydrus cannot parse a tag.
         """
         query = {"tags": json.dumps(tags), "return_hashes": "true", "return_file_ids": "true"}
-        result = self._read(replies.SearchReply, "/get_files/search_files", query)
-        try:
-            return result.files()
-        except ValueError:
-            raise self._transport.bad_reply(
-                "its lists of ids and hashes differ in length"
-            ) from None
+        return self._read(replies.SearchReply, "/get_files/search_files", query).files()
 
     def metadata(self, files: Iterable[FileRef]) -> dict[str, FileMetadata]:
         """Return the metadata of up to 256 files, by SHA-256.
@@ -163,12 +129,12 @@ class HydrusClient:
             HydrusRejected: the client does not have the file.
         """
         query = {"file_id": str(hydrus_id)}
-        answer = self._transport.get(
-            "/get_files/file", self._thumbnail_timeout_s, query, max_bytes=len(part), part=part
+        content = self._transport.get(
+            "/get_files/file", self._timeouts.thumb, query, max_bytes=len(part), part=part
         )
-        if len(answer.content) != len(part):
+        if len(content) != len(part):
             raise self._transport.bad_reply("fewer bytes of a file than requested")
-        return answer.content
+        return content
 
     def file_path(self, hydrus_id: int) -> Path:
         """Return the path of a file on the client's machine. Needs `SEE_LOCAL_PATHS`.
@@ -181,18 +147,15 @@ class HydrusClient:
 
     def relationships(self, hashes: Iterable[str]) -> replies.Relationships:
         """Return the relationships of files, including those with trashed and deleted files."""
-        ordered = sorted(set(hashes))
-        found: dict[str, replies.FileRelationships] = {}
-        for start in range(0, len(ordered), FILES_PER_REQUEST):
-            query = {
-                "hashes": json.dumps(ordered[start : start + FILES_PER_REQUEST]),
-                "file_service_key": _ALL_KNOWN_FILES,
-            }
-            path = "/manage_file_relationships/get_file_relationships"
-            found |= self._read(replies.Relationships, path, query).file_relationships
-        if not found.keys() >= set(ordered):
-            raise self._transport.bad_reply("it leaves out the relationships of some files")
-        return replies.Relationships(file_relationships=found)
+        path = "/manage_file_relationships/get_file_relationships"
+        relationships: dict[str, replies.FileRelationships] = {}
+        for batch in batched(sorted(set(hashes)), FILES_PER_REQUEST):
+            query = {"hashes": json.dumps(batch), "file_service_key": _ALL_KNOWN_FILES}
+            reply = self._read(replies.Relationships, path, query).file_relationships
+            if not reply.keys() >= set(batch):
+                raise self._transport.bad_reply("it leaves out the relationships of some files")
+            relationships |= reply
+        return replies.Relationships(file_relationships=relationships)
 
     def post_potentials(self, pairs: Iterable[tuple[str, str]], *, merge: bool) -> None:
         """Post pairs of SHA-256 as potential duplicates, once.
@@ -207,13 +170,13 @@ class HydrusClient:
         kind = {"relationship": _POTENTIAL, "do_default_content_merge": merge}
         rows = [{"hash_a": a, "hash_b": b, **kind} for a, b in pairs]
         path = "/manage_file_relationships/set_file_relationships"
-        self._transport.post(path, self._post_timeout_s, {"relationships": rows})
+        self._transport.post(path, self._timeouts.post, {"relationships": rows})
 
     def add_popup(self, title: str, *texts: str) -> None:
         """Show a popup with up to two texts until the user dismisses it. Needs `MANAGE_POPUPS`."""
         body = {"status_title": title}
         body |= {f"status_text_{number}": text for number, text in enumerate(texts, 1)}
-        timeout_s = min(POPUP_TIMEOUT_S, self._post_timeout_s)
+        timeout_s = min(POPUP_TIMEOUT_S, self._timeouts.post)
         self._transport.post("/manage_popups/add_popup", timeout_s, body)
 
     def _access(self) -> replies.AccessKey:
@@ -223,27 +186,23 @@ class HydrusClient:
             raise self._transport.denied(error.message) from None
 
     def _thumbnail(self, query: Mapping[str, str]) -> bytes:
-        path = "/get_files/thumbnail"
-        answer = self._transport.get(
-            path, self._thumbnail_timeout_s, query, max_bytes=_MAX_THUMBNAIL_BYTES
+        return self._transport.get(
+            "/get_files/thumbnail",
+            self._timeouts.thumb,
+            query,
+            max_bytes=_MAX_THUMBNAIL_BYTES,
+            media_type="image/",
         )
-        if not answer.content_type.startswith("image/"):
-            raise self._transport.bad_reply(f"type '{answer.content_type}' at {path}")
-        return answer.content
 
     def _read(
-        self,
-        reply: type[ReplyT],
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        errors: Mapping[int, HydindexError] | None = None,
+        self, reply: type[ReplyT], path: str, query: Mapping[str, str] | None = None
     ) -> ReplyT:
-        answer = self._transport.get(path, self._api_timeout_s, query, errors=errors)
+        content = self._transport.get(path, self._timeouts.api, query)
         try:
-            return reply.model_validate_json(answer.content)
+            return reply.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             where = f"{path} {place}".strip()
-            raise self._transport.bad_reply(f"{first['msg']} ({where})") from None
+            problem = first["msg"].removeprefix("Value error, ")
+            raise self._transport.bad_reply(f"{problem} ({where})") from None

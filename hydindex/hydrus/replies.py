@@ -1,12 +1,13 @@
 """Types of Hydrus's replies, as observed with client v681, API 94."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hydindex.records.files import FileMetadata, SearchResult
+from hydindex.records.files import FileMetadata, SearchResult, sha256_array
 from hydindex.records.pair_states import Decision
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
@@ -51,13 +52,16 @@ class SearchReply(Reply):
     file_ids: list[FileId]
     hashes: list[Sha256] = []
 
-    def files(self) -> SearchResult:
-        """Pair ids with hashes, which Hydrus lists in the same order; drop repeated files.
+    @model_validator(mode="after")
+    def _require_equal_length(self) -> "SearchReply":
+        if len(self.file_ids) != len(self.hashes):
+            raise ValueError("its lists of ids and hashes differ in length")
+        return self
 
-        Raises:
-            ValueError: the lists differ in length.
-        """
-        return SearchResult.of(self.file_ids, self.hashes)
+    def files(self) -> SearchResult:
+        """Pair ids with hashes, which Hydrus lists in the same order; drop repeated files."""
+        sha256, positions = np.unique(sha256_array(self.hashes), return_index=True)
+        return SearchResult(np.array(self.file_ids, np.int64)[positions], sha256)
 
 
 class Metadata(Reply):
@@ -75,29 +79,22 @@ class Metadata(Reply):
 
 
 class MetadataRow(Reply):
-    """One file of /get_files/file_metadata. `duration` is in milliseconds."""
+    """One file of /get_files/file_metadata."""
 
-    file_id: int
-    hash: Sha256
-    size: Count | None = None
+    hydrus_id: int = Field(alias="file_id")
+    sha256: Sha256 = Field(alias="hash")
+    size_bytes: Count | None = Field(None, alias="size")
     mime: str | None = None
-    width: Count | None = None
-    height: Count | None = None
-    duration: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    width_px: Count | None = Field(None, alias="width")
+    height_px: Count | None = Field(None, alias="height")
+    duration_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, alias="duration"
+    )
     num_frames: Count | None = None
 
     def file(self) -> FileMetadata:
-        """Convert to hydindex's names and units."""
-        return FileMetadata(
-            hydrus_id=self.file_id,
-            sha256=self.hash,
-            size_bytes=self.size,
-            mime=self.mime,
-            width_px=self.width,
-            height_px=self.height,
-            duration_ms=self.duration,
-            num_frames=self.num_frames,
-        )
+        """Return the file, by hydindex's names."""
+        return FileMetadata(**self.model_dump())
 
 
 class FilePath(Reply):
@@ -119,10 +116,15 @@ class FileRelationships(Reply):
     alternates: list[Sha256] = Field(alias="3")
     duplicates: list[Sha256] = Field(alias="8")
 
-    @property
-    def partners(self) -> set[str]:
-        """All related files."""
-        return {*self.potentials, *self.false_positives, *self.alternates, *self.duplicates}
+
+# The first kind that applies to a pair counts: Hydrus lists two alternates of a third file as
+# alternates, even while the user has not decided the pair.
+_DECISION_BY_KIND: Final[Mapping[str, Decision | None]] = {
+    "potentials": None,
+    "duplicates": Decision.DUPLICATE,
+    "false_positives": Decision.FALSE_POSITIVE,
+    "alternates": Decision.ALTERNATE,
+}
 
 
 class Relationships(Reply):
@@ -132,30 +134,22 @@ class Relationships(Reply):
 
     def related(self, a: str, b: str) -> bool:
         """Return whether two files, or their groups, are related in any way."""
-        one, two = self.file_relationships[a], self.file_relationships[b]
-        return one.king == two.king or self._listed(a, b, lambda each: each.partners)
+        return bool(self._kinds(a, b))
 
     def decision(self, a: str, b: str) -> Decision | None:
-        """Return the user's decision about two files or their groups, if there is one.
+        """Return the user's decision about two files or their groups, if there is one."""
+        kinds = self._kinds(a, b)
+        return _DECISION_BY_KIND[kinds[0]] if kinds else None
 
-        Hydrus lists two alternates of a third file as alternates, even while the user has not
-        decided the pair: a pair that is still a potential duplicate is undecided.
-        """
+    def _kinds(self, a: str, b: str) -> list[str]:
+        """Return the kinds of relationships between two files or their groups."""
         one, two = self.file_relationships[a], self.file_relationships[b]
-        if self._listed(a, b, lambda each: each.potentials):
-            return None
-        if one.king == two.king or self._listed(a, b, lambda each: each.duplicates):
-            return Decision.DUPLICATE
-        if self._listed(a, b, lambda each: each.false_positives):
-            return Decision.FALSE_POSITIVE
-        if self._listed(a, b, lambda each: each.alternates):
-            return Decision.ALTERNATE
-        return None
-
-    def _listed(
-        self, a: str, b: str, partners: Callable[[FileRelationships], Iterable[str]]
-    ) -> bool:
-        one, two = self.file_relationships[a], self.file_relationships[b]
-        return not {b, two.king}.isdisjoint(partners(one)) or not {a, one.king}.isdisjoint(
-            partners(two)
-        )
+        kinds = []
+        for kind in _DECISION_BY_KIND:
+            is_listed = not (
+                {b, two.king}.isdisjoint(getattr(one, kind))
+                and {a, one.king}.isdisjoint(getattr(two, kind))
+            )
+            if is_listed or (kind == "duplicates" and one.king == two.king):
+                kinds.append(kind)
+        return kinds

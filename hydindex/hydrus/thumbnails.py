@@ -44,14 +44,14 @@ class ThumbnailSource:
         unknown file is left.
         """
         try:
-            found = self._client.metadata(files)
+            described = self._client.metadata(files)
         except (HydrusRejected, HydrusUnreachable) as error:
             self._client.version()  # raises if the client itself fails
             if len(files) == 1:
                 return [FetchFailure(files[0], error.message)]
             middle = len(files) // 2
             return self.describe(files[:middle]) + self.describe(files[middle:])
-        return [_described(file, found.get(file.sha256)) for file in files]
+        return [_require_same_id(file, described.get(file.sha256)) for file in files]
 
     def thumbnail(self, file: FileMetadata) -> Thumbnail | UnusableFile | FetchFailure:
         """Fetch the thumbnail of a file, unless Hydrus serves a placeholder."""
@@ -65,7 +65,7 @@ class ThumbnailSource:
         return Thumbnail(file, picture)
 
 
-def _described(file: FileRef, row: FileMetadata | None) -> FileMetadata | FetchFailure:
+def _require_same_id(file: FileRef, row: FileMetadata | None) -> FileMetadata | FetchFailure:
     # With another id, we would fetch the thumbnail of another file.
     if row is None or row.hydrus_id != file.hydrus_id:
         return FetchFailure(file, "Hydrus returned no usable metadata")

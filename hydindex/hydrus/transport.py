@@ -6,7 +6,6 @@ No other module uses requests or sees its errors.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
@@ -17,9 +16,11 @@ from hydindex.common.errors import (
     HydindexError,
     HydrusAccessDenied,
     HydrusBadReply,
+    HydrusDialogClosed,
     HydrusRejected,
     HydrusUnreachable,
 )
+from hydindex.hydrus.permissions import OPEN_DIALOG
 from hydindex.hydrus.retry import Retries
 
 # Even a busy client accepts a connection at once.
@@ -30,18 +31,21 @@ _MAX_ANSWER_BYTES: Final = 1 << 30
 _CHUNK_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The body of a successful request."""
-
-    content: bytes
-    content_type: str
+# In the texts of TLS errors: reasons not to send the key. A handshake can also just be cut.
+_UNTRUSTED: Final = re.compile(
+    "certificate verify failed: [^()]+|hostname .+ doesn't match [^\")]+"
+    "|wrong version number|record layer failure"
+)
 
 
 class Transport:
     """HTTP requests to one client, with one access key or none. Thread-safe.
 
-    Reads are retried; writes are sent once. Redirects are not followed. No error contains the key.
+    Reads are retried as `retries` says; without it, they are sent once, as writes always are.
+    Redirects are not followed. No error contains the key.
+
+    `verify` says whether to check an https certificate, or is the path of a PEM file to check it
+    against; `server_name` is the name on the certificate if it differs from the host.
     """
 
     def __init__(
@@ -49,15 +53,15 @@ class Transport:
         base_url: str,
         access_key: str | None,
         *,
-        connections: int,
-        verify: bool | str,
-        server_name: str | None,
-        retries: Retries,
+        connections: int = 8,
+        verify: bool | str = True,
+        server_name: str | None = None,
+        retries: Retries | None = None,
     ) -> None:
         self._base_url = base_url
         self._access_key = access_key
         self._verify = verify
-        self._retries = retries
+        self._retries = retries or Retries(0.0, budget_s=0.0)
         if verify is False:
             # hydindex warns about tls.verify once; urllib3 would warn at every request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -68,7 +72,9 @@ class Transport:
         if access_key is not None:
             self._session.headers["Hydrus-Client-API-Access-Key"] = access_key
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections, pool_block=True))
-        tls = _TlsAdapter(server_name, pool_maxsize=connections, pool_block=True)
+        tls = HTTPAdapter(pool_maxsize=connections, pool_block=True)
+        # Check the certificate against this name instead of the host in the URL.
+        tls.poolmanager.connection_pool_kw["assert_hostname"] = server_name
         self._session.mount("https://", tls)
 
     def close(self) -> None:
@@ -83,31 +89,25 @@ class Transport:
         query: Mapping[str, str] | None = None,
         *,
         max_bytes: int = _MAX_ANSWER_BYTES,
+        media_type: str = "",
         part: range | None = None,
-        errors: Mapping[int, HydindexError] | None = None,
-    ) -> Answer:
+    ) -> bytes:
         """Read a path, or the bytes `part` of it; retry while no answer comes.
 
-        `errors` holds errors specific to this path, by HTTP status.
+        `media_type` is how the type of the content must begin.
         """
         headers = {} if part is None else {"Range": f"bytes={part.start}-{part.stop - 1}"}
 
-        def send() -> Answer:
-            response, content = self._send(
-                "GET", path, timeout_s, max_bytes, params=query, headers=headers
+        def send() -> bytes:
+            return self._send(
+                "GET", path, timeout_s, max_bytes, media_type, params=query, headers=headers
             )
-            status = response.status_code
-            if status != (200 if part is None else 206):
-                raise (errors or {}).get(status) or self._failure(path, response, content)
-            return Answer(content, response.headers.get("Content-Type", ""))
 
         return self._retries.call(send)
 
     def post(self, path: str, timeout_s: float, body: Mapping[str, Any]) -> None:
         """Send a body as JSON, once."""
-        response, content = self._send("POST", path, timeout_s, _MAX_ANSWER_BYTES, json=body)
-        if response.status_code != 200:
-            raise self._failure(path, response, content)
+        self._send("POST", path, timeout_s, json=body)
 
     def denied(self, what: str) -> HydrusAccessDenied:
         """Return the error for a key that is refused or lacks a permission."""
@@ -125,8 +125,14 @@ class Transport:
         )
 
     def _send(
-        self, method: str, path: str, timeout_s: float, max_bytes: int, **content: Any
-    ) -> tuple[requests.Response, bytes]:
+        self,
+        method: str,
+        path: str,
+        timeout_s: float,
+        max_bytes: int = _MAX_ANSWER_BYTES,
+        media_type: str = "",
+        **content: Any,
+    ) -> bytes:
         try:
             # Leaving the block returns the connection to the pool, even if the body is unreadable.
             with self._session.request(
@@ -137,14 +143,16 @@ class Transport:
                 stream=True,
                 **content,
             ) as response:
-                return response, self._body(response, max_bytes)
-        except requests.exceptions.SSLError as error:
-            reason = _distrust(error)
-            if reason is None:  # the handshake was cut
-                raise self._unreachable(_cause(error, timeout_s)) from None
-            raise self._untrusted(reason) from None
+                body = self._body(response, max_bytes)
         except requests.RequestException as error:
-            raise self._unreachable(_cause(error, timeout_s)) from None
+            raise self._no_answer(error, timeout_s) from None
+        expected_status = 206 if content.get("headers") else 200  # 206 answers a request for a part
+        if response.status_code != expected_status:
+            raise self._failure(path, response, body)
+        content_type = response.headers.get("Content-Type", "")
+        if not content_type.startswith(media_type):
+            raise self.bad_reply(f"type '{content_type}' at {path}")
+        return body
 
     def _body(self, response: requests.Response, max_bytes: int) -> bytes:
         """Read the body up to a limit: a few compressed bytes may unpack to gigabytes."""
@@ -163,6 +171,11 @@ class Transport:
         if status in (400, 404):
             message = f"Hydrus rejected the request: {self._clean(text)}"
             return HydrusRejected(message, "Look for details in Hydrus's log.")
+        if status == 409:
+            return HydrusDialogClosed(
+                "Hydrus grants access keys only while its dialog for them is open",
+                f"In Hydrus, open {OPEN_DIALOG}.",
+            )
         if status >= 500:
             return self._unreachable(text)
         if "Location" in response.headers:
@@ -176,19 +189,28 @@ class Transport:
         line = text.strip().partition("\n")[0][:_MAX_ERROR_TEXT]
         return "".join(each if each.isprintable() else "?" for each in line)
 
+    def _no_answer(self, error: requests.RequestException, timeout_s: float) -> HydindexError:
+        text = str(error)
+        if untrusted := _UNTRUSTED.search(text):
+            return HydrusBadReply(
+                f"The TLS connection to {self._base_url} cannot be trusted: {untrusted[0].strip()}",
+                "Hydrus's own certificate is self-signed and names localhost: set tls.ca_bundle to "
+                "the path of its client.crt, and tls.server_name to localhost. If the Client API "
+                "does not use https, begin api_url with http.",
+            )
+        if isinstance(error, requests.Timeout) or "timed out" in text:
+            return self._unreachable(f"no answer within {timeout_s:g} s")
+        if "refused" in text:
+            return self._unreachable("connection refused")
+        if "Failed to resolve" in text:
+            return self._unreachable("unknown host name")
+        return self._unreachable("the connection failed or was cut")
+
     def _unreachable(self, cause: str) -> HydrusUnreachable:
         return HydrusUnreachable(
             f"Hydrus did not answer at {self._base_url}: {self._clean(cause)}",
             "Start the client, enable its Client API (services > manage services > client api), "
             "and check api_url and api_port.",
-        )
-
-    def _untrusted(self, reason: str) -> HydrusBadReply:
-        return HydrusBadReply(
-            f"The TLS connection to {self._base_url} cannot be trusted: {reason}",
-            "Hydrus's own certificate is self-signed and names localhost: set tls.ca_bundle to the "
-            "path of its client.crt, and tls.server_name to localhost. If the Client API does not "
-            "use https, begin api_url with http.",
         )
 
 
@@ -199,45 +221,9 @@ class _Session(requests.Session):
         """Return no target."""
 
 
-class _TlsAdapter(HTTPAdapter):
-    """Checks the certificate against `server_name` instead of the host in the URL."""
-
-    def __init__(self, server_name: str | None, **settings: Any) -> None:
-        self._server_name = server_name
-        super().__init__(**settings)
-
-    def init_poolmanager(self, *sizes: Any, **settings: Any) -> None:
-        super().init_poolmanager(*sizes, **settings, assert_hostname=self._server_name)
-
-
-def _cause(error: requests.RequestException, timeout_s: float) -> str:
-    """Summarize why no answer came; the text of `requests` is long and nested."""
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"no answer within {timeout_s:g} s"
-    if "refused" in str(error):
-        return "connection refused"
-    if "Failed to resolve" in str(error):
-        return "unknown host name"
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "the connection failed or was cut"
-    return type(error).__name__
-
-
 def _error_text(response: requests.Response, content: bytes) -> str:
     """Return Hydrus's own error text, if the reply has one."""
     try:
         return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return response.reason or "no reason given"
-
-
-def _distrust(error: requests.exceptions.SSLError) -> str | None:
-    """Return why TLS failed, or None if the connection was only cut."""
-    text = str(error)
-    if found := re.search("certificate verify failed: ([^()]+)", text):
-        return found[1].strip()
-    if "doesn't match" in text:
-        return "the certificate is for another name"
-    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
-        return "the server does not speak https"
-    return None

@@ -7,6 +7,7 @@ counts only if, cross-validated, it does better on the user's decisions than the
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Final
 
 import numpy as np
@@ -46,7 +47,7 @@ class Quality:
     @property
     def f1(self) -> float:
         """The harmonic mean of both."""
-        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-9)
+        return harmonic_mean([self.precision, self.recall])
 
     @classmethod
     def of(cls, matches: NDArray[np.bool_], is_right: NDArray[np.bool_]) -> "Quality":
@@ -91,31 +92,28 @@ def fit_to_decisions(store: Store, config: Config) -> Calibration:
     all_decided = store.decisions.decided()
     decided = [each for each in all_decided if each.features.get(VERSION_KEY) == FEATURES_VERSION]
     other_version = len(all_decided) - len(decided)
-    is_right = np.array([each.decision.is_right for each in decided], np.bool_)
-    right, wrong = int(is_right.sum()), int((~is_right).sum())
+    right = sum(each.decision.is_right for each in decided)
+    wrong = len(decided) - right
     if len(decided) < MIN_DECIDED or min(right, wrong) < MIN_PER_KIND:
+        others = ""
+        if other_version:
+            others = (
+                f"; {other_version:,} more have features of another version "
+                "(hydindex rebuild computes them again)"
+            )
         raise TooFewDecisions(
             f"There are too few decisions to fit a model: {right:,} posted pairs were right, "
-            f"{wrong:,} wrong{other_version_text(other_version)}",
+            f"{wrong:,} wrong{others}",
             f"At least {MIN_DECIDED} decisions are needed, {MIN_PER_KIND} of each kind. "
             "The nightly update records what you decide in Hydrus.",
         )
-    calibration = fit_to_pairs(decided, model_in_use(config), config.decision.min_probability)
+    calibration = fit_to_pairs(decided, _model_in_use(config), config.decision.min_probability)
     return replace(calibration, other_version=other_version)
-
-
-def other_version_text(count: int) -> str:
-    """Return a clause about decided pairs that can't be used."""
-    if not count:
-        return ""
-    return (
-        f"; {count:,} more have features of another version (hydindex rebuild computes them again)"
-    )
 
 
 def fit_to_pairs(
     decided: Sequence[DecidedPair],
-    in_use: CalibratedModel,
+    model_in_use: CalibratedModel,
     min_probability: float,
 ) -> Calibration:
     """Fit a model to decided pairs, and compare it with the one in use."""
@@ -133,7 +131,7 @@ def fit_to_pairs(
         some = {name: column[training] for name, column in terms.items()}
         return probabilities(features, refit_model(shipped, some, is_right[training]))
 
-    before = quality(probabilities(features, in_use))
+    before = quality(probabilities(features, model_in_use))
     repeats = [quality(cross_validate(*_folds(decided, seed), predict)) for seed in range(_REPEATS)]
     after = Quality(
         float(np.mean([each.precision for each in repeats])),
@@ -148,7 +146,7 @@ def fit_to_pairs(
     return Calibration(int(is_right.sum()), int((~is_right).sum()), before, after, model)
 
 
-def model_in_use(config: Config) -> CalibratedModel:
+def _model_in_use(config: Config) -> CalibratedModel:
     """Return the model that the config names; if it is missing or outdated, the shipped one."""
     path = config.decision.model
     try:
@@ -166,15 +164,15 @@ def _folds(decided: Sequence[DecidedPair], seed: int) -> tuple[NDArray[np.intp],
     """Divide the files into folds, copies together; return the folds of each pair's files."""
     from scipy.cluster.hierarchy import DisjointSet  # slow to import
 
-    groups = DisjointSet({sha256 for item in decided for sha256 in item.sha256s})
-    for item in decided:
-        if item.decision.is_right:
-            groups.merge(*item.sha256s)
+    groups = DisjointSet({sha256 for each in decided for sha256 in each.sha256s})
+    for each in decided:
+        if each.decision.is_right:
+            groups.merge(*each.sha256s)
     subsets = sorted(map(sorted, groups.subsets()))
     fold_of = {
         sha256: fold
         for files, fold in zip(subsets, random_folds(len(subsets), seed), strict=True)
         for sha256 in files
     }
-    folds = np.array([[fold_of[sha256] for sha256 in item.sha256s] for item in decided], np.intp)
+    folds = np.array([[fold_of[sha256] for sha256 in each.sha256s] for each in decided], np.intp)
     return folds[:, 0], folds[:, 1]

@@ -1,7 +1,7 @@
 """Compare the files that wait with their neighbours in duration, and queue the pairs that match."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from hydindex.matching.duration_windows import neighbourhoods
 from hydindex.matching.matcher import BlockResult, CandidateBatch, MatcherCounts, match_batches
 from hydindex.matching.membership import compared_before
 from hydindex.pipeline.run_context import RunContext
-from hydindex.pipeline.run_report import PairCounts, RunReport, no_progress
+from hydindex.pipeline.run_report import PairCounts, RunReport, Steps
 from hydindex.records.files import ComparableFiles
 from hydindex.store.store import Store
 
@@ -24,7 +24,7 @@ _BATCH_FILES: Final = 256
 _BATCH_PAIRS: Final = 8192
 
 
-def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunReport, None, None]:
+def compare(run: RunContext) -> Steps:
     """Let every waiting file join the compared set, and queue the pairs that match.
 
     Files join in batches, each compared with the set and with each other: "these files are
@@ -34,14 +34,11 @@ def compare(run: RunContext, *, show_progress: bool = True) -> Generator[RunRepo
     if len(waiting) == 0:
         return
     load_blocks = partial(run.method.blocks, run.store.files)
-    batches = batch_candidates(_new_candidates(waiting, run))
-    matched = match_batches(load_blocks, batches, run.workers)
-    steps = (_record(batch, results, run.store) for batch, results in matched)
-    progress = run.progress if show_progress else no_progress
-    for _, report in progress(
-        steps, stage="Comparing", total=len(waiting), unit="file", done=lambda step: step[0]
-    ):
-        yield report
+    batches = _candidate_batches(_new_candidates(waiting, run))
+    with run.progress("Comparing", len(waiting), "file") as bar:
+        for batch, results in match_batches(load_blocks, batches, run.workers):
+            yield _record(batch, results, run.store)
+            bar.update(len(batch.joining))
 
 
 def _new_candidates(
@@ -63,36 +60,33 @@ def _new_candidates(
             yield file_id, candidates.ids[~done]
 
 
-def batch_candidates(
+def _candidate_batches(
     candidates: Iterable[tuple[int, NDArray[np.int64]]],
 ) -> Iterator[CandidateBatch]:
     """Collect files with their candidates in batches of bounded size."""
-    collected: list[tuple[int, NDArray[np.int64]]] = []
+    collected: dict[int, NDArray[np.int64]] = {}
     pairs = 0
     for file_id, candidate_ids in candidates:
-        collected.append((file_id, candidate_ids))
+        collected[file_id] = candidate_ids
         pairs += len(candidate_ids)
         if len(collected) == _BATCH_FILES or pairs >= _BATCH_PAIRS:
             yield _batch(collected)
-            collected, pairs = [], 0
+            collected, pairs = {}, 0
     if collected:
         yield _batch(collected)
 
 
-def _batch(collected: Sequence[tuple[int, NDArray[np.int64]]]) -> CandidateBatch:
-    joining = [file_id for file_id, _ in collected]
-    counts = [len(candidate_ids) for _, candidate_ids in collected]
+def _batch(collected: Mapping[int, NDArray[np.int64]]) -> CandidateBatch:
+    joining = list(collected)
+    counts = [len(candidate_ids) for candidate_ids in collected.values()]
     return CandidateBatch(
         joining,
         first=np.repeat(np.array(joining, np.int64), counts),
-        second=np.concatenate([candidate_ids for _, candidate_ids in collected]),
+        second=np.concatenate(list(collected.values())),
     )
 
 
-def _record(
-    batch: CandidateBatch, results: Sequence[BlockResult], store: Store
-) -> tuple[int, RunReport]:
-    """Commit a batch; return how many files joined, and the counts."""
+def _record(batch: CandidateBatch, results: Sequence[BlockResult], store: Store) -> RunReport:
     matches = [match for result in results for match in result.matches]
     store.compared_set.record(batch.joining, matches)
     for result in results:
@@ -101,8 +95,9 @@ def _record(
         scored=len(batch),
         matched=sum(not match.is_doubtful for match in matches),
     )
-    counts = sum((result.counts for result in results), MatcherCounts())
-    return len(batch.joining), RunReport(pairs=pairs, matcher=counts)
+    return RunReport(
+        pairs=pairs, matcher=sum((result.counts for result in results), MatcherCounts())
+    )
 
 
 def _log_scores(result: BlockResult, store: Store) -> None:

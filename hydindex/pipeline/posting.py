@@ -1,4 +1,4 @@
-"""Carry out a posting plan: post each pair to Hydrus and read back what became of it.
+"""Post pairs to Hydrus, and read back what became of each.
 
 A pair is marked as *sending*, and that mark is on disk, before it is sent. Whatever happens then,
 it is sent again only after Hydrus's relationships, read back, show that it is not there.
@@ -13,8 +13,8 @@ from hydindex.common.batches import batched
 from hydindex.common.errors import HydrusRejected, HydrusUnreachable
 from hydindex.config.sections import Post
 from hydindex.hydrus.client import HydrusClient
-from hydindex.pipeline.posting_plan import PostingPlan
-from hydindex.pipeline.run_report import HeldBackCounts, PairCounts, RunReport
+from hydindex.pipeline.posting_plan import PostingPlan, plan_posting
+from hydindex.pipeline.run_report import HeldBackCounts, PairCounts, RunReport, Steps
 from hydindex.records.pair_states import Event
 from hydindex.records.pairs import FilePair, OutboxPair
 from hydindex.store.store import Store
@@ -24,22 +24,23 @@ log = logging.getLogger(__name__)
 # v682 answers 200 to potentials between videos and keeps none of them; v683 fixed that.
 VERSION_THAT_DROPS_VIDEO_PAIRS: Final = 682
 
-Steps = Generator[RunReport, None, None]
-
 
 class Poster:
-    """Posts pairs through one client, for one run."""
+    """Posts pairs through one client, for one run. A dry run changes nothing in Hydrus."""
 
-    def __init__(self, store: Store, client: HydrusClient, settings: Post) -> None:
+    def __init__(
+        self, store: Store, client: HydrusClient, settings: Post, *, dry_run: bool
+    ) -> None:
+        self._store = store
         self._outbox = store.outbox
         self._client = client
         self._settings = settings
-        self.posted = 0
-        """How many pairs this run has posted."""
-        self.refused: set[FilePair] = set()
-        """Pairs that Hydrus refused in this run; only the next run tries them again."""
+        self._dry_run = dry_run
+        self._posted_count = 0
+        # Only the next run tries these again.
+        self._refused: set[FilePair] = set()
 
-    def settle_interrupted(self, *, dry_run: bool) -> Steps:
+    def settle_interrupted(self) -> Steps:
         """Read back the pairs that an earlier run was sending when it ended.
 
         Those that Hydrus has are posted; the others never arrived and are queued again. A dry run
@@ -48,55 +49,65 @@ class Poster:
         interrupted = self._outbox.sending()
         arrived = 0
         for batch in batched(interrupted, self._settings.batch_size):
-            missing = self._confirm_posted(batch)
+            missing = self._settle_related(batch, Event.CONFIRM)
             self._outbox.apply(Event.LOSE, missing)
             arrived += len(batch) - len(missing)
-            if not dry_run:
-                yield self._count(posted=len(batch) - len(missing))
+            if not self._dry_run:
+                yield self._count_posted(len(batch) - len(missing))
         if interrupted:
             log.info("of %d interrupted posts, %d had arrived", len(interrupted), arrived)
 
-    def carry_out(
-        self, plan: PostingPlan, *, dry_run: bool
-    ) -> Generator[RunReport, None, HeldBackCounts]:
-        """Post the pairs of a plan in order, until its limit is reached; return what is held back.
+    def post_queued(self) -> Generator[RunReport, None, HeldBackCounts]:
+        """Post queued pairs as the config allows; return how many pairs it holds back.
 
-        A dry run logs them instead, and changes nothing in Hydrus.
+        A dry run logs them instead.
         """
+        plan = self._plan()
         remaining = len(plan.pairs) if plan.max_posts is None else plan.max_posts
         handled = 0
         for batch in batched(plan.pairs, self._settings.batch_size):
             if remaining == 0:
                 break
-            unknown = yield from self._set_known_aside(batch)
+            unknown = self._settle_related(batch, Event.FIND_KNOWN)
+            yield RunReport(pairs=PairCounts(known=len(batch) - len(unknown)))
             handled += len(batch) - len(unknown)
             # Refused pairs don't count: others take their places, from the same batch first.
             while unknown and remaining:
-                chosen, unknown = unknown[:remaining], unknown[remaining:]
-                handled += len(chosen)
-                if dry_run:
-                    remaining -= len(chosen)
-                    _log_dry_run(chosen)
+                next_pairs, unknown = unknown[:remaining], unknown[remaining:]
+                handled += len(next_pairs)
+                if self._dry_run:
+                    remaining -= len(next_pairs)
+                    for each in next_pairs:
+                        log.debug(
+                            "would post %.4f: %s %s", each.score, each.sha256_low, each.sha256_high
+                        )
                     continue
-                for step in self._send_marked(chosen):
+                self._outbox.apply(Event.SEND, next_pairs)
+                for step in self._send(next_pairs):
                     remaining -= step.pairs.posted
                     yield step
-        over_limit = len(plan.pairs) - handled
-        return plan.held_back + HeldBackCounts(over_limit=over_limit)
+        return plan.held_back + HeldBackCounts(over_limit=len(plan.pairs) - handled)
 
-    def _set_known_aside(
-        self, batch: Sequence[OutboxPair]
-    ) -> Generator[RunReport, None, list[OutboxPair]]:
-        """Move the pairs that Hydrus relates in any way to *known*; return the others."""
-        related, unrelated = self._look_up(batch)
-        self._outbox.apply(Event.FIND_KNOWN, related)
-        yield RunReport(pairs=PairCounts(known=len(related)))
-        return unrelated
+    def count_queued(self) -> int:
+        """Count the pairs that wait to be posted, without those that this run tried."""
+        return self._outbox.count_sendable() - len(self._refused)
 
-    def _send_marked(self, batch: Sequence[OutboxPair]) -> Steps:
-        """Mark pairs as sending, then send them."""
-        self._outbox.apply(Event.SEND, batch)
-        yield from self._send(batch)
+    def warn_if_refused(self, hydrus_version: int) -> None:
+        """Warn if Hydrus refused pairs, and say why that may be."""
+        if not self._refused:
+            return
+        hint = "They stay queued; the next run tries them again."
+        if hydrus_version == VERSION_THAT_DROPS_VIDEO_PAIRS:
+            hint = (
+                "This is Hydrus v682, which keeps no potential duplicates between videos. "
+                "Update Hydrus to v683 or later; the pairs stay queued."
+            )
+        log.warning("Hydrus refused %d pairs. %s", len(self._refused), hint)
+
+    def _plan(self) -> PostingPlan:
+        queued = [each for each in self._outbox.sendable() if each.pair not in self._refused]
+        linked = self._store.decisions.linked() if self._settings.pairs == "spanning" else ()
+        return plan_posting(queued, linked, self._settings, posted=self._posted_count)
 
     def _send(self, batch: Sequence[OutboxPair]) -> Steps:
         """Send pairs that are marked as sending, and settle each.
@@ -105,28 +116,29 @@ class Poster:
             HydrusUnreachable: no try was answered; the pairs stay marked for the next run.
         """
         for tries_left in range(self._settings.max_retries, -1, -1):
+            no_answer: HydrusUnreachable | None = None
             try:
                 self._client.post_potentials(
-                    [(item.sha256_low, item.sha256_high) for item in batch],
+                    [(each.sha256_low, each.sha256_high) for each in batch],
                     merge=self._settings.do_default_merge,
                 )
             except HydrusRejected as error:
                 yield from self._isolate_rejected(batch, error)
                 return
-            except HydrusUnreachable:
-                # Hydrus may have done it all the same: send only what is not there.
-                sent, batch = batch, self._confirm_posted(batch)
-                yield self._count(posted=len(sent) - len(batch))
-                if not batch:
-                    return
-                if not tries_left:
-                    raise
-                time.sleep(self._settings.retry_pause_s)
-            else:
-                missing = self._confirm_posted(batch)
-                yield self._count(posted=len(batch) - len(missing))
+            except HydrusUnreachable as error:
+                no_answer = error
+            # Hydrus may have stored pairs without an answer, or answered without storing them.
+            missing = self._settle_related(batch, Event.CONFIRM)
+            yield self._count_posted(len(batch) - len(missing))
+            if no_answer is None:
                 yield self._refuse(missing, "Hydrus answered, but did not keep it")
                 return
+            if not missing:
+                return
+            if not tries_left:
+                raise no_answer
+            batch = missing
+            time.sleep(self._settings.retry_pause_s)
 
     def _isolate_rejected(self, batch: Sequence[OutboxPair], error: HydrusRejected) -> Steps:
         """Send a rejected batch in halves: Hydrus rejects a whole request for one bad row."""
@@ -137,47 +149,27 @@ class Poster:
         yield from self._send(batch[:middle])
         yield from self._send(batch[middle:])
 
-    def _confirm_posted(self, batch: Sequence[OutboxPair]) -> list[OutboxPair]:
-        """Read back pairs; move those that are there to *posted*, and return the others."""
-        related, unrelated = self._look_up(batch)
-        self._outbox.apply(Event.CONFIRM, related)
+    def _settle_related(self, batch: Sequence[OutboxPair], event: Event) -> list[OutboxPair]:
+        """Read back pairs; apply an event to those that Hydrus relates, and return the others."""
+        if not batch:
+            return []
+        hashes = {sha256 for each in batch for sha256 in (each.sha256_low, each.sha256_high)}
+        relationships = self._client.relationships(hashes)
+        related: list[OutboxPair] = []
+        unrelated: list[OutboxPair] = []
+        for each in batch:
+            is_related = relationships.related(each.sha256_low, each.sha256_high)
+            (related if is_related else unrelated).append(each)
+        self._outbox.apply(event, related)
         return unrelated
 
     def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> RunReport:
         self._outbox.apply(Event.REFUSE, batch, reason=reason)
-        self.refused.update(item.pair for item in batch)
-        for item in batch:
-            log.info("refused: %s %s: %s", item.sha256_low, item.sha256_high, reason)
+        self._refused.update(each.pair for each in batch)
+        for each in batch:
+            log.info("refused: %s %s: %s", each.sha256_low, each.sha256_high, reason)
         return RunReport(pairs=PairCounts(refused=len(batch)))
 
-    def _count(self, *, posted: int) -> RunReport:
-        self.posted += posted
+    def _count_posted(self, posted: int) -> RunReport:
+        self._posted_count += posted
         return RunReport(pairs=PairCounts(posted=posted))
-
-    def _look_up(self, batch: Sequence[OutboxPair]) -> tuple[list[OutboxPair], list[OutboxPair]]:
-        """Ask Hydrus which pairs it relates in any way; return those, and the others."""
-        if not batch:
-            return [], []
-        hashes = {sha256 for item in batch for sha256 in (item.sha256_low, item.sha256_high)}
-        relationships = self._client.relationships(hashes)
-        related: list[OutboxPair] = []
-        unrelated: list[OutboxPair] = []
-        for item in batch:
-            is_related = relationships.related(item.sha256_low, item.sha256_high)
-            (related if is_related else unrelated).append(item)
-        return related, unrelated
-
-
-def _log_dry_run(pairs: Sequence[OutboxPair]) -> None:
-    for each in pairs:
-        log.debug("would post %.4f: %s %s", each.score, each.sha256_low, each.sha256_high)
-
-
-def refusal_hint(hydrus_version: int) -> str:
-    """Return why Hydrus may have refused valid pairs, and what happens next."""
-    if hydrus_version == VERSION_THAT_DROPS_VIDEO_PAIRS:
-        return (
-            "This is Hydrus v682, which keeps no potential duplicates between videos. "
-            "Update Hydrus to v683 or later; the pairs stay queued."
-        )
-    return "They stay queued; the next run tries them again."

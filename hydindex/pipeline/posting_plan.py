@@ -31,11 +31,12 @@ def plan_posting(
     `queued` come highest score first. `linked` are pairs that Hydrus links already, which only
     `post.pairs: spanning` considers. `posted` counts what this run has posted before.
     """
-    probable = [item for item in queued if item.score >= settings.min_probability_to_post]
-    held_back = HeldBackCounts(improbable=len(queued) - len(probable))
+    probable = [each for each in queued if each.score >= settings.min_probability_to_post]
     pairs = probable
     if settings.pairs == "spanning" and probable:
-        pairs = list(compress(probable, spanning([item.pair for item in probable], linked)))
-        held_back.implied = len(probable) - len(pairs)
+        pairs = list(compress(probable, spanning([each.pair for each in probable], linked)))
+    held_back = HeldBackCounts(
+        improbable=len(queued) - len(probable), implied=len(probable) - len(pairs)
+    )
     limit = settings.max_per_run
     return PostingPlan(pairs, None if limit is None else max(0, limit - posted), held_back)

@@ -1,7 +1,6 @@
 """`hydindex rebuild`: redo what a changed config requires, and nothing else."""
 
 import logging
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,16 +18,15 @@ from hydindex.pipeline.run_report import (
     PairCounts,
     Progress,
     RunReport,
+    Steps,
     timed,
 )
 from hydindex.pipeline.search import search_library
-from hydindex.records.files import NOT_COMPARED, FileRef, hex_hashes
+from hydindex.records.files import NOT_COMPARED, hex_hashes
 from hydindex.store.backup import back_up
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
-
-Steps = Generator[RunReport, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +46,10 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
     prepares_all = refetch or needs_preparation(changes)
     unprepared = store.files.unprepared_count()
     comparable = store.compared_set.comparable()
-    waits = comparable.compared_since == NOT_COMPARED
+    is_uncompared = comparable.compared_since == NOT_COMPARED
     if changes or refetch:
-        waits = np.ones(len(comparable), np.bool_)
+        is_uncompared = np.ones(len(comparable), np.bool_)
+    uncompared, compared = comparable[is_uncompared], comparable[~is_uncompared]
     rules = CandidateRules.of(config)
     if refetch or unprepared or any(change.key == "ahash.resize" for change in changes):
         # Average hashes that are yet to be computed can't rule out any pair.
@@ -59,11 +58,8 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
         changes=changes,
         files_to_fetch=int(store.files.indexed().present.sum()) if refetch else 0,
         files_to_prepare=store.files.pictured_count() if prepares_all else unprepared,
-        files_to_compare=int(waits.sum()),
-        max_pairs=sum(
-            len(candidates)
-            for _, candidates in find_candidates(comparable[waits], comparable[~waits], rules)
-        ),
+        files_to_compare=len(uncompared),
+        max_pairs=sum(len(each) for _, each in find_candidates(uncompared, compared, rules)),
     )
 
 
@@ -115,12 +111,13 @@ def _refetch(run: RunContext, client: HydrusClient) -> Steps:
     client.version()
     client.require_permissions()
     indexed = run.store.files.indexed()
-    found = search_library(client, run.config.tags)
-    to_fetch: list[FileRef] = found.chosen(np.isin(found.sha256, indexed.sha256[indexed.present]))
+    search_result = search_library(client, run.config.tags)
+    is_present = np.isin(search_result.sha256, indexed.sha256[indexed.present])
+    files = search_result.select(is_present)
     pictured = set(hex_hashes(indexed.sha256[indexed.pictured]))
     _adopt_config(run, prepare_all=True)
     not_fetched = 0
-    for step in timed("fetch", ingest(to_fetch, run, client, keep_pictures_of=pictured)):
+    for step in timed("fetch", ingest(files, run, client, keep_pictures_of=pictured)):
         not_fetched += step.files.not_fetched
         yield step
     if not_fetched:

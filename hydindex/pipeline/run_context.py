@@ -13,7 +13,7 @@ from hydindex.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The index, the config with its method, the workers that match, and the progress bar."""
+    """The index, the config with its method, the workers, and the progress bars."""
 
     store: Store
     config: Config

@@ -1,48 +1,31 @@
 """What a run did: every stage yields reports of its steps, and these add up."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from hydindex.common.counts import Counts
 from hydindex.matching.matcher import MatcherCounts
 
-T = TypeVar("T")
 ResultT = TypeVar("ResultT")
 Stage = Literal["search", "fetch", "prepare", "compare", "verify_frames", "post", "total"]
 
 
-class Progress(Protocol):
-    """Shows how far a stage is, while its steps pass through."""
+class ProgressBar(Protocol):
+    """Shows how far a stage is."""
 
-    def __call__(
-        self,
-        steps: Iterable[T],
-        *,
-        stage: str,
-        total: int,
-        unit: str,
-        done: Callable[[T], int],
-    ) -> Iterator[T]:
-        """Yield the steps; `done` returns how many of the `total` units a step completed."""
+    def update(self, units: int, /) -> object:
+        """Add completed units."""
         ...
 
 
-def no_progress(
-    steps: Iterable[T],
-    *,
-    stage: str,  # noqa: ARG001
-    total: int,  # noqa: ARG001
-    unit: str,  # noqa: ARG001
-    done: Callable[[T], int],  # noqa: ARG001
-) -> Iterator[T]:
-    """Show nothing."""
-    yield from steps
+Progress = Callable[[str, int, str], AbstractContextManager[ProgressBar]]
+"""Opens a progress bar: the name of a stage, how many units it has in total, and of what."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class FileCounts(Counts):
     """Files of the search result: found = indexed + unusable + not yet fetched."""
 
@@ -56,7 +39,7 @@ class FileCounts(Counts):
     not_fetched: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class PairCounts(Counts):
     """Pairs that a run handled. `queued` pairs wait, including those that the config holds back."""
 
@@ -68,7 +51,7 @@ class PairCounts(Counts):
     queued: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class HeldBackCounts(Counts):
     """Queued pairs that the config keeps a run from posting.
 
@@ -86,7 +69,7 @@ class HeldBackCounts(Counts):
         return self.improbable + self.implied + self.over_limit
 
 
-@dataclass
+@dataclass(frozen=True)
 class FrameCounts(Counts):
     """Frame verification of doubtful pairs.
 
@@ -104,13 +87,12 @@ class FrameCounts(Counts):
     bytes: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class StageSeconds(Counts):
     """Seconds per stage.
 
     Files are fetched and prepared in the background while others are compared: `fetch` is the time
-    that the run waited for them, `prepare` the time of the preparing threads divided by their
-    number.
+    that the run waited for them, `prepare` the processor time divided by the number of cores.
     """
 
     search: float = 0.0
@@ -122,7 +104,7 @@ class StageSeconds(Counts):
     total: float = 0.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunReport(Counts):
     """What a run, or a step of it, did."""
 
@@ -182,6 +164,9 @@ class RunReport(Counts):
         return report
 
 
+Steps = Generator[RunReport, None, None]
+
+
 def timed(
     stage: Stage, steps: Generator[RunReport, None, ResultT]
 ) -> Generator[RunReport, None, ResultT]:
@@ -196,14 +181,6 @@ def timed(
                 result: ResultT = stop.value
                 return result
             yield step + seconds_of(stage, time.perf_counter() - started)
-
-
-@contextmanager
-def stopwatch(stage: Stage) -> Iterator[RunReport]:
-    """Measure a block; afterwards the report holds its seconds."""
-    report, started = RunReport(), time.perf_counter()
-    yield report
-    report.seconds = seconds_of(stage, time.perf_counter() - started).seconds
 
 
 def seconds_of(stage: Stage, seconds: float) -> RunReport:

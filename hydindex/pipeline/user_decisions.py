@@ -4,6 +4,7 @@ import logging
 from typing import Final
 
 from hydindex.hydrus.client import HydrusClient
+from hydindex.pipeline.run_report import RunReport, Steps
 from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -12,7 +13,7 @@ log = logging.getLogger(__name__)
 PAIRS_PER_RUN: Final = 500
 
 
-def record_decisions(store: Store, client: HydrusClient) -> None:
+def record_decisions(store: Store, client: HydrusClient) -> Steps:
     """Record the user's decisions, starting with the pairs not checked for the longest time.
 
     A recorded decision is never checked again.
@@ -30,3 +31,4 @@ def record_decisions(store: Store, client: HydrusClient) -> None:
     if decided:
         wrong = sum(not decision.is_right for decision in decided)
         log.info("you decided %d posted pairs, %d of them false positives", len(decided), wrong)
+    yield RunReport()

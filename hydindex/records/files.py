@@ -33,25 +33,18 @@ class SearchResult:
     hydrus_ids: NDArray[np.int64]
     sha256: NDArray[np.bytes_]
 
-    @classmethod
-    def of(cls, hydrus_ids: Sequence[int], hashes: Sequence[str]) -> "SearchResult":
-        """Build from Hydrus's lists of ids and SHA-256 (64 hex digits), in the same order.
-
-        Raises:
-            ValueError: the lists differ in length.
-        """
-        if len(hydrus_ids) != len(hashes):
-            raise ValueError(f"{len(hydrus_ids)} ids and {len(hashes)} hashes")
-        sha256, positions = np.unique(sha256_array(hashes), return_index=True)
-        return cls(np.array(hydrus_ids, np.int64)[positions], sha256)
-
     def __len__(self) -> int:
         return len(self.hydrus_ids)
 
-    def chosen(self, which: NDArray[np.bool_]) -> list[FileRef]:
+    def select(self, mask: NDArray[np.bool_]) -> list[FileRef]:
         """Return the files of a mask, sorted by Hydrus's ids."""
-        chosen = zip(self.hydrus_ids[which].tolist(), hex_hashes(self.sha256[which]), strict=True)
-        return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in sorted(chosen)]
+        selected = zip(self.hydrus_ids[mask].tolist(), hex_hashes(self.sha256[mask]), strict=True)
+        return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in sorted(selected)]
+
+    def file(self, sha256: bytes) -> FileRef:
+        """Return the file with a SHA-256 that is in the search result."""
+        position = int(np.searchsorted(self.sha256, np.bytes_(sha256)))
+        return FileRef(int(self.hydrus_ids[position]), sha256.hex())
 
 
 def sha256_array(hashes: Sequence[str]) -> NDArray[np.bytes_]:

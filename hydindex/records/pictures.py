@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 """A prepared thumbnail: (height, width) grey or (height, width, 3) RGB, uint8."""
 
-
 CoarsePicture = NDArray[np.uint16]
 """A picture at an eighth of its size, as sums of 8x8 pixels: (channels, height, width), uint16."""
-
 
 VIEW_PX: Final = 32
 """Width and height of a view."""

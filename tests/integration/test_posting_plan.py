@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_definition import groups
 
-from hydindex.config.settings import Post
+from hydindex.config.sections import Post
 from hydindex.pipeline.posting_plan import plan_posting
 from hydindex.pipeline.run_report import HeldBackCounts
 from hydindex.records.pairs import FilePair, OutboxPair

@@ -252,8 +252,10 @@ def test_all_errors_are_listed_at_once(tmp_path: Path) -> None:
     [
         ('{"verbose": true, "verbose": true}', '"verbose" twice'),
         ('{"ahash": {"verbose": 1, "verbose": 2}}', '"verbose" twice'),
-        ('{\n  "verbose": true\n  "api_port": 1\n}', "line 3, column 3"),
-        ("", "line 1, column 1"),
+        ('{\n  "verbose": true\n  "api_port": 1\n}', "line 3 column 3"),
+        ('{"verbose": True}', "line 1 column 13"),
+        ("", "line 1 column 1"),
+        ('{"api_port": 1', "line 1 column 15"),
         ("[]", "not a JSON object"),
         ("[" * 100_000, "cannot be read"),
     ],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hydindex.common.errors import HydindexError, HydrusBadReply
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.replies import Relationships
+from hydindex.hydrus.transport import Transport
 from hydindex.records.files import FileMetadata, FileRef, SearchResult, hex_hashes
 from hydindex.records.pair_states import Decision
 from hydindex.standin.api import Reply
@@ -211,7 +212,7 @@ def check_reply(
     server.faults = lambda *_: Fault(carried_out=False, instead=reply)
     server.clear_log()
     ask, _ = METHODS[method]
-    with HydrusClient(f"{server.url}:{server.port}", server.FULL_KEY) as client:
+    with HydrusClient(Transport(f"{server.url}:{server.port}", server.FULL_KEY)) as client:
         try:
             value = ask(client)
         except HydindexError as error:
@@ -275,7 +276,7 @@ def test_an_unreadable_body_releases_its_connection(
     """Otherwise the next request waits for a connection as long as the error is referenced."""
     reply = Reply(status, body, "video/mp4", headers)
     server.faults = lambda *_: Fault(carried_out=False, instead=reply)
-    client = HydrusClient(f"{server.url}:{server.port}", server.FULL_KEY, connections=1)
+    client = HydrusClient(Transport(f"{server.url}:{server.port}", server.FULL_KEY, connections=1))
     errors: list[HydindexError] = []
 
     def read_twice() -> None:

@@ -7,11 +7,12 @@ import pytest
 from hydindex.common.errors import HydrusRejected, HydrusUnreachable
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.retry import ATTEMPTS, Retries
+from hydindex.hydrus.transport import Transport
 from hydindex.standin.server import DROP_BEFORE_WORK, Fault, StandIn, refuse
 
 
 def client_of(server: StandIn, retries: Retries | None) -> HydrusClient:
-    return HydrusClient(f"{server.url}:{server.port}", server.FULL_KEY, retries=retries)
+    return HydrusClient(Transport(f"{server.url}:{server.port}", server.FULL_KEY, retries=retries))
 
 
 def failed_requests(server: StandIn, retries: Retries | None) -> int:
