@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from hydindex.config.settings import Config
+from hydindex.matching.blocks import Block, FileIds
 from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
-from hydindex.matching.matcher import Block, FileIds
 from hydindex.matching.threshold.threshold_method import ThresholdMethod
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.matching.blocks import BlockResult, CandidateBatch, MatcherCounts, match_batches
 from hydindex.matching.candidates import CandidateRules, find_candidates
 from hydindex.matching.duration_windows import neighbourhoods
-from hydindex.matching.matcher import BlockResult, CandidateBatch, MatcherCounts, match_batches
 from hydindex.matching.membership import compared_before
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import PairCounts, RunReport, Steps

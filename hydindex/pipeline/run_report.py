@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from hydindex.common.counts import Counts
-from hydindex.matching.matcher import MatcherCounts
+from hydindex.matching.blocks import MatcherCounts
 
 ResultT = TypeVar("ResultT")
 Stage = Literal["search", "fetch", "prepare", "compare", "verify_frames", "post", "total"]

@@ -24,8 +24,8 @@ from hydindex.common.errors import ConfigError, IndexUnusable
 from hydindex.common.packed_arrays import pack_array
 from hydindex.config.sections import Device
 from hydindex.config.settings import Config
+from hydindex.matching.blocks import MatcherCounts
 from hydindex.matching.decoding import decode_thumbnail
-from hydindex.matching.matcher import MatcherCounts
 from hydindex.matching.threshold.ms_ssim import coarse_levels
 from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.matching.threshold.pyramid import (

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hydindex.matching.blocks import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.calibrated.alignment import align
 from hydindex.matching.calibrated.features import Features
 from hydindex.matching.calibrated.model import (
@@ -13,7 +14,6 @@ from hydindex.matching.calibrated.model import (
     may_reach,
     probabilities,
 )
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import VIEW_PX, SignatureBatch
 from hydindex.store.file_store import FileStore, damaged_picture

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from hydindex.common.batches import slices
 from hydindex.config.settings import Config
+from hydindex.matching.blocks import FileIds
 from hydindex.matching.calibrated.calibrated_matcher import (
     SIGNATURE,
     SignatureBlock,
@@ -12,7 +13,6 @@ from hydindex.matching.calibrated.calibrated_matcher import (
 )
 from hydindex.matching.calibrated.model import load_model
 from hydindex.matching.candidates import CandidateRules
-from hydindex.matching.matcher import FileIds
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hydindex.common.errors import ConfigError
 from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
-from hydindex.matching.matcher import BlockResult, FileIds, MatcherCounts
+from hydindex.matching.blocks import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.score_bounds import ScoreBounds
 from hydindex.records.pairs import FilePair, ScoredPair

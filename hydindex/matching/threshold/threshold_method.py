@@ -9,7 +9,7 @@ import numpy as np
 from hydindex.common.batches import slices
 from hydindex.common.packed_arrays import pack_array
 from hydindex.config.settings import Config
-from hydindex.matching.matcher import FileIds, MatcherCounts
+from hydindex.matching.blocks import FileIds, MatcherCounts
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold.preprocessing import preprocess, preprocessed_shape
 from hydindex.matching.threshold.pyramid import (

@@ -1,4 +1,4 @@
-"""Match candidates by any method: blocks of pairs in, matches and counts out."""
+"""Blocks of pairs: matched by any method, in threads or on a cluster; matches and counts out."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
