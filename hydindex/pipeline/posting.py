@@ -50,7 +50,7 @@ class Poster:
         arrived = 0
         for batch in batched(interrupted, self._settings.batch_size):
             missing = self._settle_related(batch, Event.CONFIRM)
-            self._outbox.apply(Event.LOSE, missing)
+            self._outbox.apply(Event.RETURN_TO_QUEUE, missing)
             arrived += len(batch) - len(missing)
             if not self._dry_run:
                 yield self._count_posted(len(batch) - len(missing))
@@ -68,7 +68,7 @@ class Poster:
         for batch in batched(plan.pairs, self._settings.batch_size):
             if remaining == 0:
                 break
-            unknown = self._settle_related(batch, Event.FIND_KNOWN)
+            unknown = self._settle_related(batch, Event.MARK_KNOWN)
             yield RunReport(pairs=PairCounts(known=len(batch) - len(unknown)))
             handled += len(batch) - len(unknown)
             # Refused pairs don't count: others take their places, from the same batch first.
@@ -164,7 +164,7 @@ class Poster:
         return unrelated
 
     def _refuse(self, batch: Sequence[OutboxPair], reason: str) -> RunReport:
-        self._outbox.apply(Event.REFUSE, batch, reason=reason)
+        self._outbox.apply(Event.MARK_REFUSED, batch, reason=reason)
         self._refused.update(each.pair for each in batch)
         for each in batch:
             log.info("refused: %s %s: %s", each.sha256_low, each.sha256_high, reason)

@@ -19,11 +19,11 @@ class PairState(StrEnum):
 class Event(Enum):
     """What can happen to a pair that is in the index."""
 
-    SEND = "it is about to be sent"
-    CONFIRM = "Hydrus, read back, has it"
-    LOSE = "Hydrus, read back, does not have it: it never arrived"
-    REFUSE = "Hydrus rejected it, or answered but did not keep it"
-    FIND_KNOWN = "Hydrus relates its files already, before it was sent"
+    SEND = "about to be sent"
+    CONFIRM = "in Hydrus, as reading back shows"
+    RETURN_TO_QUEUE = "not in Hydrus: it never arrived"
+    MARK_REFUSED = "rejected by Hydrus, or accepted but not kept"
+    MARK_KNOWN = "its files were related in Hydrus before it was sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Transition:
 TRANSITIONS: Final[Mapping[Event, Transition]] = {
     Event.SEND: Transition((PairState.QUEUED, PairState.REFUSED), PairState.SENDING),
     Event.CONFIRM: Transition((PairState.SENDING,), PairState.POSTED),
-    Event.LOSE: Transition((PairState.SENDING,), PairState.QUEUED),
-    Event.REFUSE: Transition((PairState.SENDING,), PairState.REFUSED),
-    Event.FIND_KNOWN: Transition((PairState.QUEUED, PairState.REFUSED), PairState.KNOWN),
+    Event.RETURN_TO_QUEUE: Transition((PairState.SENDING,), PairState.QUEUED),
+    Event.MARK_REFUSED: Transition((PairState.SENDING,), PairState.REFUSED),
+    Event.MARK_KNOWN: Transition((PairState.QUEUED, PairState.REFUSED), PairState.KNOWN),
 }
 """The state machine. A new match is *queued*. No event leaves *posted* or *known*: these pairs are
 never sent again."""
@@ -59,5 +59,5 @@ class Decision(StrEnum):
 
     @property
     def is_right(self) -> bool:
-        """Whether the pair was worth posting: both files show the same, if not identical, thing."""
+        """True unless the user marked it a false positive."""
         return self is not Decision.FALSE_POSITIVE

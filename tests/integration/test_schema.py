@@ -204,7 +204,7 @@ def test_an_event_moves_a_pair_only_from_the_states_of_the_table(
     event: Event, tmp_path: Path
 ) -> None:
     pair = OutboxPair(FilePair(1, 2), "a" * 64, "b" * 64, 0.9)
-    new_reason = "no" if event is Event.REFUSE else None
+    new_reason = "no" if event is Event.MARK_REFUSED else None
     transition = TRANSITIONS[event]
     for state in PairState:
         home = tmp_path / f"{state}.db"
