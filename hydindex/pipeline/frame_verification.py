@@ -137,7 +137,7 @@ def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
         }
         decided[each.pair] = replace(each, score=probability, features=features)
     matches = [each for each in decided.values() if each.score >= run.method.min_score]
-    run.store.frames.settle(decided, matches)
+    run.store.frames.record_verdicts(decided, matches)
     report = _report(
         verified=len(verifiable), unverifiable=len(pairs) - len(verifiable), matched=len(matches)
     )

@@ -40,7 +40,7 @@ class Poster:
         # Only the next run tries these again.
         self._refused: set[FilePair] = set()
 
-    def settle_interrupted(self) -> Steps:
+    def recover_interrupted(self) -> Steps:
         """Read back the pairs that an earlier run was sending when it ended.
 
         Those that Hydrus has are posted; the others never arrived and are queued again. A dry run
@@ -49,7 +49,7 @@ class Poster:
         interrupted = self._outbox.sending()
         arrived = 0
         for batch in batched(interrupted, self._settings.batch_size):
-            missing = self._settle_related(batch, Event.CONFIRM)
+            missing = self._apply_to_related(batch, Event.CONFIRM)
             self._outbox.apply(Event.RETURN_TO_QUEUE, missing)
             arrived += len(batch) - len(missing)
             if not self._dry_run:
@@ -68,7 +68,7 @@ class Poster:
         for batch in batched(plan.pairs, self._settings.batch_size):
             if remaining == 0:
                 break
-            unknown = self._settle_related(batch, Event.MARK_KNOWN)
+            unknown = self._apply_to_related(batch, Event.MARK_KNOWN)
             yield RunReport(pairs=PairCounts(known=len(batch) - len(unknown)))
             handled += len(batch) - len(unknown)
             # Refused pairs don't count: others take their places, from the same batch first.
@@ -110,7 +110,7 @@ class Poster:
         return plan_posting(queued, linked, self._settings, posted=self._posted_count)
 
     def _send(self, batch: Sequence[OutboxPair]) -> Steps:
-        """Send pairs that are marked as sending, and settle each.
+        """Send pairs that are marked as sending, and read back each.
 
         Raises:
             HydrusUnreachable: no try was answered; the pairs stay marked for the next run.
@@ -128,7 +128,7 @@ class Poster:
             except HydrusUnreachable as error:
                 no_answer = error
             # Hydrus may have stored pairs without an answer, or answered without storing them.
-            missing = self._settle_related(batch, Event.CONFIRM)
+            missing = self._apply_to_related(batch, Event.CONFIRM)
             yield self._count_posted(len(batch) - len(missing))
             if no_answer is None:
                 yield self._refuse(missing, "Hydrus answered, but did not keep it")
@@ -149,7 +149,7 @@ class Poster:
         yield from self._send(batch[:middle])
         yield from self._send(batch[middle:])
 
-    def _settle_related(self, batch: Sequence[OutboxPair], event: Event) -> list[OutboxPair]:
+    def _apply_to_related(self, batch: Sequence[OutboxPair], event: Event) -> list[OutboxPair]:
         """Read back pairs; apply an event to those that Hydrus relates, and return the others."""
         if not batch:
             return []

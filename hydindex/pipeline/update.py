@@ -40,7 +40,7 @@ def update(
     client.require_permissions()
     poster = Poster(store, client, config.post, dry_run=dry_run)
     with run_context(store, config, progress) as run:
-        yield from timed("post", poster.settle_interrupted())
+        yield from timed("post", poster.recover_interrupted())
         search_result, diff = yield from timed("search", search_and_diff(run, client))
         yield from _ingest_and_compare(diff.new + diff.recheck, run, client)
         yield from timed("post", record_decisions(store, client))

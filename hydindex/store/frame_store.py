@@ -39,7 +39,7 @@ class FramesOfVideo:
 
 
 class FrameStore(StorePart):
-    """Reads and decides doubtful pairs, and keeps sampled frames."""
+    """Reads doubtful pairs, records verdicts on them, and keeps sampled frames."""
 
     def waiting(self, limit: int) -> list[ScoredPair]:
         """List waiting pairs whose files are present, the most probable first."""
@@ -63,9 +63,9 @@ class FrameStore(StorePart):
         """Count waiting pairs, including those with a gone file."""
         return self._count(count_rows(doubtful_pair))
 
-    def settle(self, decided: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
-        """Remove decided pairs from the waiting ones and queue the matches, in one transaction."""
-        rows = keys(decided)
+    def record_verdicts(self, pairs: Iterable[FilePair], matches: Iterable[ScoredPair]) -> None:
+        """Stop these pairs from waiting, and queue those that match, in one transaction."""
+        rows = keys(pairs)
         if not rows:
             return
         with self._engine.begin() as connection:
