@@ -1,4 +1,4 @@
-"""Frame verification: decide doubtful pairs by frames of both videos.
+"""Frame verification: check doubtful pairs on frames of both videos.
 
 A frame is compared with a frame as a thumbnail with a thumbnail: same features, same model. At each
 moment the two frames that agree best count; the verdict is the mean of the log odds over all

@@ -1,4 +1,4 @@
-"""Verify doubtful pairs by frames of both videos, and decide which of them match."""
+"""Check doubtful pairs on frames of both videos."""
 
 import logging
 import os
@@ -76,7 +76,9 @@ def verify_doubtful(search_result: SearchResult, run: RunContext, client: Hydrus
                         store.save_frames(video.file_id, result)
                         sampled += isinstance(result, PackedFrames)
                 ready = [each for each in batch if failed.isdisjoint(each.pair.ids)]
-                yield _report(sampled=sampled, not_fetched=len(failed)) + _decide(ready, run)
+                yield _report(sampled=sampled, not_fetched=len(failed)) + _verdict_by_frames(
+                    ready, run
+                )
                 bar.update(len(batch))
         yield _report(bytes=videos.fetched_bytes)
     yield _report(waiting=store.waiting_count())
@@ -97,7 +99,7 @@ def _sample(
             with videos.opened(file, video.size_bytes) as opened:
                 frames = sample_frames(opened, video.duration_ms)
         except HydrusRejected:
-            log.info("Hydrus does not have %s: its thumbnail decides", file.sha256)
+            log.info("Hydrus does not have %s; keeping the verdict of its thumbnail", file.sha256)
             return video, None
         except MemoryError:
             return video, FetchFailure(file, "there is not enough memory to decode it")
@@ -110,8 +112,11 @@ def _sample(
     return video, pack_frames(frames)
 
 
-def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
-    """Decide pairs by their frames; where a video has none, the thumbnails decide."""
+def _verdict_by_frames(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
+    """Score pairs by their frames, and record which match.
+
+    A pair with a video without frames keeps the verdict of its thumbnails.
+    """
     videos = run.store.frames.frames(_ids_of(pairs))
     try:
         frames = frame_signatures(videos)
@@ -128,16 +133,16 @@ def _decide(pairs: Sequence[ScoredPair], run: RunContext) -> RunReport:
         aspect_ratio_tolerance=CandidateRules.of(run.config).aspect_ratio_tolerance,
         model=load_model(run.config.decision.model),
     )
-    decided = {each.pair: each for each in pairs}
+    updated = {each.pair: each for each in pairs}
     for each, probability in zip(verifiable, probabilities.tolist(), strict=True):
         features = {
             **(each.features or {}),
             "thumbnails": round(each.score, 4),
             BY_FRAMES: round(probability, 4),
         }
-        decided[each.pair] = replace(each, score=probability, features=features)
-    matches = [each for each in decided.values() if each.score >= run.method.min_score]
-    run.store.frames.record_verdicts(decided, matches)
+        updated[each.pair] = replace(each, score=probability, features=features)
+    matches = [each for each in updated.values() if each.score >= run.method.min_score]
+    run.store.frames.record_verdicts(updated, matches)
     report = _report(
         verified=len(verifiable), unverifiable=len(pairs) - len(verifiable), matched=len(matches)
     )

@@ -73,8 +73,8 @@ class HeldBackCounts(Counts):
 class FrameCounts(Counts):
     """Frame verification of doubtful pairs.
 
-    `verified` pairs were decided by their frames, `unverifiable` ones by their thumbnails because
-    a video has no usable frames; `matched` counts the matches of both. `waiting` pairs are left for
+    `verified` pairs were checked on their frames. `unverifiable` ones keep the verdict of their
+    thumbnails, because a video has no usable frames. `matched` counts the matches of both. `waiting` pairs are left for
     the next run. `sampled` videos were decoded, for which `bytes` were fetched.
     """
 

@@ -38,7 +38,7 @@ class FilePair:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
-    """A pair that matches, or a doubtful one that frame verification decides.
+    """A pair that matches, or a doubtful one that waits for frame verification.
 
     `score`: by the method `threshold` the similarity, 1.0 for identical pictures; by `calibrated`
     a probability, computed from `features`.

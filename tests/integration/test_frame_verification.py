@@ -55,7 +55,7 @@ def at_video(fault: Fault) -> FaultHook:
     return lambda _method, path, _nth: fault if path == FILE else None
 
 
-def test_frames_decide_doubtful_pairs_once(home: Home, client: StandIn) -> None:
+def test_frames_confirm_or_reject_doubtful_pairs_once(home: Home, client: StandIn) -> None:
     result = home.update()
     assert named(client.potentials) == BY_FRAMES
     counts = result["frame_verification"]
@@ -114,7 +114,7 @@ def test_videos_are_read_from_disk_if_the_key_may_read_paths_and_they_are_here(
     assert (fetched == 0) == (count(client, FILE) == 0) == on_this_machine
 
 
-def test_without_usable_frames_the_thumbnails_decide(
+def test_without_usable_frames_the_verdict_of_the_thumbnails_stays(
     home: Home, serve: Serve, videos: Videos, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "damaged.mp4"
@@ -128,7 +128,7 @@ def test_without_usable_frames_the_thumbnails_decide(
     assert count(client, FILE) == 0
 
 
-def test_without_the_file_the_thumbnails_decide(home: Home, client: StandIn) -> None:
+def test_without_the_file_the_verdict_of_the_thumbnails_stays(home: Home, client: StandIn) -> None:
     client.faults = at_video(refuse(404))
     assert home.update()["frame_verification"]["unverifiable"] == 4
     assert named(client.potentials) == BY_THUMBNAILS
