@@ -29,7 +29,7 @@ from hydindex.config.settings import Config
 from hydindex.frames.packing import frame_signatures, pack_frames
 from hydindex.frames.sampling import sample_frames
 from hydindex.frames.verification import verify_frames
-from hydindex.matching.calibrated.calibrated_matcher import doubtful_band
+from hydindex.matching.calibrated.calibrated_matcher import doubtful_range
 from hydindex.matching.calibrated.model import CalibratedModel
 from hydindex.matching.candidates import CandidateRules
 from hydindex.standin.state import HydrusFile
@@ -80,7 +80,7 @@ def frame_verifier(
 ) -> Verifier:
     """Sample all videos; return a function that scores doubtful candidates by their frames."""
     frames = frame_signatures([_frames(number, each.file) for number, each in enumerate(files)])
-    low, high = doubtful_band(config.decision.min_probability)
+    low, high = doubtful_range(config.decision.min_probability)
     tolerance = CandidateRules.of(config).aspect_ratio_tolerance
 
     def verify(scores: Floats, model: CalibratedModel) -> Floats:

@@ -251,7 +251,7 @@ def plain_verdict(frames: SignatureBatch, a: int, b: int) -> float:
         (0.01, [0.01], [0.009]),
     ],
 )
-def test_the_doubtful_band_reaches_to_the_probability_that_matches(
+def test_the_doubtful_range_reaches_to_the_probability_that_matches(
     min_probability: float, doubtful: list[float], certain: list[float]
 ) -> None:
     assert np.all(is_doubtful(np.array(doubtful), min_probability))

@@ -22,7 +22,7 @@ SIGNATURE: Final = "signature"
 """The name of the picture table that holds the views."""
 
 DOUBTFUL_RANGE: Final = (0.02, 0.98)
-"""From the first to below the second probability, pairs are doubtful: frames decide."""
+"""Pairs in [0.02, 0.98) are verified by frames."""
 
 _VIEW_BYTES: Final = VIEW_PX * VIEW_PX
 
@@ -44,7 +44,7 @@ class SignatureBlock:
         """Return the pairs that match, and the doubtful ones where frames are to be verified."""
         lowest = self.min_probability
         if self.verify_frames:
-            lowest, _ = doubtful_band(self.min_probability)
+            lowest, _ = doubtful_range(self.min_probability)
         aligned = align(
             self.signatures,
             self.first,
@@ -104,11 +104,11 @@ def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:
 
 def is_doubtful(probability: NDArray[np.float64], min_probability: float) -> NDArray[np.bool_]:
     """Return which pairs are doubtful."""
-    lowest, highest = doubtful_band(min_probability)
+    lowest, highest = doubtful_range(min_probability)
     return (lowest <= probability) & (probability < highest)
 
 
-def doubtful_band(min_probability: float) -> tuple[float, float]:
+def doubtful_range(min_probability: float) -> tuple[float, float]:
     """Return the doubtful probabilities: DOUBTFUL_RANGE, widened to include `min_probability`."""
     lowest, highest = DOUBTFUL_RANGE
     return min(lowest, min_probability), max(highest, min_probability)
