@@ -67,7 +67,7 @@ def coarse_levels(
     """
     bounds = ScoreBounds.initial(len(first), channels=coarse.shape[1])
     levels: dict[int, Sums] = {5: halve(coarse), 4: coarse}
-    return _lower_bounds(bounds, levels, first, second, threshold, "cpu")
+    return _tighten_bounds(bounds, levels, first, second, threshold, "cpu")
 
 
 def fine_levels(
@@ -85,10 +85,10 @@ def fine_levels(
     level_1 = channels_first(pictures)
     level_2 = halve(level_1)
     levels: dict[int, Sums] = {3: halve(level_2), 2: level_2, 1: level_1}
-    return _lower_bounds(bounds, levels, first, second, threshold, device)
+    return _tighten_bounds(bounds, levels, first, second, threshold, device)
 
 
-def _lower_bounds(
+def _tighten_bounds(
     bounds: ScoreBounds,
     levels: Mapping[int, Sums],
     first: NDArray[np.intp],
@@ -97,17 +97,17 @@ def _lower_bounds(
     device: str,
 ) -> ScoreBounds:
     """Multiply by the factors of each level, only for pairs that may reach the threshold."""
-    products, imprecise = bounds.bounds.copy(), bounds.imprecise.copy()
+    products, needs_exact_score = bounds.bounds.copy(), bounds.needs_exact_score.copy()
     pairs_per_level: dict[str, int] = {}
     for level, sums in levels.items():
-        (rows,) = np.nonzero(ScoreBounds(products, imprecise).may_match(threshold))
+        (rows,) = np.nonzero(ScoreBounds(products, needs_exact_score).may_match(threshold))
         pairs_per_level[str(level)] = len(rows)
         if len(rows):
             factors = _factors(sums, level, first[rows], second[rows], device)
             trusted = np.where(factors <= -_FLOOR, 0.0, np.clip(factors, _FLOOR, 1.0))
             products[rows] *= trusted ** np.float32(_WEIGHTS[level])
-            imprecise[rows] |= (np.abs(factors) < _FLOOR).any(axis=1)
-    return ScoreBounds(products, imprecise, pairs_per_level)
+            needs_exact_score[rows] |= (np.abs(factors) < _FLOOR).any(axis=1)
+    return ScoreBounds(products, needs_exact_score, pairs_per_level)
 
 
 @torch.inference_mode()

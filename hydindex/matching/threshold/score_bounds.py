@@ -16,12 +16,12 @@ class ScoreBounds:
     """Upper bounds of the scores of pairs.
 
     - `bounds`: float32 (pairs, channels). After all levels a bound is the score.
-    - `imprecise`: bool (pairs,), whether a factor was too close to zero for float arithmetic.
+    - `needs_exact_score`: bool (pairs,), true if a factor was too near zero for float arithmetic.
     - `pairs_per_level`: the number of pairs that each level was computed for.
     """
 
     bounds: NDArray[np.float32]
-    imprecise: NDArray[np.bool_]
+    needs_exact_score: NDArray[np.bool_]
     pairs_per_level: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -31,7 +31,7 @@ class ScoreBounds:
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> "ScoreBounds":
         """Select pairs; no level has been computed for them alone."""
-        return ScoreBounds(self.bounds[rows], self.imprecise[rows])
+        return ScoreBounds(self.bounds[rows], self.needs_exact_score[rows])
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -46,4 +46,4 @@ class ScoreBounds:
         """Return which pairs the library must score after the last level: bool (pairs,)."""
         # At a threshold of 0 all pairs match, except for a negative SSIM: near 0 it is imprecise.
         near = (np.abs(self.scores - threshold) <= MARGIN) & (threshold > 0)
-        return near | (self.imprecise & self.may_match(threshold))
+        return near | (self.needs_exact_score & self.may_match(threshold))
