@@ -92,7 +92,7 @@ class ComparedSet(StorePart):
                 update(file).where(is_in(file.c.id, joined)).values(compared_since=step)
             )
             pairs = list(matches)
-            queue(connection, [each for each in pairs if not each.is_doubtful])
+            queue_matches(connection, [each for each in pairs if not each.is_doubtful])
             _queue_doubtful(connection, [each for each in pairs if each.is_doubtful])
 
     def restart(self, recipe: dict[str, Any], *, prepare_again: bool) -> None:
@@ -121,7 +121,7 @@ class ComparedSet(StorePart):
         )
 
 
-def queue(connection: Connection, matches: Iterable[ScoredPair]) -> None:
+def queue_matches(connection: Connection, matches: Iterable[ScoredPair]) -> None:
     """Queue pairs. A pair that is in the index keeps its state.
 
     A decided pair also keeps its score and features: those that the user saw. Features of another
@@ -172,7 +172,7 @@ def _pair_rows(scored: Iterable[ScoredPair]) -> list[dict[str, Any]]:
     ]
 
 
-def leave(connection: Connection, ids: Sequence[int]) -> None:
+def leave_set(connection: Connection, ids: Sequence[int]) -> None:
     """Remove files from the set, keeping their membership interval."""
     is_leaving = is_in(file.c.id, ids)
     next_step = select(index_state.c.next_step).scalar_subquery()
@@ -181,7 +181,7 @@ def leave(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(file).where(is_leaving).values(compared_since=None))
 
 
-def forget(connection: Connection, ids: Sequence[int]) -> None:
+def reset_comparisons(connection: Connection, ids: Sequence[int]) -> None:
     """Make files count as never compared, because their pictures are deleted or replaced."""
     is_in_pair = is_in(pair.c.low_id, ids) | is_in(pair.c.high_id, ids)
     is_in_doubtful = is_in(doubtful_pair.c.low_id, ids) | is_in(doubtful_pair.c.high_id, ids)

@@ -20,7 +20,7 @@ from hydindex.records.files import (
     UnusableFile,
 )
 from hydindex.records.pictures import PreparedThumbnail
-from hydindex.store.compared_set import forget, leave
+from hydindex.store.compared_set import leave_set, reset_comparisons
 from hydindex.store.queries import (
     COMPARABLE_DTYPES,
     SELECT_COMPARABLE,
@@ -70,7 +70,7 @@ class FileStore(StorePart):
     def record_presence(self, *, gone: Sequence[int], returned: Sequence[int]) -> None:
         """Record which files Hydrus no longer finds, and which it finds again."""
         with self._engine.begin() as connection:
-            leave(connection, gone)
+            leave_set(connection, gone)
             connection.execute(
                 update(file).where(is_in(file.c.id, gone)).values(gone_at=clock.now())
             )
@@ -87,7 +87,7 @@ class FileStore(StorePart):
         A file that returns is fetched and compared like a new one.
         """
         with self._engine.begin() as connection:
-            forget(connection, ids)
+            reset_comparisons(connection, ids)
             reason = "its picture was deleted while it was gone"
             _mark_unusable(connection, ids, reason, checked_at=clock.NEVER)
 
@@ -98,7 +98,7 @@ class FileStore(StorePart):
             return
         with self._engine.begin() as connection:
             known_ids = list(file_ids(connection, by_sha256).values())
-            forget(connection, known_ids)
+            reset_comparisons(connection, known_ids)
             _delete_pictures(connection, known_ids)
             connection.execute(_UPSERT_FILE, [_row(each) for each in by_sha256.values()])
             ids = file_ids(connection, by_sha256)

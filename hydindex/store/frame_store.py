@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import PackedFrames
-from hydindex.store.compared_set import queue
+from hydindex.store.compared_set import queue_matches
 from hydindex.store.pair_rows import BOTH_PRESENT, HIGH, LOW, is_row, keys, with_files
 from hydindex.store.queries import StorePart, count_rows, is_in
 from hydindex.store.schema import ASPECT_RATIO, doubtful_pair, file, sampled_frames
@@ -70,7 +70,7 @@ class FrameStore(StorePart):
             return
         with self._engine.begin() as connection:
             connection.execute(delete(doubtful_pair).where(is_row(doubtful_pair)), rows)
-            queue(connection, matches)
+            queue_matches(connection, matches)
 
     def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:
         """List the files, of some, whose frames have not been sampled."""
