@@ -35,11 +35,11 @@ from hydindex.store.queries import (
     is_in,
 )
 from hydindex.store.schema import (
+    CLEARED_PREPARATION,
     IS_COMPARED,
     IS_PRESENT,
     IS_UNCOMPARED,
     IS_UNDECIDED,
-    NOT_PREPARED,
     PICTURE_TABLES,
     doubtful_pair,
     file,
@@ -112,7 +112,7 @@ class ComparedSet(StorePart):
                     connection.execute(delete(table))
                 was_prepared = file.c.state == "prepared"
                 connection.execute(
-                    update(file).where(was_prepared).values(state="fetched", **NOT_PREPARED)
+                    update(file).where(was_prepared).values(state="fetched", **CLEARED_PREPARATION)
                 )
 
     def _load(self, condition: ColumnElement[bool]) -> ComparableFiles:

@@ -31,13 +31,13 @@ from hydindex.store.queries import (
     is_in,
 )
 from hydindex.store.schema import (
+    CLEARED_PREPARATION,
     IS_COMPARED,
     IS_GONE,
     IS_PRESENT,
     IS_UNCOMPARED,
     IS_UNPREPARED,
     IS_UNUSABLE,
-    NOT_PREPARED,
     PICTURE_TABLES,
     file,
     sampled_frames,
@@ -256,7 +256,9 @@ def _mark_unusable(
     connection.execute(
         update(file)
         .where(is_in(file.c.id, ids))
-        .values(state="unusable", unusable_reason=reason, checked_at=checked_at, **NOT_PREPARED)
+        .values(
+            state="unusable", unusable_reason=reason, checked_at=checked_at, **CLEARED_PREPARATION
+        )
     )
 
 

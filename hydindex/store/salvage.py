@@ -20,7 +20,7 @@ from hydindex.common import clock
 from hydindex.records.pair_states import KEPT, PairState
 from hydindex.records.pairs import PostedPair
 from hydindex.store.database import enable_ctrl_c, is_damage, translated
-from hydindex.store.schema import NOT_PREPARED, file
+from hydindex.store.schema import CLEARED_PREPARATION, file
 
 _RANGE_KEYS: Final = 1024
 # The first two bytes of a SHA-256; the last key is above all.
@@ -28,7 +28,7 @@ _SHA256_KEYS: Final = (*(number.to_bytes(2) for number in range(1 << 16)), b"\xf
 # No file row takes less: this bounds the ids of files.
 _SMALLEST_ROW_BYTES: Final = 32
 # What the repair or the next update sets again.
-_NOT_RECOVERED: Final = {"id", "state", "compared_since", *NOT_PREPARED}
+_NOT_RECOVERED: Final = {"id", "state", "compared_since", *CLEARED_PREPARATION}
 
 Row = tuple[Any, ...]
 

@@ -70,7 +70,9 @@ file = Table(
     ),
 )
 # The columns that preparing a thumbnail computes, cleared.
-NOT_PREPARED: Final = dict.fromkeys(("average_hash", "content_hash", "content_aspect_factor"))
+CLEARED_PREPARATION: Final = dict.fromkeys(
+    ("average_hash", "content_hash", "content_aspect_factor")
+)
 
 
 def _in_sql(state: str) -> ColumnElement[str]:
