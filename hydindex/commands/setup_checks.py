@@ -32,7 +32,7 @@ from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
 from hydindex.pipeline.search import search
 from hydindex.records.files import FetchFailure, FileMetadata, SearchResult, Thumbnail
 from hydindex.store.lock import holder, require_folder
-from hydindex.store.store import open_for_reading, require_not_lost
+from hydindex.store.store import open_for_reading, require_no_orphaned_backups
 
 # A schema upgrade needs up to this multiple of the size of the index.
 _UPGRADE_FACTOR: Final = 3
@@ -200,12 +200,12 @@ class _Setup:
         path = config_file.index_path(self.config, self.config_path)
         require_folder(path)
         self.index_path = path
-        require_not_lost(path)
+        require_no_orphaned_backups(path)
         if not path.exists() or path.stat().st_size == 0:
             return _ok(f"none yet; the first update creates {path}")
         try:
             with open_for_reading(path) as store:
-                store.require_sound()
+                store.require_undamaged()
                 require_same_recipe(store, self.config)
                 comparable, unusable = store.files.present_counts()
         except IndexOutdated as error:

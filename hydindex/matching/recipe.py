@@ -83,7 +83,7 @@ def adopt_recipe(store: Store, config: Config) -> None:
     Raises:
         ConfigChanged: the index has another recipe.
     """
-    store.begin_with(recipe_of(config))
+    store.set_initial_recipe(recipe_of(config))
     require_same_recipe(store, config)
 
 

@@ -95,7 +95,7 @@ def rebuild(
 def _adopt_config(run: RunContext, *, prepare_all: bool) -> None:
     """Give the index the recipe of the config, after a backup, if anything must be redone."""
     recipe = recipe_of(run.config)
-    run.store.begin_with(recipe)
+    run.store.set_initial_recipe(recipe)
     changes = recipe_changes(run.store, run.config)
     for change in changes:
         log.info("changed: %s", change)

@@ -42,14 +42,14 @@ class Store:
         self.runs = RunLog(engine)
         self._engine = engine
 
-    def begin_with(self, recipe: dict[str, Any]) -> None:
+    def set_initial_recipe(self, recipe: dict[str, Any]) -> None:
         """Set the recipe of an index that holds no files."""
         if self.stored_recipe() is None or not self.holds_files():
             with self._engine.begin() as connection:
                 connection.execute(delete(index_state))
                 connection.execute(insert(index_state).values(id=1, recipe=recipe, next_step=1))
 
-    def require_sound(self) -> None:
+    def require_undamaged(self) -> None:
         """Check the whole file for damage; this takes some seconds per gigabyte.
 
         Raises:
@@ -83,17 +83,17 @@ def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Store]:
         IndexLocked, IndexTooNew, IndexDamaged, IndexUnusable: it can't be locked or read.
     """
     with exclusive(path, command) as ended_cleanly:
-        require_not_lost(path)
+        require_no_orphaned_backups(path)
         with opened_database(path) as engine:
             store = Store(engine, path)
             if not ended_cleanly:
                 log.info("the last run was interrupted: checking the index for damage")
-                store.require_sound()
+                store.require_undamaged()
             upgrade(engine, path)
             yield store
 
 
-def require_not_lost(path: Path) -> None:
+def require_no_orphaned_backups(path: Path) -> None:
     """Check that a missing index never existed.
 
     Raises:
