@@ -117,7 +117,7 @@ def _verdict_by_frames(pairs: Sequence[ScoredPair], run: RunContext) -> RunRepor
 
     A pair with a video without frames keeps the verdict of its thumbnails.
     """
-    videos = run.store.frames.frames(_ids_of(pairs))
+    videos = run.store.frames.load_frames(_ids_of(pairs))
     try:
         frames = frame_signatures(videos)
     except ValueError as error:

@@ -92,7 +92,7 @@ class FrameStore(StorePart):
         with self._engine.begin() as connection:
             connection.execute(statement)
 
-    def frames(self, ids: NDArray[np.int64]) -> list[FramesOfVideo]:
+    def load_frames(self, ids: NDArray[np.int64]) -> list[FramesOfVideo]:
         """Load the frames of files that have any, in the order of their ids."""
         query = (
             select(
