@@ -78,17 +78,17 @@ class DecisionLog(StorePart):
         Not included are undecided pairs with a file that is gone, which nobody will decide, and
         those that no longer match, which are probably wrong.
         """
-        waits = IS_UNDECIDED & pair.c.matches & BOTH_PRESENT
+        is_pending = IS_UNDECIDED & pair.c.matches & BOTH_PRESENT
         query = with_files(select(pair.c.low_id, pair.c.high_id), pair).where(
-            pair.c.state.in_(KEPT), or_(pair.c.decision == Decision.DUPLICATE, waits)
+            pair.c.state.in_(KEPT), or_(pair.c.decision == Decision.DUPLICATE, is_pending)
         )
         return [FilePair(low, high) for low, high in self._rows(query)]
 
     def decided(self) -> list[DecidedPair]:
         """List the decided pairs whose score is that of their thumbnails.
 
-        Pairs that frame verification let through are left out: it rejected others with the same
-        features, so these would make doubtful thumbnails look better than they are.
+        Pairs that frame verification accepted are left out. It rejected others with the same
+        features: including only the accepted ones would bias the fit.
         """
         columns = select(SHA256_A, SHA256_B, pair.c.features, pair.c.decision)
         query = with_files(columns, pair).where(
