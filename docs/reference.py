@@ -149,7 +149,7 @@ def exit_codes_page() -> Iterator[str]:
     """Yield the exit codes, and the errors that end with them."""
     yield "# Exit codes\n\n| exit code | meaning |\n|---|---|"
     for code in ExitCode:
-        yield _row(str(code.value), code.means)
+        yield _row(str(code.value), code.meaning)
     yield """
 ## Kinds of errors
 

@@ -8,15 +8,15 @@ MAY_BE_A_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command; `means` explains each to users."""
+    """The exit codes of every command; `meaning` explains each to users."""
 
-    means: str
+    meaning: str
 
-    def __new__(cls, code: int, means: str) -> Self:
+    def __new__(cls, code: int, meaning: str) -> Self:
         """Keep the meaning with the number."""
         member = int.__new__(cls, code)
         member._value_ = code
-        member.means = means
+        member.meaning = meaning
         return member
 
     DONE = 0, "done; the next run retries anything left over"
