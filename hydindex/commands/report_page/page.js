@@ -161,7 +161,7 @@ function pairItem(number) {
   }
   const files = [data.files[pair.a], data.files[pair.b]];
   item.append(element("div", { className: "pair" },
-    verdict(pair, files),
+    pairSummary(pair, files),
     element("div", { className: "files" }, ...files.map(fileBox)),
     featureList(pair)));
   item.addEventListener("click", () => {
@@ -172,10 +172,10 @@ function pairItem(number) {
   return item;
 }
 
-function verdict(pair, files) {
+function pairSummary(pair, files) {
   const remark = pair.reason ?? (pair.matches ? "" : "no longer matches under the current config");
   const decision = pair.decision === "open" ? "undecided" : pair.decision.replace("_", " ");
-  return element("div", { className: "verdict" },
+  return element("div", { className: "pair-summary" },
     element("span", { className: "score", title: `score ${pair.score}`, textContent: pair.score.toFixed(4) }),
     element("span", { className: `badge ${pair.state}`, title: `since ${minute(pair.state_at)}`, textContent: pair.state }),
     element("span", { className: `badge ${pair.decision}`, textContent: decision }),
