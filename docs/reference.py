@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import typer
@@ -181,7 +182,7 @@ and `exit_code`. The examples are real output, from the stand-in client of the d
 objects are shortened to the first one.
 """
     parts = [
-        f"- `{part.name}`: {_paragraph(inspect.getdoc(part.type) or '')}"
+        f"- `{part.name}`: {indent(inspect.getdoc(part.type) or '', ' ' * 4).strip()}\n"
         for part in fields(RunReport)
         if is_dataclass(part.type)
     ]

@@ -27,7 +27,17 @@ Progress = Callable[[str, int, str], AbstractContextManager[ProgressBar]]
 
 @dataclass(frozen=True)
 class FileCounts(Counts):
-    """Files of the search result: found = indexed + unusable + not yet fetched."""
+    """Files of the search result: found = indexed + unusable + not yet fetched.
+
+    - `found`: the files in the search result.
+    - `new`: found files that the index did not know before.
+    - `gone`: files that were present in the last run, and are not found now.
+    - `returned`: files that were gone, and are found again.
+    - `indexed`: found files with a usable thumbnail, at the end of the run.
+    - `unusable`: found files without a usable thumbnail, at the end of the run.
+    - `ingested`: files that the run fetched and saved, usable or not.
+    - `not_fetched`: files that could not be fetched; the next run tries again.
+    """
 
     found: int = 0
     new: int = 0
@@ -55,8 +65,8 @@ class PairCounts(Counts):
 class HeldBackCounts(Counts):
     """Queued pairs that the config keeps a run from posting.
 
-    `improbable`: below `post.min_probability_to_post`. `implied`: their files are already linked
-    through other pairs (`post.pairs: spanning`). `over_limit`: beyond `post.max_per_run`.
+    `improbable`: below `post.min_probability_to_post`. `implied`: redundant, because other pairs
+    link their files (`post.pairs: spanning`). `over_limit`: beyond `post.max_per_run`.
     """
 
     improbable: int = 0
@@ -74,8 +84,9 @@ class FrameCounts(Counts):
     """Frame verification of doubtful pairs.
 
     `verified` pairs were checked on their frames. `unverifiable` ones keep the verdict of their
-    thumbnails, because a video has no usable frames. `matched` counts the matches of both. `waiting` pairs are left for
-    the next run. `sampled` videos were decoded, for which `bytes` were fetched.
+    thumbnails, because a video has no usable frames. `matched` counts the matches of both.
+    `waiting` pairs are left for the next run. `sampled` videos were decoded, for which `bytes` were
+    fetched.
     """
 
     verified: int = 0
