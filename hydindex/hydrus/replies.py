@@ -90,7 +90,6 @@ class MetadataRow(Reply):
     duration_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, alias="duration"
     )
-    num_frames: Count | None = None
 
     def file(self) -> FileMetadata:
         """Return the file, by hydindex's names."""

@@ -87,7 +87,6 @@ class FileMetadata:
     width_px: int | None
     height_px: int | None
     duration_ms: float | None
-    num_frames: int | None
 
     def ref(self) -> FileRef:
         """Return what identifies the file."""

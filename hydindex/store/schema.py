@@ -52,7 +52,6 @@ file = Table(
     Column("width_px", Integer),
     Column("height_px", Integer),
     Column("duration_ms", Float),
-    Column("num_frames", Integer),
     Column("state", Text, nullable=False),
     Column("unusable_reason", Text),
     Column("checked_at", Text, nullable=False),

@@ -305,7 +305,7 @@ def test_a_malformed_hash_ends_the_run(case: Case, place: str) -> None:
             ),
             7,
         ),
-        (lambda rows: [None, 7, "row", [], {}, rows[5] | {"num_frames": 2**63}, *rows[6:]], 6),
+        (lambda rows: [None, 7, "row", [], {}, rows[5] | {"size": 2**63}, *rows[6:]], 6),
         (lambda rows: rows[1:], 1),
         (lambda rows: rows[:0], len(FILES)),
         # It would be indexed with the thumbnail of another file, and paired with its copies.

@@ -88,7 +88,7 @@ def check_row(row: FileMetadata) -> None:
     assert type(row.hydrus_id) is int
     assert len(bytes.fromhex(row.sha256)) == 32
     assert row.mime is None or row.mime.encode() is not None
-    for count in (row.size_bytes, row.width_px, row.height_px, row.num_frames):
+    for count in (row.size_bytes, row.width_px, row.height_px):
         assert count is None or (type(count) is int and 0 <= count < 2**63)
     assert row.duration_ms is None or (math.isfinite(row.duration_ms) and row.duration_ms >= 0)
 
