@@ -24,7 +24,6 @@ class Reply(BaseModel):
 class ApiVersion(Reply):
     """/api_version."""
 
-    version: int
     hydrus_version: int
 
 

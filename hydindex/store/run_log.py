@@ -56,7 +56,7 @@ class RunLog(StorePart):
         with self._engine.begin() as connection:
             connection.execute(statement)
 
-    def latest(self, limit: int = 1) -> list[RecordedRun]:
+    def latest(self, limit: int) -> list[RecordedRun]:
         """List the latest runs, the newest first."""
         columns = [run.c[field.name] for field in fields(RecordedRun)]
         query = select(*columns).order_by(run.c.id.desc()).limit(limit)

@@ -76,7 +76,7 @@ class Store:
 
 
 @contextmanager
-def open_for_writing(path: Path, command: str = "hydindex") -> Iterator[Store]:
+def open_for_writing(path: Path, command: str) -> Iterator[Store]:
     """Lock the index for one command, creating it or upgrading its schema if necessary.
 
     Raises:

@@ -109,7 +109,7 @@ def test_a_command_that_writes_backs_up_and_upgrades_an_older_index(
 def test_the_backup_includes_the_write_ahead_log_and_is_an_index(
     home: Home, posted: StandIn, newer_hydindex: Callable[..., None]
 ) -> None:
-    with open_for_writing(home.index) as written, opened_database(home.index) as engine:
+    with open_for_writing(home.index, "test") as written, opened_database(home.index) as engine:
         written.runs.start("update", dry_run=False, config={})  # is in the write-ahead log
         newer_hydindex(DELETE_THUMBNAILS)
         upgrade(engine, home.index)

@@ -209,7 +209,7 @@ def test_an_event_moves_a_pair_only_from_the_states_of_the_table(
     for state in PairState:
         home = tmp_path / f"{state}.db"
         reason = "'no'" if state is PairState.REFUSED else "NULL"
-        with open_for_writing(home) as store, closing(sqlite3.connect(home)) as connection:
+        with open_for_writing(home, "test") as store, closing(sqlite3.connect(home)) as connection:
             for sha256 in (SHA_A, SHA_B):
                 connection.execute(insert_file(sha256))
             connection.execute(insert_pair(1, 2, state=state, reason=reason))
