@@ -1,5 +1,6 @@
 """Thread pools for one stage of a run."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +10,11 @@ from typing import TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+def cores() -> int:
+    """Return the number of processor cores; 1 if the system does not say."""
+    return os.cpu_count() or 1
 
 
 @contextmanager

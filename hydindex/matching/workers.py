@@ -1,12 +1,11 @@
 """Where blocks are matched: threads of this process, or a Dask cluster."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
 
-from hydindex.common.threads import thread_pool
+from hydindex.common.threads import cores, thread_pool
 from hydindex.matching.dask_cluster import Cluster, connect_to
 
 ResultT = TypeVar("ResultT")
@@ -36,7 +35,7 @@ class Workers:
         executor = self._executor = self._executor or self._start()
         self._running = [future for future in self._running if not future.done()]
         if not self._running:  # a comparison begins: the cluster may have grown
-            threads = executor.threads() if isinstance(executor, Cluster) else _cores()
+            threads = executor.threads() if isinstance(executor, Cluster) else cores()
             self._max_running = _BLOCKS_PER_THREAD * max(1, threads)
         elif len(self._running) >= self._max_running:
             wait(self._running, return_when=FIRST_COMPLETED)
@@ -46,7 +45,7 @@ class Workers:
 
     def _start(self) -> ThreadPoolExecutor | Cluster:
         if self._scheduler is None:
-            return self._resources.enter_context(thread_pool(_cores(), "match"))
+            return self._resources.enter_context(thread_pool(cores(), "match"))
         return self._resources.enter_context(connect_to(self._scheduler))
 
 
@@ -55,7 +54,3 @@ def open_workers(scheduler: str | None) -> Iterator[Workers]:
     """Provide workers, and end them."""
     with ExitStack() as resources:
         yield Workers(scheduler, resources)
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1

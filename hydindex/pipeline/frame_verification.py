@@ -1,7 +1,6 @@
 """Check doubtful pairs on frames of both videos."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from hydindex.common.errors import (
     HydrusUnreachable,
     IndexUnusable,
 )
-from hydindex.common.threads import map_unordered, thread_pool
+from hydindex.common.threads import cores, map_unordered, thread_pool
 from hydindex.config.settings import Config
 from hydindex.frames.packing import SampledFrames, frame_signatures, pack_frames
 from hydindex.frames.verification import verify_frames
@@ -62,7 +61,7 @@ def verify_doubtful(search_result: SearchResult, run: RunContext, client: Hydrus
         sample = partial(_sample, search_result=search_result, client=client, videos=videos)
         # Twice as many threads as cores: while some wait for Hydrus, others decode.
         with (
-            thread_pool(2 * (os.cpu_count() or 1), "frames") as threads,
+            thread_pool(2 * cores(), "frames") as threads,
             run.progress("Verifying frames", len(waiting), "pair") as bar,
         ):
             for batch in batched(waiting, _BATCH_PAIRS):

@@ -1,13 +1,12 @@
 """Ingest files: fetch their thumbnails from Hydrus, prepare them and save both."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence, Set
 from typing import Final
 
 from hydindex.common.batches import batched
-from hydindex.common.threads import map_unordered, thread_pool
+from hydindex.common.threads import cores, map_unordered, thread_pool
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
 from hydindex.hydrus.thumbnails import ThumbnailSource
 from hydindex.matching.method import Method
@@ -104,7 +103,7 @@ def _save(batch: Sequence[tuple[Outcome, float]], store: Store) -> RunReport:
             log.info("unusable: %s: %s", outcome.file.sha256, outcome.reason)
         files.append(outcome)
     store.files.save(files)
-    prepare_s = sum(seconds for _, seconds in batch) / _cores()
+    prepare_s = sum(seconds for _, seconds in batch) / cores()
     return RunReport(
         files=FileCounts(ingested=len(files), not_fetched=len(batch) - len(files)),
         seconds=StageSeconds(prepare=prepare_s),
@@ -117,7 +116,7 @@ def prepare_stored(run: RunContext) -> Steps:
     if total == 0:
         return
     with (
-        thread_pool(_cores(), "prepare") as threads,
+        thread_pool(cores(), "prepare") as threads,
         run.progress("Preparing", total, "file") as bar,
     ):
         while batch := run.store.files.unprepared(FETCH_AHEAD):
@@ -126,7 +125,3 @@ def prepare_stored(run: RunContext) -> Steps:
             run.store.files.save_prepared(zip(ids, prepared, strict=True))
             bar.update(len(batch))
             yield RunReport()
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
