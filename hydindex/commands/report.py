@@ -95,16 +95,24 @@ def _page_data(
     left_out: int,
 ) -> dict[str, Any]:
     """Return what the page's script needs, except the thumbnails."""
-    from hydindex.matching.calibrated.features import FEATURES, VERSION_KEY
-    from hydindex.records.pairs import BY_FRAMES
+    from hydindex.matching.calibrated.features import FEATURES
+    from hydindex.records.pairs import BY_FRAMES, BY_THUMBNAILS, VERSION_KEY
 
     position_of = {each.id: position for position, each in enumerate(files_of_pairs)}
-    by_frames = {
-        "name": BY_FRAMES,
-        "label": "probability by frames",
-        "unit": "",
-        "explanation": "the result of frame verification",
-    }
+    probabilities = [
+        {
+            "name": BY_FRAMES,
+            "label": "probability by frames",
+            "unit": "",
+            "explanation": "the result of frame verification",
+        },
+        {
+            "name": BY_THUMBNAILS,
+            "label": "probability by thumbnails",
+            "unit": "",
+            "explanation": "before frame verification",
+        },
+    ]
     keys = ("name", "label", "unit", "explanation")
     return {
         "version": __version__,
@@ -115,7 +123,10 @@ def _page_data(
         "pair_states": stats["pairs"]["states"],
         "min_score": stats["scores"]["matching_from"],
         "score_counts": stats["scores"]["bands"],
-        "features": [by_frames, *({key: getattr(each, key) for key in keys} for each in FEATURES)],
+        "features": [
+            *probabilities,
+            *({key: getattr(each, key) for key in keys} for each in FEATURES),
+        ],
         "files": [
             {**asdict(each), "sha256": each.sha256.hex(), "id": position_of[each.id]}
             for each in files_of_pairs

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hydindex.common.errors import ConfigError, TooFewDecisions
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.features import FEATURES_VERSION, VERSION_KEY, Features
+from hydindex.matching.calibrated.features import FEATURES_VERSION, Features
 from hydindex.matching.calibrated.fitting import cross_validate, random_folds, refit_model
 from hydindex.matching.calibrated.model import (
     CalibratedModel,
@@ -24,7 +24,7 @@ from hydindex.matching.calibrated.model import (
     probabilities,
 )
 from hydindex.matching.method import method_for
-from hydindex.records.pairs import DecidedPair
+from hydindex.records.pairs import VERSION_KEY, DecidedPair
 from hydindex.store.store import Store
 
 MODEL_NAME: Final = "calibrated_model.json"

@@ -29,7 +29,7 @@ from hydindex.matching.candidates import CandidateRules
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import FrameCounts, PairCounts, RunReport, Steps
 from hydindex.records.files import FetchFailure, SearchResult
-from hydindex.records.pairs import BY_FRAMES, ScoredPair
+from hydindex.records.pairs import BY_FRAMES, BY_THUMBNAILS, ScoredPair
 from hydindex.records.pictures import PackedFrames
 from hydindex.store.frame_store import UnsampledVideo
 
@@ -136,7 +136,7 @@ def _verdict_by_frames(pairs: Sequence[ScoredPair], run: RunContext) -> RunRepor
     for each, probability in zip(verifiable, probabilities.tolist(), strict=True):
         features = {
             **(each.features or {}),
-            "thumbnails": round(each.score, 4),
+            BY_THUMBNAILS: round(each.score, 4),
             BY_FRAMES: round(probability, 4),
         }
         updated[each.pair] = replace(each, score=probability, features=features)

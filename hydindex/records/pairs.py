@@ -6,6 +6,10 @@ from typing import Final
 
 from hydindex.records.pair_states import Decision, PairState
 
+VERSION_KEY: Final = "version"
+"""Among stored features: the version of the features."""
+BY_THUMBNAILS: Final = "thumbnails"
+"""Among stored features: the probability of the thumbnails, before frame verification."""
 BY_FRAMES: Final = "frames"
 """Among stored features: the probability that frame verification computed."""
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from hydindex.common import clock
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pair_states import KEPT, SENDABLE, PairState
-from hydindex.records.pairs import ScoredPair
+from hydindex.records.pairs import VERSION_KEY, ScoredPair
 from hydindex.store.pair_rows import is_in_state, is_row, keys
 from hydindex.store.queries import (
     COMPARABLE_DTYPES,
@@ -133,7 +133,7 @@ def queue_matches(connection: Connection, matches: Iterable[ScoredPair]) -> None
     statement = upsert(pair).values(matches=True, state=PairState.QUEUED, state_at=clock.now())
     new = statement.excluded
     has_other_version = (
-        new.features["version"].as_integer() != pair.c.features["version"].as_integer()
+        new.features[VERSION_KEY].as_integer() != pair.c.features[VERSION_KEY].as_integer()
     )
     takes_features = IS_UNDECIDED | has_other_version
     changes = {

@@ -11,11 +11,11 @@ from typing import Final, Self
 import numpy as np
 
 from hydindex.matching.calibrated.alignment import AlignedViews, Floats, Positions, align
+from hydindex.records.pairs import VERSION_KEY
 from hydindex.records.pictures import SignatureBatch
 
 FEATURES_VERSION: Final = 1
 """Stored features and fitted models of another version can't be combined with these."""
-VERSION_KEY: Final = "version"
 
 # At this information, in nats per pixel, a picture counts as half featureless: its windows then
 # vary by about one grey level, as much as compression adds.
