@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath
 from hydindex.commands.output_files import replaced_file
+from hydindex.commands.session import open_session
 from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath, open_session
+from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath
 from hydindex.commands.output_files import replaced_file
+from hydindex.commands.session import open_session
 
 
 def export_posted(

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath, open_session
+from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath
+from hydindex.commands.session import open_session
 from hydindex.common.errors import ConfigError
 
 

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hydindex.commands.options import (
-    DEFAULT_CONFIG,
-    AsJson,
-    ConfigPath,
-    MinScore,
-    States,
-    open_session,
-)
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, MinScore, States
+from hydindex.commands.session import open_session
 from hydindex.common.errors import ConfigError
 
 if TYPE_CHECKING:

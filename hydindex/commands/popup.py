@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydindex.commands.connection import connect
-from hydindex.commands.options import Session
+from hydindex.commands.session import Session
 from hydindex.common.errors import (
     ConfigError,
     HydindexError,

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hydindex.commands.options import (
-    DEFAULT_CONFIG,
-    AsJson,
-    ConfigPath,
-    Quiet,
-    Verbose,
-    open_session,
-)
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, Quiet, Verbose
+from hydindex.commands.session import open_session
 from hydindex.common.errors import IndexMissing
 
 if TYPE_CHECKING:

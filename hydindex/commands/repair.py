@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath
+from hydindex.commands.session import open_session
 from hydindex.common.errors import ExitCode
 
 if TYPE_CHECKING:

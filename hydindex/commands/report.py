@@ -17,14 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hydindex import __version__
-from hydindex.commands.options import (
-    DEFAULT_CONFIG,
-    ConfigPath,
-    MinScore,
-    States,
-    open_session,
-)
+from hydindex.commands.options import DEFAULT_CONFIG, ConfigPath, MinScore, States
 from hydindex.commands.output_files import replaced_file
+from hydindex.commands.session import open_session
 from hydindex.commands.stats import Stats, gather_stats
 from hydindex.common import clock
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath, open_session
+from hydindex.commands.options import DEFAULT_CONFIG, AsJson, ConfigPath
+from hydindex.commands.session import open_session
 from hydindex.common import clock
 
 if TYPE_CHECKING:

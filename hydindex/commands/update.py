@@ -11,8 +11,8 @@ from hydindex.commands.options import (
     Quiet,
     Verbose,
     WaitForClient,
-    open_session,
 )
+from hydindex.commands.session import open_session
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
