@@ -29,7 +29,7 @@ from hydindex.matching.method import method_for
 from hydindex.matching.recipe import recipe_of, require_same_recipe
 from hydindex.pipeline.frame_verification import require_decoder
 from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
-from hydindex.pipeline.search import search
+from hydindex.pipeline.search import HOW_TO_FIX_TAGS, search
 from hydindex.records.files import FetchFailure, FileMetadata, SearchResult, Thumbnail
 from hydindex.store.lock import holder, require_folder
 from hydindex.store.store import open_for_reading, require_no_orphaned_backups
@@ -160,10 +160,7 @@ class _Setup:
             return None
         self.files = search(self.client, self.config.tags)
         if len(self.files) == 0:
-            return _warning(
-                "Hydrus finds no file with all tags of the config",
-                "Fix `tags` in the config; they use the syntax of Hydrus's own search box.",
-            )
+            return _warning("Hydrus finds no file with all tags of the config", HOW_TO_FIX_TAGS)
         return _ok(f"{len(self.files):,} files found")
 
     def check_thumbnail(self) -> Finding | None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from hydindex.pipeline.run_report import FileCounts, RunReport
 from hydindex.records.files import FileRef, IndexedFiles, SearchResult
 
 log = logging.getLogger(__name__)
+
+HOW_TO_FIX_TAGS: Final = "Fix `tags` in the config; they use the syntax of Hydrus's own search box."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def search(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchR
     except HydrusRejected as error:
         raise ConfigError(
             f"Hydrus cannot search for `tags`: {error.message}",
-            "Fix `tags` in the config; they use the syntax of Hydrus's own search box.",
+            HOW_TO_FIX_TAGS,
         ) from None
 
 
