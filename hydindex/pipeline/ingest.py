@@ -25,11 +25,12 @@ from hydindex.store.store import Store
 log = logging.getLogger(__name__)
 
 # Files per transaction, each of which waits for the disk.
-SAVE_BATCH: Final = 32
+_SAVE_BATCH: Final = 32
 # Files fetched and prepared in advance, about 40 KB each, so that Hydrus stays busy while others
 # are compared. A run that is killed loses these.
-FETCH_AHEAD: Final = 256
-
+_FETCH_AHEAD: Final = 256
+# Stored files prepared in one transaction.
+_PREPARE_BATCH: Final = 256
 
 Outcome = PreparedFile | UnusableFile | FetchFailure
 
@@ -41,9 +42,7 @@ def ingest(
     *,
     keep_pictures_of: Set[str] = frozenset(),
 ) -> Steps:
-    """Ingest files in batches of SAVE_BATCH. New files are added, known ones replaced.
-
-    A smaller batch is the last one: no file is left, or the run is about to end.
+    """Ingest files in batches. New files are added, known ones replaced.
 
     A file in `keep_pictures_of` (SHA-256) keeps its stored picture if Hydrus serves none now:
     Hydrus may have lost its copy.
@@ -70,10 +69,10 @@ def ingest(
         described = map_unordered(source.describe, requests, threads, ahead=2)
         each_file = (file for description in described for file in description)
         try:
-            for outcome in map_unordered(fetch_and_prepare, each_file, threads, ahead=FETCH_AHEAD):
+            for outcome in map_unordered(fetch_and_prepare, each_file, threads, ahead=_FETCH_AHEAD):
                 bar.update(1)
                 batch.append(outcome)
-                if len(batch) == SAVE_BATCH:
+                if len(batch) == _SAVE_BATCH:
                     step = _save(batch, run.store)
                     batch = []  # not before: if saving is interrupted, it is repeated
                     yield step
@@ -84,6 +83,11 @@ def ingest(
             yield _save(batch, run.store)
             raise
         yield _save(batch, run.store)
+
+
+def is_last_step(step: RunReport) -> bool:
+    """Return whether `ingest` ends after this step: no file is left, or the run fails."""
+    return step.files.ingested + step.files.not_fetched < _SAVE_BATCH
 
 
 def _prepare(thumbnail: Thumbnail, method: Method) -> PreparedFile | UnusableFile:
@@ -119,7 +123,7 @@ def prepare_stored(run: RunContext) -> Steps:
         thread_pool(cores(), "prepare") as threads,
         run.progress("Preparing", total, "file") as bar,
     ):
-        while batch := run.store.files.unprepared(FETCH_AHEAD):
+        while batch := run.store.files.unprepared(_PREPARE_BATCH):
             ids, pictures = zip(*batch, strict=True)
             prepared = threads.map(run.method.prepare, pictures)
             run.store.files.save_prepared(zip(ids, prepared, strict=True))

@@ -1,12 +1,13 @@
 """`hydindex update` on one page: index what is new, compare it, post what matches."""
 
 from contextlib import closing
+from typing import Final
 
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.compare import compare
 from hydindex.pipeline.frame_verification import require_decoder, verify_doubtful
-from hydindex.pipeline.ingest import FETCH_AHEAD, SAVE_BATCH, ingest, prepare_stored
+from hydindex.pipeline.ingest import ingest, is_last_step, prepare_stored
 from hydindex.pipeline.posting import Poster
 from hydindex.pipeline.run_context import RunContext, run_context
 from hydindex.pipeline.run_report import (
@@ -21,6 +22,9 @@ from hydindex.pipeline.search import search_and_diff
 from hydindex.pipeline.user_decisions import record_decisions
 from hydindex.records.files import FileRef
 from hydindex.store.store import Store
+
+# Files ingested before they are compared, while the next ones are fetched.
+_COMPARE_INTERVAL: Final = 256
 
 
 def update(
@@ -66,8 +70,7 @@ def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusCli
         for step in ingested:
             yield step
             uncompared += step.files.ingested
-            is_last = step.files.ingested + step.files.not_fetched < SAVE_BATCH
-            if uncompared >= FETCH_AHEAD and not is_last:  # the run may be about to end
+            if uncompared >= _COMPARE_INTERVAL and not is_last_step(step):
                 uncompared = 0
                 yield from timed("compare", compare(run))
     yield from timed("prepare", prepare_stored(run))
