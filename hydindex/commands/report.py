@@ -114,7 +114,7 @@ def _page_data(
         "written_at": clock.now(),
         "left_out": left_out,
         "attention": stats["attention"],
-        "compared_files": stats["files"]["comparable"],
+        "compared_files": stats["files"]["compared"],
         "pair_states": stats["pairs"]["states"],
         "min_score": stats["scores"]["matching_from"],
         "score_counts": stats["scores"]["bands"],

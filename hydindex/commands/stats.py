@@ -56,7 +56,7 @@ def gather_stats(store: "Store", config: "Config") -> Stats:
             "size_bytes": sum(file.stat().st_size for file in index_files if file.exists()),
         },
         "files": {
-            "comparable": summary.comparable_files,
+            "compared": summary.compared_files,
             "waiting": summary.waiting_files,
             "unusable": summary.unusable_reasons,
             "gone": summary.gone_files,
@@ -98,12 +98,13 @@ def _attention(stats: Stats, changes: "Sequence[RecipeChange]") -> Iterator[str]
 def show_stats(console: "Console", stats: Stats) -> None:
     """Show the state of an index.
 
-    `attention`: what needs attention, in words. `files.waiting`: present, but not compared yet;
-    `files.unusable` and `pairs.refusals`: counts by reason. `pairs.doubtful`: pairs that wait for
-    frame verification. `decisions`: your decisions on posted pairs by score, from `lowest` to below
-    `highest`; `precision` is the share that were not false positives. `scores.bands`: matching
-    pairs in 20 equal bands from 0 to 1. `changes`: config keys that require a rebuild. `runs`: the
-    latest first; `report` is null while a run is going on, or if it was killed.
+    `attention`: what needs attention, in words. `files.compared`: present, and compared with each
+    other; `files.waiting`: present, but not compared yet; `files.unusable` and `pairs.refusals`:
+    counts by reason. `pairs.doubtful`: pairs that wait for frame verification. `decisions`: your
+    decisions on posted pairs by score, from `lowest` to below `highest`; `precision` is the share
+    that were not false positives. `scores.bands`: matching pairs in 20 equal bands from 0 to 1.
+    `changes`: config keys that require a rebuild. `runs`: the latest first; `report` is null while
+    a run is going on, or if it was killed.
     """
     console.print_json("stats", **stats)
     if stats["attention"]:
@@ -115,7 +116,7 @@ def show_stats(console: "Console", stats: Stats) -> None:
     console.table(
         "Files",
         {
-            "compared": files["comparable"],
+            "compared": files["compared"],
             "waiting to be compared": files["waiting"],
             "unusable": sum(files["unusable"].values()),
             "gone from Hydrus": files["gone"],

@@ -26,7 +26,7 @@ class Summary:
     `refusal_reasons`: counts by reason. `doubtful_pairs` wait for frame verification.
     """
 
-    comparable_files: int
+    compared_files: int
     waiting_files: int
     gone_files: int
     unusable_reasons: dict[str, int]
@@ -48,7 +48,7 @@ def summarize(engine: Engine) -> Summary:
             return {str(value): int(number) for value, number in rows}
 
         return Summary(
-            comparable_files=count(file, IS_COMPARED),
+            compared_files=count(file, IS_COMPARED),
             waiting_files=count(file, IS_UNCOMPARED) + count(file, IS_UNPREPARED, IS_PRESENT),
             gone_files=count(file, IS_GONE),
             unusable_reasons=count_by(file.c.unusable_reason, IS_PRESENT, IS_UNUSABLE),

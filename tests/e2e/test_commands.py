@@ -172,7 +172,7 @@ def test_stats_show_what_the_index_holds(home: Home, client: StandIn, library: L
     client.trash(library[0].hash)
     home.update()
     stats = json.loads(hydindex("stats", "--json", cwd=home.folder).stdout)
-    assert stats["files"] == {"comparable": 39, "waiting": 0, "unusable": {}, "gone": 1}
+    assert stats["files"] == {"compared": 39, "waiting": 0, "unusable": {}, "gone": 1}
     assert stats["pairs"]["states"] == {"posted": posted}
     assert [run["exit_code"] for run in stats["runs"]] == [0, 0]
 
