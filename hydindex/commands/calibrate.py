@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 def calibrate(
     config_path: ConfigPath = DEFAULT_CONFIG,
     write: Annotated[
-        bool, typer.Option("--write", help="Write the fitted model if it does better.")
+        bool, typer.Option("--write", help="Write the fitted model if it beats the one in use.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit the model to your decisions in Hydrus.
 
-    Shows whether the fitted model does better. Needs at least 100 decisions, 10 of each kind. The
-    model is written to decision.model, or to calibrated_model.json beside the config.
+    Shows whether the fitted model beats the one in use. Needs at least 100 decisions: at least 10
+    right and 10 wrong pairs. The model is written to decision.model, or to calibrated_model.json
+    beside the config.
 
     Example: hydindex calibrate --write
     """

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def check(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Test the setup without changing anything.
 
-    Checks config, connection, key, search, a thumbnail, index, disk and lock. The exit code is that
-    of the first error; warnings leave it at 0.
+    Checks config, address, version, key, permissions, search, thumbnail, index, disk and lock. The
+    exit code is that of the first error; warnings leave it at 0.
 
     Example: hydindex check --json
     """

@@ -17,9 +17,9 @@ def import_posted(
     ],
     config_path: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Import the record of another index.
+    """Import a record of posted pairs.
 
-    This index never posts these pairs again.
+    Imports the record of posted pairs from another index. This index never posts these pairs again.
 
     Example: hydindex import-posted posted.jsonl
     """

@@ -27,7 +27,7 @@ def init(
             "--wait",
             metavar="SECONDS",
             min=0.0,
-            help="How long to wait for each step in Hydrus, in seconds.",
+            help="Wait up to this many seconds for each step in Hydrus.",
         ),
     ] = 300,
 ) -> None:

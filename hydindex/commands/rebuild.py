@@ -29,7 +29,8 @@ def rebuild(
 ) -> None:
     """Apply a changed config to the index.
 
-    Redoes what the change requires, from the stored thumbnails. The next update posts new matches.
+    Repeats only the work that the change affects. Uses the stored thumbnails unless --refetch is
+    given. The next update posts new matches.
 
     Example: hydindex rebuild --dry-run
     """

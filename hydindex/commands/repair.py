@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def repair(config_path: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Recover a damaged index.
 
-    Recovers the record of posted pairs and the thumbnails; the next update does the rest. Leaves an
-    undamaged index unchanged.
+    Recovers the record of posted pairs and the thumbnails; the next update fetches what is missing
+    and compares all files again. Leaves an undamaged index unchanged.
 
     Example: hydindex repair
     """

@@ -48,9 +48,9 @@ def schedule(
         bool, typer.Option("--install", help="Install the schedule instead of printing it.")
     ] = False,
 ) -> None:
-    """Run the update every night.
+    """Print or install a nightly schedule.
 
-    Prints the schedule. With --install, installs it.
+    The schedule runs the update every night. With --install, installs it instead of printing it.
 
     Example: hydindex schedule --at 04:30 --install
     """

@@ -32,7 +32,8 @@ def update(
 ) -> None:
     """Index new files, and post matching pairs.
 
-    Run it every night (see hydindex schedule). After a dry run the pairs stay queued.
+    Run it every night (see hydindex schedule). A dry run queues matching pairs for the next
+    update.
 
     Example: hydindex update --config ~/hydrus/hydrus_config.json
     """
