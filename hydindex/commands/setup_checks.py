@@ -239,10 +239,10 @@ class _Setup:
             return None
         run = holder(self.index_path)
         if run is None:
-            return _ok("no run holds the index")
+            return _ok("no run is using the index")
         if run.is_running:
             return _warning(
-                f"Another run of hydindex holds the index: {run.name}",
+                f"Another run of hydindex is using the index: {run.name}",
                 "Wait until it ends before you run update or rebuild.",
             )
         return _warning(

@@ -36,7 +36,7 @@ def exclusive(path: Path, command: str) -> Iterator[bool]:
         _write(mark, f"{command}, process {os.getpid()}, since {clock.now()}")
     except Timeout:
         raise IndexLocked(
-            f"Another run of hydindex holds the index {path}: {_read(mark)}",
+            f"Another run of hydindex is using the index {path}: {_read(mark)}",
             "Wait until it ends, then run the command again.",
         ) from None
     except OSError as error:
