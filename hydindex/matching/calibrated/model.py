@@ -78,13 +78,15 @@ def load_model(path: Path | None = None) -> CalibratedModel:
         )
     expected = (INTERCEPT, *MODEL_FEATURES)
     if model.weights.keys() != set(expected):
-        raise _unusable(path, f"weights: needs exactly these weights: {', '.join(expected)}")
+        raise _unusable(path, f"weights must be exactly: {', '.join(expected)}")
     return model
 
 
 def _unusable(
     path: Path | None, problem: str, kind: type[ConfigError] = ConfigError
 ) -> ConfigError:
+    if path is None:
+        return kind(f"The shipped model is not usable: {problem}", "Install hydindex again.")
     return kind(
         f"decision.model names no usable model: {path}: {problem}",
         "Fit one with hydindex calibrate --write, or remove decision.model to use the shipped one.",
