@@ -103,7 +103,7 @@ def show_report(
     if held_back.total:
         console.print(
             f"Held back: {held_back.over_limit:,} pairs over post.max_per_run, "
-            f"{held_back.implied:,} of files that are already linked (post.pairs), "
+            f"{held_back.implied:,} redundant (post.pairs), "
             f"{held_back.improbable:,} below post.min_probability_to_post"
         )
     if left_over:

@@ -81,7 +81,7 @@ class _Decoder:
         self._stream = container.streams.video[0]
         width, height = self._stream.width, self._stream.height
         if not 0 < width * height <= _MAX_PX:
-            raise ValueError(f"a picture of {width}x{height} pixels")
+            raise ValueError(f"unsupported size {width}x{height}")
         scale = min(1.0, _BOX_PX / max(width, height))
         self._size_px = max(1, round(width * scale)), max(1, round(height * scale))
         # Several videos are sampled in parallel threads.
@@ -99,7 +99,7 @@ class _Decoder:
             if self._upcoming is None or _time_s(self._upcoming) > time_s:
                 return self._views()
             self._shown, self._upcoming = self._upcoming, next(self._decoded, None)
-        raise ValueError("its key frames are too far apart")
+        raise ValueError("key frames are too far apart")
 
     def _begin(self) -> tuple[Iterator[av.VideoFrame], av.VideoFrame, av.VideoFrame | None]:
         """Start decoding at the container's position, a key frame; return the first two frames."""

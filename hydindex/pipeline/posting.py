@@ -131,7 +131,7 @@ class Poster:
             missing = self._apply_to_related(batch, Event.CONFIRM)
             yield self._count_posted(len(batch) - len(missing))
             if no_answer is None:
-                yield self._refuse(missing, "Hydrus answered, but did not keep it")
+                yield self._refuse(missing, "Hydrus did not keep the pair")
                 return
             if not missing:
                 return

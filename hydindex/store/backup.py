@@ -38,7 +38,7 @@ def back_up(path: Path, *, before: str) -> Path:
     except (sqlite3.Error, OSError) as error:
         raise IndexUnusable(
             f"The index {path} cannot be backed up before the {before}: {error}",
-            "Fix that and run the command again. Nothing was changed.",
+            "Fix this problem, then run the command again. Nothing was changed.",
         ) from None
     finally:
         remove_database(unfinished)
