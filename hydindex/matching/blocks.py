@@ -36,7 +36,7 @@ class MatcherCounts(Counts):
     """How candidates were scored.
 
     `threshold`: `levels` counts the pairs for which each MS-SSIM level was computed, and
-    `confirmed_by_library` those so close to the threshold that the library decided.
+    `confirmed_by_library` those so close to the threshold that the library scored them.
     `calibrated`: `similar_enough` counts the pairs that reached `min_structure`.
     """
 
