@@ -19,6 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
 BYSTANDERS = ["tests", "benchmarks", "docs"]
 DATA_FILES = {
+    "hydindex/matching/calibrated/descriptor.onnx",
     "hydindex/matching/calibrated/calibrated_model.json",
     "hydindex/config/starter_config.json",
     "hydindex/migrations/script.py.mako",
