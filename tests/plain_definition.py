@@ -6,14 +6,16 @@ from itertools import combinations, product
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydindex.config.settings import Config
-from hydindex.matching.average_hash import average_hash
+from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, embed
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import load_model, probabilities
 from hydindex.matching.calibrated.signature import signature
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.matching.threshold import reference
+from hydindex.matching.threshold.average_hash import average_hash
 from hydindex.matching.threshold.preprocessing import preprocess
 from hydindex.records.pictures import Picture, Signature, SignatureBatch
 from hydindex.standin.state import HydrusFile
@@ -28,8 +30,9 @@ class Prepared:
     name: str
     duration_ms: float
     ratios: list[float]
-    hashes: list[int]
     picture: Picture | Signature
+    average_hash: int = 0
+    vector: NDArray[np.int8] | None = None
 
     @classmethod
     def of(cls, file: HydrusFile, config: Config) -> "Prepared":
@@ -38,11 +41,11 @@ class Prepared:
         duration_ms = float(file.duration_ms or 0)
         if config.decision.method == "threshold":
             picture = preprocess(decoded, config.preprocessing)
-            hashes = [average_hash(decoded, config.ahash.resize)]
-            return cls(file.hash, duration_ms, [ratio], hashes, picture)
-        views = signature(decoded, config.ahash.resize)
+            bits = average_hash(decoded, config.ahash.resize)
+            return cls(file.hash, duration_ms, [ratio], picture, average_hash=bits)
+        views = signature(decoded)
         ratios = [ratio, ratio * views.content_aspect_factor]
-        return cls(file.hash, duration_ms, ratios, [views.average_hash, views.content_hash], views)
+        return cls(file.hash, duration_ms, ratios, views, vector=embed([decoded])[0])
 
 
 def score_candidates(files: Iterable[HydrusFile], config: Config) -> dict[frozenset[str], float]:
@@ -71,13 +74,15 @@ def _are_candidates(one: Prepared, other: Prepared, config: Config) -> bool:
         abs(a - b) <= rules.aspect_ratio_tolerance * max(a, b)
         for a, b in product(one.ratios, other.ratios)
     )
-    similar_hashes = any(
-        (a ^ b).bit_count() <= config.ahash.hamming_max
-        for a, b in product(one.hashes, other.hashes)
-    )
-    return (similar_ratios or not filters.use_ar_filter) and (
-        similar_hashes or not filters.use_ahash_prefilter
-    )
+    return (similar_ratios or not filters.use_ar_filter) and _look_alike(one, other, config)
+
+
+def _look_alike(one: Prepared, other: Prepared, config: Config) -> bool:
+    if one.vector is not None and other.vector is not None:
+        similarity = int(one.vector.astype(int) @ other.vector.astype(int)) / UNIT_LENGTH**2
+        return similarity >= MIN_SIMILARITY
+    distance = (one.average_hash ^ other.average_hash).bit_count()
+    return distance <= config.ahash.hamming_max or not config.filters.use_ahash_prefilter
 
 
 def _score(one: Prepared, other: Prepared, config: Config) -> float:
@@ -97,9 +102,7 @@ def _probability(
     pair = SignatureBatch(
         duration_ms=np.array([each.duration_ms for each in both]),
         aspect_ratio=np.array([each.ratios[0] for each in both]),
-        average_hash=np.array([each.hashes[0] for each in both], np.uint64),
         content_aspect_ratio=np.array([each.ratios[1] for each in both]),
-        content_hash=np.array([each.hashes[1] for each in both], np.uint64),
         has_bars=np.array([len(each.views) > 1 for each in both_views]),
         views=np.stack([each.views[[0, -1]] for each in both_views]),
     )

@@ -63,6 +63,7 @@ def check_setup(config_path: Path) -> Iterator[tuple[str, Finding]]:
     try:
         config = config_file.load(config_path)
         recipe_of(config)  # reads decision.model
+        method_for(config).require_usable()
         if config.frames.enabled:
             require_decoder(config)
         config_file.trusted_certificates(config, config_path)

@@ -52,7 +52,7 @@ class Filters(Section):
     use_ar_filter: bool = True
     """Require similar aspect ratios (candidate_generation.arTol)."""
     use_ahash_prefilter: bool = True
-    """Require similar average hashes (ahash.hammingMax)."""
+    """Require similar average hashes (ahash.hammingMax); only for decision.method "threshold"."""
 
 
 class CandidateGeneration(Section):
@@ -65,7 +65,7 @@ class CandidateGeneration(Section):
 
 
 class AverageHash(Section):
-    """The 64-bit average hash of a thumbnail."""
+    """The 64-bit average hash of a thumbnail; only for decision.method "threshold"."""
 
     resize: tuple[HashSide, HashSide] = (64, 64)
     """Width and height, in pixels, of the thumbnail when it is hashed."""

@@ -51,8 +51,6 @@ def unpack_frames(packed: PackedFrames) -> SampledFrames:
 def frame_signatures(videos: Sequence[FramesOfVideo]) -> SignatureBatch:
     """Return every frame of some videos as a signature of its own, one video after the other.
 
-    Frames have no average hashes: these are 0.
-
     Raises:
         ValueError: the frames of a video are damaged.
     """
@@ -68,13 +66,10 @@ def frame_signatures(videos: Sequence[FramesOfVideo]) -> SignatureBatch:
         return np.repeat(np.array(values, np.float64), MOMENTS * FRAMES_PER_MOMENT)
 
     aspect_ratio = per_frame([video.aspect_ratio for video in videos])
-    no_hashes = np.zeros(len(views), np.uint64)
     return SignatureBatch(
         duration_ms=per_frame([video.duration_ms for video in videos]),
         aspect_ratio=aspect_ratio,
-        average_hash=no_hashes,
         content_aspect_ratio=aspect_ratio * factors.ravel(),
-        content_hash=no_hashes,
         has_bars=(views[:, 0] != views[:, 1]).any(axis=(1, 2)),
         views=views,
     )

@@ -2,39 +2,73 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.config.settings import Config
-from hydindex.matching.duration_windows import windows
 from hydindex.records.files import ComparableFiles
+
+Positions = NDArray[np.intp]
+Preselection = Callable[[ComparableFiles, Positions], Iterator[Positions]]
+"""Takes files in the order of their durations and the positions of some of them. Yields, for each
+of these, the positions of the files that may be its candidates."""
+
+# Far above the error of float arithmetic; the rules themselves are exact.
+_MARGIN_MS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateRules:
-    """Which pairs are candidates; None switches a rule off."""
+    """Which pairs are candidates, whatever the method; None switches a rule off."""
 
     duration_tolerance_ms: float
     aspect_ratio_tolerance: float | None
-    hamming_max: int | None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """Take the rules from a config."""
-        settings, filters = config.candidate_generation, config.filters
+        settings = config.candidate_generation
+        uses_aspect_ratio = config.filters.use_ar_filter
         return cls(
             duration_tolerance_ms=settings.tolerance_s * 1000,
-            aspect_ratio_tolerance=(
-                settings.aspect_ratio_tolerance if filters.use_ar_filter else None
-            ),
-            hamming_max=config.ahash.hamming_max if filters.use_ahash_prefilter else None,
+            aspect_ratio_tolerance=settings.aspect_ratio_tolerance if uses_aspect_ratio else None,
         )
+
+    def preselect(self, files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
+        """Preselect by nothing but the duration."""
+        for window in self.windows(files, positions):
+            yield np.arange(window.start, window.stop)
+
+    def windows(self, files: ComparableFiles, positions: Positions) -> list[slice]:
+        """Return where the candidates of some files can be, by duration (sorted, NaN last)."""
+        reach_ms = self.duration_tolerance_ms + _MARGIN_MS
+        durations_ms = files.duration_ms[positions]
+        starts = np.searchsorted(files.duration_ms, durations_ms - reach_ms, side="left")
+        ends = np.searchsorted(files.duration_ms, durations_ms + reach_ms, side="right")
+        return list(map(slice, starts.tolist(), ends.tolist()))
+
+    def agree(self, one: ComparableFiles, others: ComparableFiles) -> NDArray[np.bool_]:
+        """Compare one file with others."""
+        both_without_duration = np.isnan(one.duration_ms) & np.isnan(others.duration_ms)
+        difference_ms = np.abs(one.duration_ms - others.duration_ms)
+        agree = (difference_ms <= self.duration_tolerance_ms) | both_without_duration
+        tolerance = self.aspect_ratio_tolerance
+        if tolerance is None:
+            return agree
+        any_views_agree = np.zeros(len(others), np.bool_)
+        for ratio in (one.aspect_ratio, one.content_aspect_ratio):
+            for other_ratio in (others.aspect_ratio, others.content_aspect_ratio):
+                any_views_agree |= aspect_ratios_agree(ratio, other_ratio, tolerance)
+        return agree & any_views_agree
 
 
 def find_candidates(
-    joining: ComparableFiles, members: ComparableFiles, rules: CandidateRules
+    joining: ComparableFiles,
+    members: ComparableFiles,
+    rules: CandidateRules,
+    preselect: Preselection,
 ) -> Iterator[tuple[int, ComparableFiles]]:
     """Find the candidates among joining files, and between them and members.
 
@@ -46,50 +80,14 @@ def find_candidates(
     order = np.argsort(files.duration_ms, kind="stable")  # NaN comes last
     files, is_joining = files[order], is_joining[order]
     (positions,) = np.nonzero(is_joining)
-    slices = windows(files.duration_ms[positions], files.duration_ms, rules.duration_tolerance_ms)
-    for position, window in zip(positions.tolist(), slices, strict=True):
+    for position, selected in zip(positions.tolist(), preselect(files, positions), strict=True):
         # Every member, but only the joining files that precede this one.
-        is_candidate = ~is_joining[window]
-        is_candidate[: position - window.start] = True
-        is_candidate &= _agree(files[position : position + 1], files[window], rules)
-        yield int(files.ids[position]), files[window][is_candidate]
-
-
-def _agree(
-    one: ComparableFiles, others: ComparableFiles, rules: CandidateRules
-) -> NDArray[np.bool_]:
-    both_without_duration = np.isnan(one.duration_ms) & np.isnan(others.duration_ms)
-    difference_ms = np.abs(one.duration_ms - others.duration_ms)
-    agree = (difference_ms <= rules.duration_tolerance_ms) | both_without_duration
-    tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
-    if tolerance is not None:
-        agree &= _any_views_agree(
-            lambda a, b: aspect_ratios_agree(a, b, tolerance),
-            (one.aspect_ratio, one.content_aspect_ratio),
-            (others.aspect_ratio, others.content_aspect_ratio),
+        selected = selected[~is_joining[selected] | (selected < position)]
+        others = files[selected]
+        yield (
+            int(files.ids[position]),
+            others[rules.agree(files[position : position + 1], others)],
         )
-    if hamming_max is not None:
-        agree &= _any_views_agree(
-            lambda a, b: np.bitwise_count(a ^ b) <= hamming_max,
-            (one.average_hash, one.content_hash),
-            (others.average_hash, others.content_hash),
-        )
-    return agree
-
-
-def _any_views_agree(
-    agree: Callable[..., NDArray[np.bool_]],
-    one: tuple[NDArray[Any], NDArray[Any]],
-    others: tuple[NDArray[Any], NDArray[Any]],
-) -> NDArray[np.bool_]:
-    """Compare wholes, contents without bars, and crosswise: one agreement is enough."""
-    (whole, content), (other_whole, other_content) = one, others
-    result = agree(whole, other_whole)
-    if (content != whole).any():
-        result = result | agree(content, other_whole) | agree(content, other_content)
-    if (other_content != other_whole).any():
-        result = result | agree(whole, other_content)
-    return result
 
 
 def aspect_ratios_agree(

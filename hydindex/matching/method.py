@@ -7,6 +7,7 @@ from hydindex.config.settings import Config
 from hydindex.matching.blocks import Block, FileIds
 from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
 from hydindex.matching.threshold.threshold_method import ThresholdMethod
+from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
 
@@ -34,6 +35,20 @@ class Method(Protocol):
 
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
         """Prepare a thumbnail (JPEG or PNG), or return the reason why it is unusable."""
+        ...
+
+    def require_usable(self) -> None:
+        """Check that the method can run on this machine.
+
+        Raises:
+            ConfigError: it can't.
+        """
+        ...
+
+    def candidates(
+        self, files: FileStore, joining: ComparableFiles, members: ComparableFiles
+    ) -> Iterator[tuple[int, ComparableFiles]]:
+        """Find the files to score each joining file against (see `find_candidates`)."""
         ...
 
     def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[Block]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hydindex.common.errors import ConfigChanged
 from hydindex.config.settings import Config
+from hydindex.matching.calibrated.descriptor import DESCRIPTOR
 from hydindex.matching.method import METHODS, method_for
 from hydindex.store.store import Store
 
@@ -17,12 +18,10 @@ Recipe = Mapping[str, Any]
 
 _CANDIDATE_KEYS = (
     "filters.use_ar_filter",
-    "filters.use_ahash_prefilter",
     "candidate_generation.tolSeconds",
     "candidate_generation.arTol",
-    "ahash.hammingMax",
 )
-_PREPARATION_KEYS = ("decision.method", "ahash.resize")
+_PREPARATION_KEYS = ("decision.method",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +105,7 @@ def require_same_recipe(store: Store, config: Config) -> None:
 
 def needs_preparation(changes: Sequence[RecipeChange]) -> bool:
     """Return whether thumbnails must be prepared again; if not, comparing again is enough."""
-    keys = {*_PREPARATION_KEYS}.union(*(method.preparation_keys for method in METHODS.values()))
+    keys = {*_PREPARATION_KEYS, DESCRIPTOR}.union(
+        *(method.preparation_keys for method in METHODS.values())
+    )
     return any(change.key in keys for change in changes)

@@ -1,4 +1,4 @@
-"""Compare the files that wait with their neighbours in duration, and queue the pairs that match."""
+"""Compare the files that wait with their candidates, and queue the pairs that match."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.matching.blocks import BlockResult, CandidateBatch, MatcherCounts, match_batches
-from hydindex.matching.candidates import CandidateRules, find_candidates
-from hydindex.matching.duration_windows import neighbourhoods
 from hydindex.matching.membership import compared_before
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import PairCounts, RunReport, Steps
@@ -45,19 +43,14 @@ def _new_candidates(
     waiting: ComparableFiles, run: RunContext
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield each waiting file's id with the ids of the files that it must be scored against."""
-    rules = CandidateRules.of(run.config)
     compared_set = run.store.compared_set
-    for each in neighbourhoods(waiting, rules.duration_tolerance_ms):
-        if each.has_duration:
-            members = compared_set.compared_between(each.from_ms, each.to_ms)
-        else:
-            members = compared_set.compared_without_duration()
-        earlier = compared_set.earlier_intervals(each.joining.ids)
-        if earlier:  # files returned that may have been compared with some of their neighbours
-            earlier |= compared_set.earlier_intervals(members.ids)
-        for file_id, candidates in find_candidates(each.joining, members, rules):
-            done = compared_before(file_id, candidates.ids, candidates.compared_since, earlier)
-            yield file_id, candidates.ids[~done]
+    members = compared_set.members()
+    earlier = compared_set.earlier_intervals(waiting.ids)
+    if earlier:  # files returned that may have been compared with some of the members
+        earlier |= compared_set.earlier_intervals(members.ids)
+    for file_id, candidates in run.method.candidates(run.store.files, waiting, members):
+        done = compared_before(file_id, candidates.ids, candidates.compared_since, earlier)
+        yield file_id, candidates.ids[~done]
 
 
 def _candidate_batches(

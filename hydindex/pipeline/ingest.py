@@ -49,6 +49,7 @@ def ingest(
     """
     if not files:
         return
+    run.method.require_usable()
     source = ThumbnailSource(client)
 
     def fetch_and_prepare(file: FileMetadata | FetchFailure) -> tuple[Outcome, float]:
@@ -119,6 +120,7 @@ def prepare_stored(run: RunContext) -> Steps:
     total = run.store.files.unprepared_count()
     if total == 0:
         return
+    run.method.require_usable()
     with (
         thread_pool(cores(), "prepare") as threads,
         run.progress("Preparing", total, "file") as bar,

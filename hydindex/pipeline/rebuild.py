@@ -1,13 +1,14 @@
 """`hydindex rebuild`: redo what a changed config requires, and nothing else."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.matching.candidates import CandidateRules, find_candidates
+from hydindex.matching.method import method_for
 from hydindex.matching.recipe import RecipeChange, needs_preparation, recipe_changes, recipe_of
 from hydindex.pipeline.compare import compare
 from hydindex.pipeline.ingest import ingest, prepare_stored
@@ -50,16 +51,18 @@ def plan_rebuild(store: Store, config: Config, *, refetch: bool) -> RebuildPlan:
     if changes or refetch:
         is_uncompared = np.ones(len(comparable), np.bool_)
     uncompared, compared = comparable[is_uncompared], comparable[~is_uncompared]
-    rules = CandidateRules.of(config)
-    if refetch or unprepared or any(change.key == "ahash.resize" for change in changes):
-        # Average hashes that are yet to be computed can't rule out any pair.
-        rules = replace(rules, hamming_max=None)
+    if prepares_all or unprepared:
+        # What is yet to be computed can't rule out any pair.
+        rules = CandidateRules.of(config)
+        candidates = find_candidates(uncompared, compared, rules, rules.preselect)
+    else:
+        candidates = method_for(config).candidates(store.files, uncompared, compared)
     return RebuildPlan(
         changes=changes,
         files_to_fetch=int(store.files.indexed().present.sum()) if refetch else 0,
         files_to_prepare=store.files.pictured_count() if prepares_all else unprepared,
         files_to_compare=len(uncompared),
-        max_pairs=sum(len(each) for _, each in find_candidates(uncompared, compared, rules)),
+        max_pairs=sum(len(each) for _, each in candidates),
     )
 
 

@@ -130,9 +130,9 @@ class ComparableFiles:
     """What the candidate rules need to know about files: parallel arrays.
 
     `ids`: int64. `duration_ms`, `aspect_ratio` (width / height): float64, NaN where unknown.
-    `average_hash`: uint64. `content_…`: the same without bars; the method `threshold` doesn't look
-    for bars. `compared_since`: int64, the step at which the file joined the compared set, or
-    NOT_COMPARED.
+    `content_aspect_ratio`: the same without bars; the method `threshold` doesn't look for bars.
+    `average_hash`: uint64, 0 for other methods. `compared_since`: int64, the step at which the
+    file joined the compared set, or NOT_COMPARED.
     """
 
     ids: NDArray[np.int64]
@@ -140,7 +140,6 @@ class ComparableFiles:
     aspect_ratio: NDArray[np.float64]
     average_hash: NDArray[np.uint64]
     content_aspect_ratio: NDArray[np.float64]
-    content_hash: NDArray[np.uint64]
     compared_since: NDArray[np.int64]
 
     def __len__(self) -> int:

@@ -21,14 +21,13 @@ VIEW_PX: Final = 32
 class PreparedThumbnail:
     """What a method computes from a thumbnail, as the store keeps it.
 
-    Hashes are 64 bits as unsigned integers. `content_hash` and `content_aspect_factor` describe the
-    picture without its bars; None where the method does not look for bars. `blobs` are the packed
-    pictures by the name of their table.
+    `blobs` are packed pictures and vectors by the name of their table. `average_hash`: 64 bits as
+    an unsigned integer. `content_aspect_factor` describes the picture without its bars. Both are
+    None where the method doesn't use them.
     """
 
-    average_hash: int
     blobs: Mapping[str, bytes]
-    content_hash: int | None = None
+    average_hash: int | None = None
     content_aspect_factor: float | None = None
 
 
@@ -38,11 +37,9 @@ class Signature:
 
     `views`: uint8 (1 or 2, VIEW_PX, VIEW_PX), the whole picture in grey and, if it has bars, its
     content without them. `content_aspect_factor`: the aspect ratio of the content divided by that
-    of the whole. Hashes are 64 bits as unsigned integers.
+    of the whole.
     """
 
-    average_hash: int
-    content_hash: int
     content_aspect_factor: float
     views: NDArray[np.uint8]
 
@@ -59,14 +56,12 @@ class PackedFrames:
 class SignatureBatch:
     """Signatures of many files: parallel arrays.
 
-    `duration_ms`, aspect ratios: float64, NaN where unknown. Hashes: uint64. `has_bars`: bool.
-    `views`: uint8 (files, 2, VIEW_PX, VIEW_PX); without bars both views are equal.
+    `duration_ms`, aspect ratios: float64, NaN where unknown. `has_bars`: bool. `views`: uint8
+    (files, 2, VIEW_PX, VIEW_PX); without bars both views are equal.
     """
 
     duration_ms: NDArray[np.float64]
     aspect_ratio: NDArray[np.float64]
-    average_hash: NDArray[np.uint64]
     content_aspect_ratio: NDArray[np.float64]
-    content_hash: NDArray[np.uint64]
     has_bars: NDArray[np.bool_]
     views: NDArray[np.uint8]

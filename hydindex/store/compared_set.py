@@ -63,13 +63,9 @@ class ComparedSet(StorePart):
         """
         return self._load((file.c.state != "unusable") & IS_PRESENT)
 
-    def compared_between(self, shortest_ms: float, longest_ms: float) -> ComparableFiles:
-        """Load the members with these durations, both ends included."""
-        return self._load(IS_COMPARED & file.c.duration_ms.between(shortest_ms, longest_ms))
-
-    def compared_without_duration(self) -> ComparableFiles:
-        """Load the members without a duration, such as still images."""
-        return self._load(IS_COMPARED & file.c.duration_ms.is_(None))
+    def members(self) -> ComparableFiles:
+        """Load the files in the set."""
+        return self._load(IS_COMPARED)
 
     def earlier_intervals(self, ids: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """Load the earlier membership intervals of files: id -> [(first step, end step)]."""

@@ -161,6 +161,13 @@ class FileStore(StorePart):
             raise damaged_picture(int(np.setdiff1d(ids, files.ids)[0]))
         return files, pictures.tolist()
 
+    def vectors(self, table_name: str, length: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """Load all vectors of one kind: the ids of their files, ascending, and (files, length)."""
+        table = PICTURE_TABLES[table_name]
+        query = select(table.c.file_id, table.c.picture).order_by(table.c.file_id)
+        ids, packed = self._columns(query, (np.int64, f"S{length}"))
+        return ids, packed.view(np.int8).reshape(-1, length)
+
     def hashes(self, ids: Iterable[int]) -> list[str]:
         """Return the SHA-256 of files, in the order of their ids."""
         query = select(file.c.sha256).where(file.c.id.in_(ids)).order_by(file.c.id)
@@ -219,15 +226,13 @@ def _save_prepared(connection: Connection, prepared: Mapping[int, PreparedThumbn
         .where(file.c.id == bindparam("row_id"))
         .values(
             state="prepared",
-            average_hash=bindparam("whole"),
-            content_hash=bindparam("content"),
+            average_hash=bindparam("hash"),
             content_aspect_factor=bindparam("factor"),
         ),
         [
             {
                 "row_id": file_id,
-                "whole": _signed(each.average_hash),
-                "content": None if each.content_hash is None else _signed(each.content_hash),
+                "hash": None if each.average_hash is None else _signed(each.average_hash),
                 "factor": each.content_aspect_factor,
             }
             for file_id, each in prepared.items()

@@ -94,23 +94,19 @@ SELECT_COMPARABLE: Final = select(
     ASPECT_RATIO,
     func.coalesce(file.c.average_hash, 0),
     CONTENT_ASPECT_RATIO,
-    func.coalesce(file.c.content_hash, file.c.average_hash, 0),
     func.coalesce(file.c.compared_since, int(NOT_COMPARED)),
 )
-COMPARABLE_DTYPES: Final = (
-    *(np.int64, np.float64, np.float64, np.int64, np.float64, np.int64, np.int64),
-)
+COMPARABLE_DTYPES: Final = (*(np.int64, np.float64, np.float64, np.int64, np.float64, np.int64),)
 
 
 def comparable_files(columns: Sequence[NDArray[Any]]) -> ComparableFiles:
     """Return the files that the columns of SELECT_COMPARABLE describe."""
-    ids, duration_ms, ratio, average_hash, content_ratio, content_hash, compared_since = columns
+    ids, duration_ms, ratio, average_hash, content_ratio, compared_since = columns
     return ComparableFiles(
         ids=ids,
         duration_ms=duration_ms,
         aspect_ratio=ratio,
         average_hash=average_hash.view(np.uint64),
         content_aspect_ratio=content_ratio,
-        content_hash=content_hash.view(np.uint64),
         compared_since=compared_since,
     )

@@ -39,7 +39,7 @@ metadata = MetaData(
 # One row per file whose thumbnail is stored, or known not to exist.
 #   unusable  there is no picture to compare, for a reason
 #   fetched   the thumbnail waits to be prepared
-#   prepared  hashes and pictures match the recipe
+#   prepared  what the method computes from it matches the recipe
 # `compared_since`: the step (see `index_state`) at which the file joined the compared set; null
 # outside it.
 file = Table(
@@ -59,19 +59,18 @@ file = Table(
     Column("average_hash", Integer),
     Column("compared_since", Integer),
     Column("content_aspect_factor", Float),
-    Column("content_hash", Integer),
     CheckConstraint("length(sha256) = 32", "sha256"),
     CheckConstraint("state IN ('unusable', 'fetched', 'prepared')", "state"),
     CheckConstraint("(state = 'unusable') = (unusable_reason IS NOT NULL)", "reason"),
-    CheckConstraint("(state = 'prepared') = (average_hash IS NOT NULL)", "prepared"),
+    CheckConstraint(
+        "state = 'prepared' OR (average_hash IS NULL AND content_aspect_factor IS NULL)", "prepared"
+    ),
     CheckConstraint(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
 )
 # The columns that preparing a thumbnail computes, cleared.
-CLEARED_PREPARATION: Final = dict.fromkeys(
-    ("average_hash", "content_hash", "content_aspect_factor")
-)
+CLEARED_PREPARATION: Final = dict.fromkeys(("average_hash", "content_aspect_factor"))
 
 
 def _in_sql(state: str) -> ColumnElement[str]:
@@ -99,7 +98,6 @@ Index(
     file.c.width_px,
     file.c.height_px,
     file.c.content_aspect_factor,
-    file.c.content_hash,
     file.c.compared_since,
     sqlite_where=IS_COMPARED,
 )
@@ -121,9 +119,10 @@ def _picture_table(name: str) -> Table:
 # Thumbnails as Hydrus served them, so that a rebuild fetches nothing.
 thumbnail = _picture_table("thumbnail")
 # What the methods compute from thumbnails, packed; a rebuild computes it again. One table for each
-# kind of picture, so that reading one kind touches no other.
+# kind, so that reading one kind touches no other.
 PICTURE_TABLES: Final = {
-    name: _picture_table(name) for name in ("prepared_picture", "coarse_picture", "signature")
+    name: _picture_table(name)
+    for name in ("prepared_picture", "coarse_picture", "signature", "descriptor")
 }
 
 # The sampled frames of a video (see `hydindex.frames.packing`), or why there are none. A file never

@@ -41,7 +41,7 @@ def test_the_shipped_config_on_real_thumbnails(home: Home, serve: Callable[..., 
     assert bytes_per_file <= 48 * 1024
 
     client.clear_log()
-    home.configure(ahash={"hammingMax": 28}, decision={"min_probability": 0.5})
+    home.configure(candidate_generation={"tolSeconds": 0.9}, decision={"min_probability": 0.5})
     posted = set(client.potentials)
     assert home.rebuild()["pairs"]["candidates"] > 0
     assert client.requests == []

@@ -36,7 +36,7 @@ def decide(home: Home, client: StandIn, *, min_score: float, max_pairs: int | No
 def test_too_few_decisions_or_decisions_of_one_kind_are_an_error(
     home: Home, client: StandIn
 ) -> None:
-    for min_score, max_pairs in ((STRICT, 15), (0.0, None)):
+    for min_score, max_pairs in ((STRICT, 8), (0.0, None)):
         decide(home, client, min_score=min_score, max_pairs=max_pairs)
         home.fail("calibrate", "--write", expect=1, kind="too_few_decisions")
         assert not list(home.folder.glob("*model*"))

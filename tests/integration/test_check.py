@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import THRESHOLD, Home, Library, Serve, at
+from conftest import THRESHOLD, Home, Library, Serve, at, fetched
 
+from hydindex.matching.calibrated.descriptor import load_network
 from hydindex.standin.api import Reply
 from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive
@@ -296,3 +297,17 @@ def test_a_read_only_folder_is_an_error(home: Home) -> None:
     assert checked.severities == {"disk": "error"}
     assert refused.exit_code == 2
     assert "cannot be written" in refused.err
+
+
+@pytest.mark.usefixtures("client")
+def test_a_descriptor_that_cannot_run_is_an_error_before_anything_is_fetched(
+    home: Home, client: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_network.cache_clear()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    checked = Checked(home, expect=2)
+    assert checked.severities == CONFIG_ERROR
+    assert "ONNX Runtime can't run" in checked.about("config")
+    assert "ONNX Runtime" in home.fail("update", expect=2, kind="config")
+    assert fetched(client) == set()
+    load_network.cache_clear()

@@ -58,7 +58,7 @@ def test_the_size_of_a_batch_changes_no_result(
     monkeypatch.setattr(compare, "_BATCH_FILES", batch_files)
     monkeypatch.setattr(compare, "_BATCH_PAIRS", batch_pairs)
     in_batches = home.update()["pairs"]
-    assert (in_batches["scored"], in_batches["matched"]) == (24 * 23 / 2, whole["matched"])
+    assert (in_batches["scored"], in_batches["matched"]) == (whole["scored"], whole["matched"])
     assert home.scores() == pytest.approx(expected, abs=1e-5)
     assert len(rows(client)) == whole["matched"] > 0
 

@@ -178,6 +178,7 @@ def test_the_most_probable_pairs_are_verified_first(home: Home, client: StandIn)
 
 
 def test_still_images_are_not_verified(home: Home, serve: Serve, videos: Videos) -> None:
+    home.configure(decision={"min_probability": 0.1})
     client = serve([replace(each, duration_ms=None, video=None) for each in videos.values()])
     assert home.update()["frame_verification"] == dict.fromkeys(COUNTS, 0)
     assert named(client.potentials) >= BY_THUMBNAILS

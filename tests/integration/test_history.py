@@ -43,8 +43,8 @@ SOME_FILES = st.sets(st.sampled_from(range(len(FILES))), max_size=6)
 # With the number of pairs that match.
 CONFIGS: list[tuple[dict[str, Any], int]] = [
     ({}, 12),
-    ({"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}}, 10),
-    ({"decision": {"min_probability": 0.99}, "ahash": {"resize": [16, 16]}}, 9),
+    ({"decision": {"min_probability": 0.9}, "post": {"pairs": "spanning"}}, 9),
+    ({"decision": {"min_probability": 0.99}}, 9),
     ({"candidate_generation": {"tolSeconds": 0.5}}, 7),
     (THRESHOLD, 9),
     ({**THRESHOLD, "similarity_threshold": 0.2}, 22),

@@ -108,12 +108,12 @@ def doubtful_night(home: Home, client: StandIn) -> None:
 
 def changed_config(home: Home, client: StandIn) -> None:
     """Every file must be prepared again; some pairs match no longer, and others do now."""
-    home.configure(candidate_generation={"tolSeconds": 0.5})
+    home.configure(**THRESHOLD, candidate_generation={"tolSeconds": 0.5})
     client.add(VIDEOS)
     home.update()
     home.configure(
-        ahash={"resize": [32, 32]},
-        decision={"min_probability": 0.95},
+        preprocessing={"histEq": True},
+        similarity_threshold=0.9,
         candidate_generation={"tolSeconds": 1.0},
     )
 
@@ -205,12 +205,14 @@ def result(home: Home, client: StandIn) -> list[Any]:
         set(
             home.sql(
                 "SELECT hex(sha256), state, average_hash, gone_at IS NULL, "
-                "compared_since IS NULL, content_aspect_factor, content_hash, "
+                "compared_since IS NULL, content_aspect_factor, "
                 "prepared_picture.picture, coarse_picture.picture, signature.picture, "
+                "descriptor.picture, "
                 "content_aspect_factors FROM file "
                 "LEFT JOIN prepared_picture ON prepared_picture.file_id = file.id "
                 "LEFT JOIN coarse_picture ON coarse_picture.file_id = file.id "
                 "LEFT JOIN signature ON signature.file_id = file.id "
+                "LEFT JOIN descriptor ON descriptor.file_id = file.id "
                 "LEFT JOIN sampled_frames ON sampled_frames.file_id = file.id"
             )
         ),

@@ -11,13 +11,13 @@ from PIL import Image
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
 Config = dict[str, Any]
-PREPARED_DIFFERENTLY: Config = {"ahash": {"resize": [32, 32]}}
+PREPARED_DIFFERENTLY: Config = {"preprocessing": {"histEq": True}}
 
 
 @pytest.mark.parametrize(
     ("config", "change", "message"),
     [
-        ({}, {"ahash": {"resize": [32, 32]}}, "ahash.resize: [64, 64] -> [32, 32]"),
+        (THRESHOLD, {"ahash": {"resize": [32, 32]}}, "ahash.resize: [64, 64] -> [32, 32]"),
         ({}, {"decision": {"min_probability": 0.7}}, "decision.min_probability: 0.6 -> 0.7"),
         (THRESHOLD, {"preprocessing": {"histEq": True}}, "preprocessing.histEq: False -> True"),
         (THRESHOLD, {"similarity_threshold": 0.7}, "similarity_threshold: 0.6 -> 0.7"),
@@ -48,8 +48,8 @@ def test_other_keys_need_no_rebuild(home: Home) -> None:
         tags=["system:filetype is video", "meta:demo"],
         post={"batch_size": 7},
         timeouts={"api": 5},
-        ahash={"io_workers": 2, "prefixBits": 8},
-        preprocessing={"preBlurSigma": 0.8},  # a key of the other method
+        preprocessing={"preBlurSigma": 0.8},  # keys of the other method
+        ahash={"io_workers": 2, "prefixBits": 8, "resize": [32, 32], "hammingMax": 8},
     )
     assert home.update()["pairs"]["scored"] == 0
 
@@ -57,14 +57,14 @@ def test_other_keys_need_no_rebuild(home: Home) -> None:
 def test_rebuild_works_offline_and_posts_nothing(
     home: Home, serve: Serve, library: Library
 ) -> None:
-    home.configure(decision={"min_probability": 0.999})
+    home.configure(**THRESHOLD, similarity_threshold=0.97)
     client = serve(library)
     home.update()
     before = client.potentials
     client.__exit__(None, None, None)
     home.configure(
         **PREPARED_DIFFERENTLY,
-        decision={"min_probability": 0.6},
+        similarity_threshold=0.6,
         api_key="your-hydrus-api-key-here",
     )
     rebuilt = home.rebuild()["pairs"]
@@ -80,7 +80,7 @@ def test_rebuild_works_offline_and_posts_nothing(
 @pytest.mark.parametrize(
     ("config", "change"),
     [
-        ({}, {"ahash": {"resize": [32, 32], "hammingMax": 20}}),
+        ({}, {"candidate_generation": {"tolSeconds": 2.0}}),
         (THRESHOLD, {"preprocessing": {"histEq": True}}),
         (THRESHOLD, {"decision": {"method": "calibrated"}}),
     ],
@@ -114,15 +114,16 @@ def test_pairs_that_no_longer_match_leave_only_the_queue(home: Home, client: Sta
 
 
 @pytest.mark.parametrize(
-    ("change", "key", "to_prepare"),
+    ("config", "change", "key", "to_prepare"),
     [
-        ({"decision": {"min_probability": 0.9}}, "decision.min_probability", 0),
-        (PREPARED_DIFFERENTLY, "ahash.resize", 40),
+        ({}, {"decision": {"min_probability": 0.9}}, "decision.min_probability", 0),
+        (THRESHOLD, PREPARED_DIFFERENTLY, "preprocessing.histEq", 40),
     ],
 )
 def test_a_dry_run_announces_the_work_and_changes_nothing(
-    home: Home, client: StandIn, change: Config, key: str, to_prepare: int
+    home: Home, client: StandIn, config: Config, change: Config, key: str, to_prepare: int
 ) -> None:
+    home.configure(**config)
     home.update()
     home.configure(**change)
     before = home.index.read_bytes()
@@ -210,8 +211,8 @@ def test_the_plan_covers_an_interrupted_rebuild(home: Home) -> None:
     """In the middle of a rebuild some files are compared, some only fetched."""
     home.sql("UPDATE file SET compared_since = NULL WHERE id % 2")
     home.sql(
-        "UPDATE file SET compared_since = NULL, average_hash = NULL, state = 'fetched' "
-        "WHERE id % 5 = 0"
+        "UPDATE file SET compared_since = NULL, content_aspect_factor = NULL, "
+        "state = 'fetched' WHERE id % 5 = 0"
     )
     work = home.rebuild("--dry-run")["work"]
     assert (work["files_to_compare"], work["files_to_prepare"]) == (24, 8)

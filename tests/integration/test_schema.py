@@ -123,7 +123,7 @@ REJECTED = [
     (f"UPDATE file SET state = 'lost', {UNPREPARED} WHERE id = 1", "ck_file_state"),
     ("UPDATE file SET unusable_reason = NULL WHERE id = 3", "ck_file_reason"),
     ("UPDATE file SET unusable_reason = 'none' WHERE id = 1", "ck_file_reason"),
-    (f"UPDATE file SET {UNPREPARED} WHERE id = 1", "ck_file_prepared"),
+    ("UPDATE file SET state = 'fetched' WHERE id = 1", "ck_file_prepared"),
     ("UPDATE file SET gone_at = 'now' WHERE id = 2", "ck_file_compared"),
     (f"UPDATE file SET state = 'fetched', {UNPREPARED} WHERE id = 2", "ck_file_compared"),
     (insert_pair(3, 2), "ck_pair_order"),
@@ -237,7 +237,7 @@ def files_where(condition: Any) -> Callable[[Engine], object]:
 @pytest.mark.parametrize(
     ("read", "plan"),
     [
-        (lambda engine: ComparedSet(engine).compared_between(1, 2), "COVERING.* ix_file_compared"),
+        (lambda engine: ComparedSet(engine).members(), "COVERING.* ix_file_compared"),
         (files_where(schema.IS_UNCOMPARED), "ix_file_uncompared"),
         (files_where(schema.IS_UNPREPARED), "ix_file_unprepared"),
         (files_where(schema.IS_UNUSABLE & (schema.file.c.checked_at <= "")), "ix_file_unusable"),

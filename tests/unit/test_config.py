@@ -343,6 +343,8 @@ OTHER_VALUES: dict[tuple[str, str], dict[str, Any]] = {
         "decision": {"method": "calibrated"},
     },
     ("calibrated", NOTHING): {
+        "ahash": {"resize": [32, 64], "hammingMax": 16},
+        "filters.use_ahash_prefilter": False,
         "preprocessing": {"fixedResize": [256, 240], "useMSSSIM": False, "centerFrac": 0.8},
         "similarity_threshold": 0.7,
     },
@@ -351,7 +353,7 @@ OTHER_VALUES: dict[tuple[str, str], dict[str, Any]] = {
         "candidate_generation": {"tolSeconds": 2.0},
         "frames": {"enabled": True},
     },
-    ("calibrated", PREPARATION): {"decision": {"method": "threshold"}, "ahash.resize": [32, 64]},
+    ("calibrated", PREPARATION): {"decision": {"method": "threshold"}},
 }
 CHANGES = [
     (method, key, value, redone)

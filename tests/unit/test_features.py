@@ -44,9 +44,7 @@ def signatures(seed: int) -> SignatureBatch:
     return SignatureBatch(
         duration_ms=rng.choice([1000.0, 1500.0, np.nan], FILES),
         aspect_ratio=np.ones(FILES),
-        average_hash=np.zeros(FILES, np.uint64),
         content_aspect_ratio=np.ones(FILES),
-        content_hash=np.zeros(FILES, np.uint64),
         has_bars=np.zeros(FILES, np.bool_),
         views=views,
     )
@@ -124,7 +122,7 @@ def test_details_count_even_if_most_pixels_agree() -> None:
         log_odds(Features({**same, "detail_difference": np.full(len(features), levels)}), SHIPPED)
         for levels in (3.0, 100.0)
     )
-    assert np.all(unlike < alike - 5)
+    assert np.all(unlike < alike - 3)
 
 
 # The table and the model file
@@ -164,7 +162,7 @@ def weights_without(name: str) -> dict[str, float]:
         ({"features_version": "1"}, ConfigError),
         ({"weights": weights_without("contours")}, ConfigError),
         ({"weights": weights_without(INTERCEPT)}, ConfigError),
-        ({"weights": {**SHIPPED.weights, "hamming_distance": 1.0}}, ConfigError),
+        ({"weights": {**SHIPPED.weights, "similarity": 1.0}}, ConfigError),
         ({"weights": {**SHIPPED.weights, "contours": float("nan")}}, ConfigError),
         ({"min_structure": 1.5}, ConfigError),
         ({"unknown": 1}, ConfigError),

@@ -188,7 +188,7 @@ class TestVerdict:
         halved = write_video(tmp_path / "a.mkv", frames[::2], frames_per_s=FRAMES_PER_S // 2)
         assert probability(original, sampled(halved)) > 0.95
 
-    @pytest.mark.parametrize(("same_frames", "highest"), [(0, 0.05), (FRAMES // 3, 0.3)])
+    @pytest.mark.parametrize(("same_frames", "highest"), [(0, 0.05), (FRAMES // 3, 0.6)])
     def test_another_scene_does_not_match_even_if_it_begins_alike(
         self, tmp_path: Path, original: SampledFrames, same_frames: int, highest: float
     ) -> None:

@@ -1,8 +1,9 @@
-"""Candidates and neighbourhoods agree with their plain definitions."""
+"""Candidates are those of the plain definition."""
 
 import itertools
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,46 +12,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hydindex.config.settings import Config
-from hydindex.matching.candidates import CandidateRules, find_candidates
-from hydindex.matching.duration_windows import neighbourhoods
+from hydindex.matching.calibrated import retrieval
+from hydindex.matching.calibrated.descriptor import DIMENSION, MIN_SIMILARITY, UNIT_LENGTH
+from hydindex.matching.calibrated.retrieval import similar_files
+from hydindex.matching.candidates import (
+    CandidateRules,
+    Positions,
+    Preselection,
+    find_candidates,
+)
+from hydindex.matching.threshold.average_hash import similar_hashes
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
 
 
 class Row(NamedTuple):
-    """A file; without other values its content is the whole picture."""
+    """A file; without a content ratio its content is the whole picture."""
 
     duration_ms: float
     ratio: float = 1.0
     hash: int = 0
+    vector: int = 0
     content_ratio: float | None = None
-    content_hash: int | None = None
 
     @property
     def ratios(self) -> tuple[float, float]:
         return self.ratio, self.ratio if self.content_ratio is None else self.content_ratio
 
-    @property
-    def hashes(self) -> tuple[int, int]:
-        return self.hash, self.hash if self.content_hash is None else self.content_hash
 
-
-def comparables(rows: list[Row], first_id: int = 1) -> ComparableFiles:
+def comparables(rows: list[Row], first_id: int) -> ComparableFiles:
     ratios = np.array([row.ratios for row in rows], np.float64).reshape(-1, 2)
-    hashes = np.array([row.hashes for row in rows], np.uint64).reshape(-1, 2)
     return ComparableFiles(
         ids=np.arange(first_id, first_id + len(rows), dtype=np.int64),
         duration_ms=np.array([row.duration_ms for row in rows], np.float64),
         aspect_ratio=ratios[:, 0],
-        average_hash=hashes[:, 0],
+        average_hash=np.array([row.hash for row in rows], np.uint64),
         content_aspect_ratio=ratios[:, 1],
-        content_hash=hashes[:, 1],
         compared_since=np.full(len(rows), NOT_COMPARED, np.int64),
     )
 
 
-# Candidates
+Selects = Callable[[Row, Row], bool]
 
 
 def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
@@ -60,37 +63,60 @@ def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
             return False
     elif abs(a.duration_ms - b.duration_ms) > rules.duration_tolerance_ms:
         return False
-    tolerance, hamming_max = rules.aspect_ratio_tolerance, rules.hamming_max
-    shapes_agree = tolerance is None or any(
+    tolerance = rules.aspect_ratio_tolerance
+    return tolerance is None or any(
         abs(one - other) <= tolerance * max(one, other)  # false where one is unknown
         for one, other in itertools.product(a.ratios, b.ratios)
     )
-    hashes_agree = hamming_max is None or any(
-        (one ^ other).bit_count() <= hamming_max
-        for one, other in itertools.product(a.hashes, b.hashes)
-    )
-    return shapes_agree and hashes_agree
 
 
-def plain_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+def plain_candidates(
+    joining: list[Row], members: list[Row], rules: CandidateRules, selects: Selects
+) -> Counter[Any]:
     """Each unordered pair with a joining file, by positions in members + joining."""
     every = members + joining
     return Counter(
         frozenset((a, b))
         for a, b in itertools.combinations(range(len(every)), 2)
-        if b >= len(members) and is_candidate(every[a], every[b], rules)
+        if b >= len(members)
+        and is_candidate(every[a], every[b], rules)
+        and selects(every[a], every[b])
     )
 
 
-def our_candidates(joining: list[Row], members: list[Row], rules: CandidateRules) -> Counter[Any]:
+def our_candidates(
+    joining: list[Row], members: list[Row], rules: CandidateRules, preselect: Preselection
+) -> Counter[Any]:
     own = comparables(joining, first_id=len(members))
-    candidates = list(find_candidates(own, comparables(members, first_id=0), rules))
+    candidates = list(find_candidates(own, comparables(members, first_id=0), rules, preselect))
     assert sorted(file_id for file_id, _ in candidates) == own.ids.tolist()
     return Counter(
         frozenset((file_id, other))
         for file_id, others in candidates
         for other in others.ids.tolist()
     )
+
+
+MIN_PRODUCT = math.ceil(MIN_SIMILARITY * UNIT_LENGTH**2)
+# Vectors: flat, with products exactly at the limit (1 and 2) and just below (1 and 3), extreme,
+# and random.
+VECTORS = np.zeros((8, DIMENSION), np.int8)
+VECTORS[1, :3] = 127, 127, 1
+VECTORS[2, :3] = 127, MIN_PRODUCT // 127 - 127, MIN_PRODUCT % 127
+VECTORS[3, :3] = 127, MIN_PRODUCT // 127 - 127, MIN_PRODUCT % 127 - 1
+VECTORS[4] = 127
+VECTORS[5] = -127
+VECTORS[6:] = np.random.default_rng(1).integers(-60, 61, (2, DIMENSION))
+
+
+def by_descriptor(rules: CandidateRules, joining: list[Row], members: list[Row]) -> Preselection:
+    vectors = VECTORS[[row.vector for row in members + joining]]
+    return lambda files, positions: similar_files(vectors[files.ids], files, positions, rules)
+
+
+def descriptors_agree(a: Row, b: Row) -> bool:
+    products = VECTORS[a.vector].astype(int) * VECTORS[b.vector].astype(int)
+    return int(products.sum()) >= MIN_PRODUCT
 
 
 # Few values, many of them exactly at, within or beyond a tolerance of each other.
@@ -100,15 +126,14 @@ DURATIONS_MS = st.sampled_from(
 RATIOS = st.sampled_from([UNKNOWN, 0.95, 1.0, math.nextafter(0.95, 0.0), 16 / 9, 1.7, 1.69])
 HASHES = st.sampled_from([0, 1, 0xFF, 0xFFFF_FFFF, 0x1_FFFF_FFFF, 2**63, 2**64 - 1])
 ANY_RATIO = RATIOS | st.floats(0.01, 100)
-ANY_HASH = HASHES | st.integers(0, 2**64 - 1)
 ROWS = st.lists(
     st.builds(
         Row,
         DURATIONS_MS | st.floats(0, 1e5),
         ANY_RATIO,
-        ANY_HASH,
+        HASHES | st.integers(0, 2**64 - 1),
+        st.integers(0, len(VECTORS) - 1),
         st.none() | ANY_RATIO,
-        st.none() | ANY_HASH,
     ),
     max_size=14,
 )
@@ -116,99 +141,70 @@ RULES = st.builds(
     CandidateRules,
     duration_tolerance_ms=st.sampled_from([0.0, 999.9, 1000.0, 2000.0]),
     aspect_ratio_tolerance=st.sampled_from([None, 0.0, 0.05, 1.0]),
-    hamming_max=st.sampled_from([None, 0, 1, 8, 32, 64]),
 )
 
 
-@given(joining=ROWS, members=ROWS, rules=RULES)
+@given(joining=ROWS, members=ROWS, rules=RULES, hamming_max=st.sampled_from([0, 1, 8, 32, 64]))
 @settings(max_examples=150)
 def test_candidates_are_those_of_a_plain_loop_each_once(
-    joining: list[Row], members: list[Row], rules: CandidateRules
+    joining: list[Row], members: list[Row], rules: CandidateRules, hamming_max: int
 ) -> None:
-    candidates = our_candidates(joining, members, rules)
-    assert candidates == plain_candidates(joining, members, rules)
+    def by_hash(files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
+        return similar_hashes(files, positions, rules, hamming_max)
+
+    def hashes_agree(a: Row, b: Row) -> bool:
+        return (a.hash ^ b.hash).bit_count() <= hamming_max
+
+    for preselect, selects in (
+        (rules.preselect, lambda _a, _b: True),
+        (by_hash, hashes_agree),
+        (by_descriptor(rules, joining, members), descriptors_agree),
+    ):
+        candidates = our_candidates(joining, members, rules, preselect)
+        assert candidates == plain_candidates(joining, members, rules, selects)
 
 
-def test_candidates_of_many_files_are_complete() -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(256, 16_384), (7, 100)])
+def test_candidates_do_not_depend_on_the_size_of_blocks(
+    monkeypatch: pytest.MonkeyPatch, rows: int, columns: int
+) -> None:
+    monkeypatch.setattr(retrieval, "_BLOCK_ROWS", rows)
+    monkeypatch.setattr(retrieval, "_BLOCK_COLUMNS", columns)
     rng = np.random.default_rng(3)
     durations_ms = rng.integers(0, 40_000, 1100).astype(float).tolist()
     ratios = rng.choice([1.0, 1.3, 16 / 9], 1100).tolist()
-    hashes = rng.integers(0, 2**64, 1100, np.uint64).tolist()
-    rows = list(map(Row, durations_ms, ratios, hashes))
-    rules = CandidateRules(1000.0, 0.05, 32)
-    candidates = our_candidates(rows[100:], rows[:100], rules)
-    assert candidates == plain_candidates(rows[100:], rows[:100], rules)
+    vectors = rng.integers(0, len(VECTORS), 1100).tolist()
+    files = [
+        Row(duration_ms, ratio, vector=vector)
+        for duration_ms, ratio, vector in zip(durations_ms, ratios, vectors, strict=True)
+    ]
+    joining, members, rules = files[100:], files[:100], CandidateRules(1000.0, 0.05)
+    candidates = our_candidates(joining, members, rules, by_descriptor(rules, joining, members))
+    assert candidates == plain_candidates(joining, members, rules, descriptors_agree)
     assert candidates.total() > 1000
 
 
 @pytest.mark.parametrize(
     ("a", "b", "agree"),
     [
-        (Row(5000.0, 1.0, 0), Row(6000.0, 1.0, 0), True),
-        (Row(5000.0, 1.0, 0), Row(6000.1, 1.0, 0), False),
-        (Row(UNKNOWN, 1.0, 0), Row(UNKNOWN, 1.0, 0), True),
-        (Row(UNKNOWN, 1.0, 0), Row(5000.0, 1.0, 0), False),
-        (Row(5000.0, 1.0, 0), Row(5000.0, 0.951, 0), True),
-        (Row(5000.0, 1.0, 0), Row(5000.0, 0.949, 0), False),
-        (Row(5000.0, UNKNOWN, 0), Row(5000.0, UNKNOWN, 0), False),
-        (Row(5000.0, 1.0, 0), Row(5000.0, 1.0, 2**32 - 1), True),
-        (Row(5000.0, 1.0, 0), Row(5000.0, 1.0, 2**33 - 1), False),
-        (Row(5000.0, 1.0, 0, 1.78, 2**64 - 1), Row(5000.0, 1.78, 2**64 - 1), True),
-        (Row(5000.0, 1.0, 0, 1.78, 2**64 - 1), Row(5000.0, 2.0, 1, 1.78, 1), True),
-        (Row(5000.0, 1.0, 0, 1.5, 2**64 - 1), Row(5000.0, 1.78, 2**64 - 1), False),
+        (Row(5000.0), Row(6000.0), True),
+        (Row(5000.0), Row(6000.1), False),
+        (Row(UNKNOWN), Row(UNKNOWN), True),
+        (Row(UNKNOWN), Row(5000.0), False),
+        (Row(5000.0, 1.0), Row(5000.0, 0.951), True),
+        (Row(5000.0, 1.0), Row(5000.0, 0.949), False),
+        (Row(5000.0, UNKNOWN), Row(5000.0, UNKNOWN), False),
+        (Row(5000.0, 1.0, content_ratio=1.78), Row(5000.0, 1.78), True),
+        (Row(5000.0, 1.0, content_ratio=1.78), Row(5000.0, 2.0, content_ratio=1.78), True),
+        (Row(5000.0, 1.0, content_ratio=1.5), Row(5000.0, 1.78), False),
     ],
 )
-def test_the_shipped_rules_are_one_second_five_percent_and_32_bits(
-    a: Row, b: Row, agree: bool
-) -> None:
-    candidates = our_candidates([a], [b], CandidateRules.of(Config()))
-    assert candidates.total() == int(agree)
+def test_the_shipped_rules_are_one_second_and_five_percent(a: Row, b: Row, agree: bool) -> None:
+    rules = CandidateRules.of(Config())
+    assert our_candidates([a], [b], rules, rules.preselect).total() == int(agree)
 
 
 def test_a_disabled_filter_drops_no_pair() -> None:
-    filters = {"use_ar_filter": False, "use_ahash_prefilter": False}
-    rules = CandidateRules.of(Config.model_validate({"filters": filters}))
-    assert our_candidates([Row(1.0, UNKNOWN)], [Row(1.0, 3.0, 2**64 - 1)], rules).total() == 1
-
-
-# Neighbourhoods
-
-# Multiples of tolerances, and their neighbours.
-EDGES_MS = st.builds(
-    lambda count, offset_ms: 1000.0 * count + offset_ms,
-    st.integers(1, 9),
-    st.sampled_from([0.0, 1e-9, -1e-9, 0.5]),
-)
-
-
-@given(
-    tolerance_ms=st.sampled_from([0.0, 0.1, 999.999, 1000.0]) | st.floats(0, 86_400_000),
-    durations_ms=st.lists(EDGES_MS | DURATIONS_MS | st.floats(0, 1e9), max_size=12),
-)
-@settings(max_examples=150)
-def test_every_file_is_in_one_neighbourhood_with_all_its_possible_partners(
-    tolerance_ms: float, durations_ms: list[float]
-) -> None:
-    files = comparables([Row(duration_ms) for duration_ms in durations_ms])
-    all_neighbourhoods = list(neighbourhoods(files, tolerance_ms))
-    ids = [file_id for each in all_neighbourhoods for file_id in each.joining.ids.tolist()]
-    assert sorted(ids) == files.ids.tolist()
-    for each in all_neighbourhoods:
-        own_ids = set(each.joining.ids.tolist())
-        for own_ms in each.joining.duration_ms.tolist():
-            for other_id, other_ms in zip(files.ids.tolist(), durations_ms, strict=True):
-                if abs(own_ms - other_ms) <= tolerance_ms:
-                    assert each.from_ms <= other_ms <= each.to_ms
-                    assert other_id in own_ids
-
-
-def test_distant_files_are_in_separate_neighbourhoods() -> None:
-    """A night with few new files reads little of a large index."""
-    durations_ms = [90_000.0, 2000.0, 2500.0, 30_000.0, UNKNOWN, UNKNOWN]
-    files = comparables([Row(each) for each in durations_ms])
-    *known, unknown = neighbourhoods(files, 1000.0)
-    assert [each.joining.ids.tolist() for each in known] == [[2, 3], [4], [1]]
-    assert sum(each.to_ms - each.from_ms for each in known) < 7000
-    assert all(each.has_duration for each in known)
-    assert unknown.joining.ids.tolist() == [5, 6]
-    assert not unknown.has_duration
+    rules = CandidateRules.of(Config.model_validate({"filters": {"use_ar_filter": False}}))
+    a, b = Row(1.0, UNKNOWN), Row(1.0, 3.0)
+    assert our_candidates([a], [b], rules, rules.preselect).total() == 1

@@ -1,9 +1,9 @@
 """Align the pictures of two files, and measure how much they agree.
 
 Signatures hold 32x32 grey views of the whole picture and of its content without bars. For each
-pair, every alignment of views with a compatible aspect ratio is tried, and the one whose coarsest
-structure agrees best counts: so a letterboxed copy is compared, without its bars, with the whole
-original.
+pair, every alignment of views with a compatible aspect ratio is tried, also with one view mirrored,
+and the one whose coarsest structure agrees best counts: so a letterboxed copy is compared, without
+its bars, with the whole original.
 
 Structure is compared as in SSIM: the correlation of two pictures in every small window. Each window
 is weighted by its information, because two flat areas always agree.
@@ -39,17 +39,29 @@ _EDGE_NOISE: Final = 1e-3
 _DIFFERENCE_QUANTILE: Final = 0.75
 _DETAIL_QUANTILE: Final = 0.85
 
-# Alignments: a view of the first file, and a view of the second; 0 is the whole, 1 the content.
-_BOTH_CONTENTS: Final = (1, 1)
-_BOTH_WHOLES: Final = (0, 0)
-_ALIGNMENTS: Final = (_BOTH_CONTENTS, (1, 0), (0, 1), _BOTH_WHOLES)
+# The views of a file by number. File n has the views _VIEWS * n + one of these.
+_WHOLE, _CONTENT, _MIRRORED_WHOLE, _MIRRORED_CONTENT, _VIEWS = range(5)
+# Alignments: a view of the first file, and a view of the second. Of two that agree equally, the
+# first counts.
+_BOTH_CONTENTS: Final = ((_CONTENT, _CONTENT), (_CONTENT, _MIRRORED_CONTENT))
+_BOTH_WHOLES: Final = ((_WHOLE, _WHOLE), (_WHOLE, _MIRRORED_WHOLE))
+_ALIGNMENTS: Final = (
+    *(_BOTH_CONTENTS[0], (_CONTENT, _WHOLE), (_WHOLE, _CONTENT), _BOTH_WHOLES[0]),
+    *(_BOTH_CONTENTS[1], (_CONTENT, _MIRRORED_WHOLE), (_WHOLE, _MIRRORED_CONTENT)),
+    _BOTH_WHOLES[1],
+)
+
+
+# Scenery resembles its mirror image. So a mirrored alignment needs at least this structure at 8 px,
+# and must agree better than any other by this much.
+_MIN_MIRRORED_STRUCTURE: Final = 0.9
+_MIRROR_MARGIN: Final = 0.1
 
 
 class AlignedViews:
     """Aligned pairs of views; every method that measures returns one value per pair.
 
-    `rows`: which of the given pairs these are. `left`, `right`: the views by number; file n has the
-    views 2n (whole) and 2n + 1 (content).
+    `rows`: which of the given pairs these are. `left`, `right`: the views by number.
     """
 
     def __init__(
@@ -58,7 +70,7 @@ class AlignedViews:
         self.rows = rows
         self._signatures, self._left, self._right = signatures, left, right
         used, self._i, self._j = files_of_pairs(left, right)
-        self._views = signatures.views.reshape(-1, VIEW_PX, VIEW_PX)[used]
+        self._views = _all_views(signatures)[used]
         self._windows: dict[int, _Windows] = {}
 
     def __len__(self) -> int:
@@ -115,17 +127,17 @@ class AlignedViews:
     def duration_difference_ms(self) -> Floats:
         """Return the difference of the durations; NaN where neither file has one."""
         durations_ms = self._signatures.duration_ms
-        return np.abs(durations_ms[self._left // 2] - durations_ms[self._right // 2])
+        return np.abs(durations_ms[self._left // _VIEWS] - durations_ms[self._right // _VIEWS])
 
-    def hamming_distance(self) -> Floats:
-        """Return in how many bits the average hashes of the aligned views differ."""
-        hashes = _by_view(self._signatures.average_hash, self._signatures.content_hash)
-        return np.bitwise_count(hashes[self._left] ^ hashes[self._right]).astype(np.float64)
+    def is_mirrored(self) -> Floats:
+        """Return 1 where the second view is mirrored, else 0."""
+        mirrored = (_MIRRORED_WHOLE, _MIRRORED_CONTENT)
+        return np.isin(self._right % _VIEWS, mirrored).astype(np.float64)
 
     def aspect_ratio_difference(self) -> Floats:
         """Return the difference of the files' aspect ratios, as a share of the larger."""
         ratios = self._signatures.aspect_ratio
-        return _relative_difference(ratios[self._left // 2], ratios[self._right // 2])
+        return _relative_difference(ratios[self._left // _VIEWS], ratios[self._right // _VIEWS])
 
     def content_aspect_ratio_difference(self) -> Floats:
         """Return the difference of the aligned views' aspect ratios, as a share of the larger."""
@@ -158,26 +170,32 @@ def align(
 
     Pairs whose coarsest structure agrees less than `min_structure` in every alignment are dropped.
     """
-    windows = _Windows.of(signatures.views.reshape(-1, VIEW_PX, VIEW_PX), 8)
+    windows = _Windows.of(_all_views(signatures), 8)
     exists = _by_view(np.ones_like(signatures.has_bars), signatures.has_bars)
     ratios = _by_view(signatures.aspect_ratio, signatures.content_aspect_ratio)
     structure = np.full((len(_ALIGNMENTS), len(first)), -np.inf)
     contents_comparable = np.zeros(len(first), np.bool_)
     for alignment, (first_view, second_view) in enumerate(_ALIGNMENTS):
-        left, right = 2 * first + first_view, 2 * second + second_view
+        left, right = _VIEWS * first + first_view, _VIEWS * second + second_view
         comparable = exists[left] & exists[right]
         if aspect_ratio_tolerance is not None:
             comparable &= aspect_ratios_agree(ratios[left], ratios[right], aspect_ratio_tolerance)
-        if (first_view, second_view) == _BOTH_CONTENTS:
+        if (first_view, second_view) in _BOTH_CONTENTS:
             contents_comparable = comparable
-        if (first_view, second_view) == _BOTH_WHOLES:
+        if (first_view, second_view) in _BOTH_WHOLES:
             # Bars agree with bars, whatever is between them.
             comparable &= ~contents_comparable
         structure[alignment, comparable] = _structure(windows, left[comparable], right[comparable])
+        if second_view in (_MIRRORED_WHOLE, _MIRRORED_CONTENT):
+            structure[alignment, structure[alignment] < _MIN_MIRRORED_STRUCTURE] = -np.inf
+            structure[alignment] -= _MIRROR_MARGIN
     (rows,) = np.nonzero(structure.max(axis=0) >= min_structure)
     best_views = np.array(_ALIGNMENTS)[structure[:, rows].argmax(axis=0)]
     return AlignedViews(
-        signatures, rows, 2 * first[rows] + best_views[:, 0], 2 * second[rows] + best_views[:, 1]
+        signatures,
+        rows,
+        _VIEWS * first[rows] + best_views[:, 0],
+        _VIEWS * second[rows] + best_views[:, 1],
     )
 
 
@@ -221,8 +239,14 @@ def _relative_difference(a: Floats, b: Floats) -> Floats:
 
 
 def _by_view(wholes: NDArray[Any], contents: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of all views by their number."""
-    return np.stack((wholes, contents), axis=1).ravel()
+    """Return the values of all views by their number; mirroring changes none."""
+    return np.stack((wholes, contents, wholes, contents), axis=1).ravel()
+
+
+def _all_views(signatures: SignatureBatch) -> NDArray[np.uint8]:
+    """Return all views by their number: (files * _VIEWS, VIEW_PX, VIEW_PX)."""
+    mirrored = signatures.views[..., ::-1]
+    return np.concatenate((signatures.views, mirrored), axis=1).reshape(-1, VIEW_PX, VIEW_PX)
 
 
 def _window_means(maps: Floats) -> Floats:

@@ -94,9 +94,7 @@ def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:
     return SignatureBatch(
         duration_ms=columns.duration_ms,
         aspect_ratio=columns.aspect_ratio,
-        average_hash=columns.average_hash,
         content_aspect_ratio=columns.content_aspect_ratio,
-        content_hash=columns.content_hash,
         has_bars=np.array([len(each) > _VIEW_BYTES for each in packed], np.bool_),
         views=np.frombuffer(both_views, np.uint8).reshape(-1, 2, VIEW_PX, VIEW_PX),
     )

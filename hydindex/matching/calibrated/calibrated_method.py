@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
+import numpy as np
+
 from hydindex.common.batches import slices
 from hydindex.config.settings import Config
 from hydindex.matching.blocks import FileIds
@@ -11,9 +13,11 @@ from hydindex.matching.calibrated.calibrated_matcher import (
     SignatureBlock,
     load_signatures,
 )
+from hydindex.matching.calibrated.descriptor import DESCRIPTOR, DIMENSION, NAME, VERSION
 from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.candidates import CandidateRules
+from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
 
@@ -32,13 +36,26 @@ class CalibratedMethod:
     def __init__(self, config: Config) -> None:
         self._config = config
 
+    def require_usable(self) -> None:
+        """Load the network of the descriptor.
+
+        Raises:
+            ConfigError: it can't run.
+        """
+        from hydindex.matching.calibrated.descriptor import load_network
+
+        load_network()
+
     def fingerprints(self) -> Mapping[str, str]:
-        """Return the fingerprint of the model.
+        """Return the versions of the descriptor and of the model.
 
         Raises:
             ConfigError: `decision.model` can't be loaded.
         """
-        return {"decision.model": load_model(self._config.decision.model).fingerprint}
+        return {
+            DESCRIPTOR: f"{NAME} {VERSION}",
+            "decision.model": load_model(self._config.decision.model).fingerprint,
+        }
 
     @property
     def min_score(self) -> float:
@@ -46,8 +63,9 @@ class CalibratedMethod:
         return self._config.decision.min_probability
 
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
-        """Compute the signature of a thumbnail."""
+        """Compute the signature and the descriptor of a thumbnail."""
         # Pillow is slow to import, and most commands don't prepare thumbnails.
+        from hydindex.matching.calibrated.descriptor import embed
         from hydindex.matching.calibrated.signature import signature
         from hydindex.matching.decoding import decode_thumbnail
 
@@ -55,13 +73,29 @@ class CalibratedMethod:
             picture = decode_thumbnail(encoded)
         except ValueError as error:
             return str(error)
-        computed = signature(picture, self._config.ahash.resize)
+        computed = signature(picture)
         return PreparedThumbnail(
-            average_hash=computed.average_hash,
-            content_hash=computed.content_hash,
             content_aspect_factor=computed.content_aspect_factor,
-            blobs={SIGNATURE: computed.views.tobytes()},
+            blobs={
+                SIGNATURE: computed.views.tobytes(),
+                DESCRIPTOR: embed([picture]).tobytes(),
+            },
         )
+
+    def candidates(
+        self, files: FileStore, joining: ComparableFiles, members: ComparableFiles
+    ) -> Iterator[tuple[int, ComparableFiles]]:
+        """Find the files whose descriptors are similar."""
+        from hydindex.matching.calibrated.retrieval import similar_files
+
+        ids, vectors = files.vectors(DESCRIPTOR, DIMENSION)
+        rules = CandidateRules.of(self._config)
+
+        def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
+            rows = np.searchsorted(ids, sorted_files.ids)
+            return similar_files(vectors[rows], sorted_files, positions, rules)
+
+        return find_candidates(joining, members, rules, preselect)
 
     def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
         """Load the signatures of pairs."""

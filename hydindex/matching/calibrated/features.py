@@ -176,11 +176,10 @@ FEATURES: Final = (
         term_bounds=lambda _: (0.0, _MAX_DURATION_TERM),
     ),
     Feature(
-        "hamming_distance",
-        measure=AlignedViews.hamming_distance,
-        label="hash difference",
-        unit="bits",
-        explanation="of 64",
+        "mirrored",
+        measure=AlignedViews.is_mirrored,
+        label="mirrored",
+        explanation="1 if one picture is the mirror image of the other",
     ),
     Feature(
         "aspect_ratio_difference",

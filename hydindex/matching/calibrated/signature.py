@@ -4,27 +4,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hydindex.matching.average_hash import average_hash
 from hydindex.matching.calibrated.bars import Box, content_box
 from hydindex.records.pictures import VIEW_PX, Signature
 
 
-def signature(picture: Image.Image, hash_resize_px: tuple[int, int]) -> Signature:
+def signature(picture: Image.Image) -> Signature:
     """Compute the signature of an RGB picture: of the whole, and of its content without bars.
 
     Both are converted to grey (ITU-R 601) and averaged by area to 32x32. A picture without bars has
-    one view. Only the average hashes depend on the config, so that the model stays calibrated under
-    any config.
+    one view. Nothing depends on the config, so that the model stays calibrated under any config.
     """
     grey = picture.convert("L")
     box = content_box(np.asarray(grey))
     whole = view(grey)
-    whole_hash = average_hash(picture, hash_resize_px)
     if box == (0, 0, *grey.size):
-        return Signature(whole_hash, whole_hash, 1.0, whole[None])
+        return Signature(1.0, whole[None])
     return Signature(
-        average_hash=whole_hash,
-        content_hash=average_hash(picture.crop(box), hash_resize_px),
         content_aspect_factor=content_aspect_factor(box, grey.size),
         views=np.stack((whole, view(grey.crop(box)))),
     )

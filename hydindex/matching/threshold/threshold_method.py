@@ -10,6 +10,7 @@ from hydindex.common.batches import slices
 from hydindex.common.packed_arrays import pack_array
 from hydindex.config.settings import Config
 from hydindex.matching.blocks import FileIds, MatcherCounts
+from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold.preprocessing import preprocess, preprocessed_shape
 from hydindex.matching.threshold.pyramid import (
@@ -25,6 +26,7 @@ from hydindex.matching.threshold.threshold_matcher import (
     PairBlock,
     block_slices,
 )
+from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore, damaged_picture
 
@@ -40,6 +42,7 @@ class ThresholdMethod:
     has_probabilities: ClassVar[bool] = False
     bytes_per_file: ClassVar[int] = 32_000
     preparation_keys: ClassVar[tuple[str, ...]] = (
+        "ahash.resize",
         "preprocessing.fixedResize",
         "preprocessing.toGray",
         "preprocessing.preBlurSigma",
@@ -49,12 +52,17 @@ class ThresholdMethod:
         "preprocessing.centerFrac",
     )
     comparison_keys: ClassVar[tuple[str, ...]] = (
+        "filters.use_ahash_prefilter",
+        "ahash.hammingMax",
         "preprocessing.useMSSSIM",
         "similarity_threshold",
     )
 
     def __init__(self, config: Config) -> None:
         self._config = config
+
+    def require_usable(self) -> None:
+        """Do nothing: torch is a plain dependency."""
 
     def fingerprints(self) -> Mapping[str, str]:
         """Return nothing: the config names no files for this method."""
@@ -68,8 +76,8 @@ class ThresholdMethod:
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
         """Hash and preprocess a thumbnail; pack the picture and its coarse version."""
         # Pillow is slow to import, and most commands don't prepare thumbnails.
-        from hydindex.matching.average_hash import average_hash
         from hydindex.matching.decoding import decode_thumbnail
+        from hydindex.matching.threshold.average_hash import average_hash
 
         try:
             picture = decode_thumbnail(encoded)
@@ -80,6 +88,25 @@ class ThresholdMethod:
             average_hash=average_hash(picture, self._config.ahash.resize),
             blobs={PREPARED: pack_array(prepared), COARSE: pack_coarse(coarse_picture(prepared))},
         )
+
+    def candidates(
+        self,
+        files: FileStore,  # noqa: ARG002
+        joining: ComparableFiles,
+        members: ComparableFiles,
+    ) -> Iterator[tuple[int, ComparableFiles]]:
+        """Find the files whose average hashes are similar."""
+        from hydindex.matching.threshold.average_hash import similar_hashes
+
+        rules = CandidateRules.of(self._config)
+        if not self._config.filters.use_ahash_prefilter:
+            return find_candidates(joining, members, rules, rules.preselect)
+        hamming_max = self._config.ahash.hamming_max
+
+        def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
+            return similar_hashes(sorted_files, positions, rules, hamming_max)
+
+        return find_candidates(joining, members, rules, preselect)
 
     def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
         """Drop the pairs that the coarse levels of MS-SSIM rule out, and load the rest."""
