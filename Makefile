@@ -44,9 +44,10 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/shell.py
 	$(BIN)/python benchmarks/first_run.py $(CORPUS)
 	$(BIN)/python benchmarks/scoring.py $(CORPUS)
+	$(BIN)/python benchmarks/descriptors.py $(CORPUS)
 	$(BIN)/python benchmarks/accuracy.py $(CORPUS) --plot docs/images/accuracy.png
 	$(BIN)/python benchmarks/frames.py $(CORPUS)
-	$(BIN)/python benchmarks/scale.py --files $(FILES) --hamming 12 --plot docs/images/scale.png
+	$(BIN)/python benchmarks/scale.py --files $(FILES)
 
 # An interrupted installation leaves no .installed, so the next run starts again.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -59,7 +59,9 @@ def main() -> None:
         config.decision.min_probability,
     )
     methods = [*corpus.methods, cross_validated]
-    show_methods(f"{options.path.name}, {len(candidates):,} candidates", corpus, methods)
+    show_methods(
+        f"{options.path.name}, {candidates.is_candidate.sum():,} candidates", corpus, methods
+    )
     qualities = cross_validated.qualities(corpus.is_duplicate)
     print(
         f"The best threshold was chosen on these pairs, and the shipped model fitted to them.\n"
@@ -102,7 +104,9 @@ def score(candidates: Candidates, config_path: Path, best: float | None = None) 
         thresholds, precision, recall = ms_ssim.curve(pairs.is_duplicate)
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
         best = float(thresholds[f1.argmax()])
-    information = candidates.in_all(candidates.features["information"])
+    information = candidates.in_all(
+        np.where(candidates.is_candidate, candidates.features["information"], NO_SCORE)
+    )
     config = config_file.load(config_path)
     decision = config.decision
     if decision.method == "calibrated":

@@ -28,12 +28,15 @@ def main() -> None:
     candidates = Candidates.of(load_labelled(options.path), config)
     qualities = candidates.qualities(config.decision.min_probability)
     quality = {key: [getattr(each, key) for each in qualities] for key in ("precision", "recall")}
-    print(f"{len(candidates):,} candidates, {candidates.pairs.is_duplicate.sum()} duplicates.")
+    print(
+        f"{len(candidates.rows):,} pairs, of which {candidates.is_candidate.sum():,} are "
+        f"candidates; {candidates.pairs.is_duplicate.sum()} duplicates."
+    )
     print(f"Cross-validated by source, means of {DIVISIONS} divisions:")
     for key, values in quality.items():
         print(f"{key} {mean_and_range(values)}")
     model = candidates.fit(
-        np.ones(len(candidates), np.bool_),
+        np.ones(len(candidates.rows), np.bool_),
         cross_validated={key: round(float(np.mean(v)), 4) for key, v in quality.items()},
     )
     print(f"\n{model.to_json()}")

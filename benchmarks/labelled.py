@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,13 +11,16 @@ from typing import Any, Final, Self
 import numpy as np
 from measure import run_hydindex, write_config
 from numpy.typing import NDArray
+from PIL import Image
 
 from hydindex.config.settings import Config
+from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, embed
 from hydindex.matching.calibrated.features import Features, compute_features
 from hydindex.matching.calibrated.fitting import cross_validate, fit_model, random_folds
 from hydindex.matching.calibrated.model import CalibratedModel, probabilities
+from hydindex.matching.calibrated.retrieval import similar_files
 from hydindex.matching.calibrated.signature import signature
-from hydindex.matching.candidates import CandidateRules, find_candidates
+from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline.calibration import Quality
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
@@ -33,6 +36,9 @@ MIN_STRUCTURE: Final = 0.1
 """`min_structure` of the shipped model."""
 DIVISIONS: Final = 10
 """How many random divisions into folds a cross-validation uses."""
+FITTED_SIMILARITY: Final = MIN_SIMILARITY / 2
+"""Models are fitted to pairs from this similarity of descriptors: more wrong pairs than candidates
+alone have."""
 NO_SCORE: Final = -np.inf
 """The score of a pair that is no candidate, or that was rejected before it had a score."""
 
@@ -84,25 +90,34 @@ class LabelledPairs:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates of the method `calibrated` and their features, without `min_structure`.
+    """Candidates of the method `calibrated` and their features, without `min_structure`.
 
-    `rows`: the positions of the candidates among all pairs.
+    There are also pairs of lower similarity, down to FITTED_SIMILARITY: a model is fitted to them
+    too, but only candidates are scored. `rows`: their positions among all pairs.
     """
 
     pairs: LabelledPairs
     rows: NDArray[np.intp]
+    is_candidate: Bools
     features: Features
 
     @classmethod
     def of(cls, files: Sequence[LabelledFile], config: Config) -> Self:
         """Find the candidates of a library and compute their features."""
         pairs = LabelledPairs.of(files)
-        signatures, comparable = _signatures(files, config)
+        pictures = [decode_thumbnail(each.file.thumbnail) for each in files]
+        signatures, comparable = _signatures(files, pictures)
+        vectors = embed(pictures)
         rules = CandidateRules.of(config)
-        is_candidate = np.zeros((len(files), len(files)), np.bool_)
-        for one, others in find_candidates(comparable, comparable[:0], rules):
-            is_candidate[one, others.ids] = is_candidate[others.ids, one] = True
-        rows = np.flatnonzero(is_candidate[pairs.first, pairs.second])
+
+        def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
+            sorted_vectors = vectors[sorted_files.ids]
+            return similar_files(sorted_vectors, sorted_files, positions, rules, FITTED_SIMILARITY)
+
+        is_similar = np.zeros((len(files), len(files)), np.bool_)
+        for one, others in find_candidates(comparable, comparable[:0], rules, preselect):
+            is_similar[one, others.ids] = is_similar[others.ids, one] = True
+        rows = np.flatnonzero(is_similar[pairs.first, pairs.second])
         has_features, features = compute_features(
             signatures,
             pairs.first[rows],
@@ -110,35 +125,35 @@ class Candidates:
             aspect_ratio_tolerance=rules.aspect_ratio_tolerance,
             min_structure=-np.inf,
         )
-        return cls(pairs, rows[has_features], features)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        rows = rows[has_features]
+        both = (vectors[side[rows]].astype(np.float64) for side in (pairs.first, pairs.second))
+        similarity = np.einsum("ij,ij->i", *both) / UNIT_LENGTH**2
+        return cls(pairs, rows, similarity >= MIN_SIMILARITY, features)
 
     @property
     def is_duplicate(self) -> Bools:
-        """Which candidates are duplicates."""
+        """Which of these pairs are duplicates."""
         return self.pairs.is_duplicate[self.rows]
 
     def in_all(self, values: Floats) -> Floats:
-        """Return values of the candidates as an array of all pairs."""
+        """Return values of these pairs as an array of all pairs."""
         result = np.full(len(self.pairs), NO_SCORE)
         result[self.rows] = values
         return result
 
     def scores(self, model: CalibratedModel) -> Floats:
-        """Return the probability of each candidate; NO_SCORE below `min_structure`."""
-        too_different = self.features["structure_8px"] < model.min_structure
-        return np.where(too_different, NO_SCORE, probabilities(self.features, model))
+        """Return the probability of each pair that the method scores; else NO_SCORE."""
+        is_scored = self.is_candidate & (self.features["structure_8px"] >= model.min_structure)
+        return np.where(is_scored, probabilities(self.features, model), NO_SCORE)
 
     def fit(self, training: Bools, **fitted: Any) -> CalibratedModel:
-        """Fit a model to some of the candidates."""
+        """Fit a model to some of these pairs."""
         terms = {name: values[training] for name, values in self.features.terms().items()}
         labels = self.is_duplicate[training]
         return fit_model(terms, labels, min_structure=MIN_STRUCTURE, **fitted)
 
     def cross_validated(self, division: int, verify: Verifier | None = None) -> Floats:
-        """Score each candidate by a model that has seen neither file's source.
+        """Score each pair by a model that has seen neither file's source.
 
         Folds consist of sources, not of files: a model must not be tested on copies of pictures
         that it was fitted to. `verify` may correct the scores.
@@ -203,26 +218,24 @@ def _alteration(one: LabelledFile, other: LabelledFile) -> str:
 
 
 def _signatures(
-    files: Sequence[LabelledFile], config: Config
+    files: Sequence[LabelledFile], pictures: Sequence[Image.Image]
 ) -> tuple[SignatureBatch, ComparableFiles]:
-    per_file = [
-        signature(decode_thumbnail(each.file.thumbnail), config.ahash.resize) for each in files
-    ]
+    per_file = [signature(picture) for picture in pictures]
     ratios = np.array([each.file.width / each.file.height for each in files])
-    aspect_factors = np.array([each.content_aspect_factor for each in per_file])
     columns = {
         "duration_ms": np.array([each.file.duration_ms for each in files], np.float64),
         "aspect_ratio": ratios,
-        "average_hash": np.array([each.average_hash for each in per_file], np.uint64),
-        "content_aspect_ratio": ratios * aspect_factors,
-        "content_hash": np.array([each.content_hash for each in per_file], np.uint64),
+        "content_aspect_ratio": ratios
+        * np.array([each.content_aspect_factor for each in per_file]),
     }
     signatures = SignatureBatch(
         **columns,
         has_bars=np.array([len(each.views) == 2 for each in per_file]),
         views=np.stack([each.views[[0, -1]] for each in per_file]),
     )
-    compared_since = np.full(len(files), NOT_COMPARED)
     return signatures, ComparableFiles(
-        np.arange(len(files)), **columns, compared_since=compared_since
+        ids=np.arange(len(files)),
+        **columns,
+        average_hash=np.zeros(len(files), np.uint64),
+        compared_since=np.full(len(files), NOT_COMPARED),
     )

@@ -1,11 +1,11 @@
 """Measure nightly runs in libraries of growing size: 200 new files, and nothing new.
 
-    python benchmarks/scale.py --files 10000 100000 --plot docs/images/scale.png
+    python benchmarks/scale.py --files 10000 100000
 
 Libraries are generated and put into an index directly (see `scale_library.py`). The stand-in that
 serves them answers searches with prepared replies. Runs use the shipped config, except that the
-method `threshold` has a threshold of 0.9; `--hamming` sets `ahash.hammingMax`. One unmeasured run
-comes first, so the page cache is warm; of three nights of each kind, the median in time is shown.
+method `threshold` has a threshold of 0.9. One unmeasured run comes first, so the page cache is
+warm; of three nights of each kind, the median in time is shown.
 
 Filling an index of a million files takes minutes, and 7 GB of disk with the method `calibrated`,
 30 GB with `threshold`.
@@ -27,7 +27,6 @@ WITHIN_MS: Final = 1000  # the shipped candidate_generation.tolSeconds
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--hamming", type=int, default=32, help="ahash.hammingMax")
     parser.add_argument("--plot", type=Path, help="draw time and memory against size, as PNG")
     options = parser.parse_args()
     pool = Pool()
@@ -36,11 +35,7 @@ def main() -> None:
     for count in sorted(options.files):
         for method in METHODS:
             home = Path("build/scale") / method
-            changes = {
-                "decision": {"method": method},
-                "similarity_threshold": 0.9,
-                "ahash": {"hammingMax": options.hamming},
-            }
+            changes = {"decision": {"method": method}, "similarity_threshold": 0.9}
             with_new_files, nothing_new = measure(home, pool, count, changes)
             index_mb = (home / "hydindex.db").stat().st_size / 1e6
             for night in (with_new_files, nothing_new):
@@ -49,8 +44,8 @@ def main() -> None:
             if method == "calibrated":
                 lines["nothing new"].append(nothing_new.cost)
     print_table(
-        f"Nightly runs with hammingMax {options.hamming}. Stages in seconds; compare includes "
-        "importing\ntorch with the method threshold.",
+        "Nightly runs. Stages in seconds; compare includes importing torch with the method "
+        "threshold.",
         rows,
     )
     if options.plot is not None:
