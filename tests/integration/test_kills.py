@@ -113,7 +113,7 @@ def changed_config(home: Home, client: StandIn) -> None:
     home.update()
     home.configure(
         preprocessing={"histEq": True},
-        similarity_threshold=0.9,
+        similarity_threshold=0.8,
         candidate_generation={"tolSeconds": 1.0},
     )
 
