@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
@@ -162,10 +162,17 @@ class FileStore(StorePart):
         return files, pictures.tolist()
 
     def vectors(self, table_name: str, length: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Load all vectors of one kind: the ids of their files, ascending, and (files, length)."""
+        """Load all vectors of one kind: the ids of their files, ascending, and (files, length).
+
+        Raises:
+            IndexUnusable: the vector of a file has another length.
+        """
         table = PICTURE_TABLES[table_name]
-        query = select(table.c.file_id, table.c.picture).order_by(table.c.file_id)
-        ids, packed = self._columns(query, (np.int64, f"S{length}"))
+        length_bytes = func.length(table.c.picture)
+        query = select(table.c.file_id, table.c.picture, length_bytes).order_by(table.c.file_id)
+        ids, packed, lengths = self._columns(query, (np.int64, f"S{length}", np.int64))
+        if (lengths != length).any():
+            raise damaged_picture(int(ids[lengths != length][0]))
         return ids, packed.view(np.int8).reshape(-1, length)
 
     def hashes(self, ids: Iterable[int]) -> list[str]:

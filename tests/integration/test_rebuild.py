@@ -167,17 +167,22 @@ def test_refetch_takes_changed_thumbnails(home: Home, serve: Serve, library: Lib
 
 
 @pytest.mark.parametrize(
-    ("config", "table"),
-    [({}, "signature"), (THRESHOLD, "prepared_picture")],
-    ids=["calibrated", "threshold"],
+    ("config", "damage"),
+    [
+        ({}, "UPDATE signature SET picture = x'00'"),
+        ({}, "UPDATE descriptor SET picture = x'00' WHERE file_id = 7"),
+        ({}, "DELETE FROM descriptor WHERE file_id = 7"),
+        (THRESHOLD, "UPDATE prepared_picture SET picture = x'00'"),
+    ],
+    ids=["signature", "descriptor", "no descriptor", "prepared picture"],
 )
 def test_a_damaged_picture_is_repaired_by_the_remedy_that_the_error_names(
-    home: Home, serve: Serve, library: Library, config: Config, table: str
+    home: Home, serve: Serve, library: Library, config: Config, damage: str
 ) -> None:
     home.configure(**config)
     client = serve(library[:30])
     home.update()
-    home.sql(f"UPDATE {table} SET picture = x'00'")
+    home.sql(damage)
     client.add(library[30:])
     assert "rebuild --refetch" in home.fail("update", expect=4)
     home.rebuild("--refetch")

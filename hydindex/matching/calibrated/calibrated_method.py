@@ -19,7 +19,7 @@ from hydindex.matching.candidates import CandidateRules, Positions, find_candida
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
-from hydindex.store.file_store import FileStore
+from hydindex.store.file_store import FileStore, damaged_picture
 
 # Signatures in memory at a time; matching a pair takes a few kilobytes.
 _BLOCK_PAIRS: Final = 2048
@@ -89,6 +89,9 @@ class CalibratedMethod:
         from hydindex.matching.calibrated.retrieval import similar_files
 
         ids, vectors = files.vectors(DESCRIPTOR, DIMENSION)
+        missing = np.setdiff1d(np.concatenate((joining.ids, members.ids)), ids)
+        if len(missing):
+            raise damaged_picture(int(missing[0]))
         rules = CandidateRules.of(self._config)
 
         def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
