@@ -129,7 +129,7 @@ class _Setup:
             return _warning(
                 f"Hydrus v{self.version} accepts potential duplicates between videos, "
                 "but keeps none",
-                "Update Hydrus to v683 or later; until then pairs stay queued.",
+                "Update Hydrus to v683 or later; the next update then posts the pairs.",
             )
         return _ok(f"Hydrus v{self.version}")
 

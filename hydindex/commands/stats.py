@@ -84,7 +84,7 @@ def _attention(stats: Stats, changes: "Sequence[RecipeChange]") -> Iterator[str]
         yield f"the config changed ({change}): run hydindex rebuild"
     days = stats["days_since_update"]
     if days is None:
-        yield "no update has finished without an error yet"
+        yield "no update has succeeded yet"
     elif days >= _OVERDUE_DAYS:
         yield f"the last successful update was {days:,.0f} days ago"
     if stats["runs"] and (error := stats["runs"][0]["error"]):

@@ -45,7 +45,7 @@ def connect_to(address: str) -> Iterator["Cluster"]:
         client = Client(address, timeout=_ANSWER_TIMEOUT_S, set_as_default=False)
     except Exception as error:  # any other server there can cause any error
         raise ConfigError(
-            f"No Dask scheduler answers at {address}: {str(error) or 'another kind of server'}",
+            f"No Dask scheduler answers at {address}: {str(error) or 'it is another server'}",
             f"Start one (dask scheduler), or {_WITHOUT_DASK}",
         ) from None
     with client:

@@ -121,7 +121,7 @@ def _verdict_by_frames(pairs: Sequence[ScoredPair], run: RunContext) -> RunRepor
         frames = frame_signatures(videos)
     except ValueError as error:
         raise IndexUnusable(
-            f"The index holds damaged frames: {error}", "Run hydindex rebuild --refetch."
+            f"Stored frames in the index are damaged: {error}", "Run hydindex rebuild --refetch."
         ) from None
     ids = [video.file_id for video in videos]
     verifiable = [each for each in pairs if set(each.pair.ids).issubset(ids)]

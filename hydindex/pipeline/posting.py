@@ -96,11 +96,11 @@ class Poster:
         """Warn if Hydrus refused pairs, and say why that may be."""
         if not self._refused:
             return
-        hint = "They stay queued; the next run tries them again."
+        hint = "The next run tries them again."
         if hydrus_version == VERSION_THAT_DROPS_VIDEO_PAIRS:
             hint = (
                 "This is Hydrus v682, which keeps no potential duplicates between videos. "
-                "Update Hydrus to v683 or later; the pairs stay queued."
+                "Update Hydrus to v683 or later; the next run then posts the pairs."
             )
         log.warning("Hydrus refused %d pairs. %s", len(self._refused), hint)
 
