@@ -35,7 +35,7 @@ def pairs(
         raise ConfigError("--json and --csv cannot be combined", "Use one of them.")
     session = open_session(config_path, as_json=as_json)
     with open_for_reading(session.index_path) as store:
-        listed = store.pairs.most_certain(states or (), min_score)
+        listed = store.pairs.highest_scores(states or (), min_score)
     show_pairs(session.console, listed, as_csv=as_csv)
 
 

@@ -48,7 +48,7 @@ def report(
 
     session = open_session(config_path)
     with open_for_reading(session.index_path) as store:
-        pairs = store.pairs.most_certain(states or (), min_score, limit)
+        pairs = store.pairs.highest_scores(states or (), min_score, limit)
         files_of_pairs = store.pairs.files_of(pairs)
         left_out = store.pairs.count(states or (), min_score) - len(pairs)
         stats = gather_stats(store, session.config)

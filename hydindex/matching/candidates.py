@@ -38,10 +38,10 @@ class CandidateRules:
 
     def preselect(self, files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
         """Preselect by nothing but the duration."""
-        for window in self.windows(files, positions):
+        for window in self.duration_ranges(files, positions):
             yield np.arange(window.start, window.stop)
 
-    def windows(self, files: ComparableFiles, positions: Positions) -> list[slice]:
+    def duration_ranges(self, files: ComparableFiles, positions: Positions) -> list[slice]:
         """Return where the candidates of some files can be, by duration (sorted, NaN last)."""
         reach_ms = self.duration_tolerance_ms + _MARGIN_MS
         durations_ms = files.duration_ms[positions]
@@ -49,7 +49,7 @@ class CandidateRules:
         ends = np.searchsorted(files.duration_ms, durations_ms + reach_ms, side="right")
         return list(map(slice, starts.tolist(), ends.tolist()))
 
-    def agree(self, one: ComparableFiles, others: ComparableFiles) -> NDArray[np.bool_]:
+    def are_candidates(self, one: ComparableFiles, others: ComparableFiles) -> NDArray[np.bool_]:
         """Compare one file with others."""
         both_without_duration = np.isnan(one.duration_ms) & np.isnan(others.duration_ms)
         difference_ms = np.abs(one.duration_ms - others.duration_ms)
@@ -86,7 +86,7 @@ def find_candidates(
         others = files[selected]
         yield (
             int(files.ids[position]),
-            others[rules.agree(files[position : position + 1], others)],
+            others[rules.are_candidates(files[position : position + 1], others)],
         )
 
 

@@ -70,7 +70,7 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
     days = run.config.index.forget_gone_days
     if days is None:
         return
-    long_gone = run.store.files.gone_before(clock.ago(timedelta(days=days)))
+    long_gone = run.store.files.gone_since_before(clock.ago(timedelta(days=days)))
     if len(long_gone) > present:
         # Files that were deleted one by one don't outnumber the rest: the search is wrong.
         log.warning(

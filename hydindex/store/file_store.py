@@ -76,7 +76,7 @@ class FileStore(StorePart):
             )
             connection.execute(update(file).where(is_in(file.c.id, returned)).values(gone_at=None))
 
-    def gone_before(self, time: str) -> list[int]:
+    def gone_since_before(self, time: str) -> list[int]:
         """List files with stored pictures that have been gone since before a time."""
         query = select(file.c.id).where(IS_GONE, file.c.gone_at < time, file.c.state != "unusable")
         return list(self._values(query))

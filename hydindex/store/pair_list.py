@@ -61,7 +61,7 @@ class PairList(StorePart):
         """Count pairs with these states (empty: all) and at least this score."""
         return self._count(count_rows(pair, _is_wanted(states, min_score)))
 
-    def most_certain(
+    def highest_scores(
         self,
         states: Sequence[PairState] = (),
         min_score: float | None = None,

@@ -33,7 +33,7 @@ def similar_files(
     tolerance in duration are left out.
     """
     min_product = min_similarity * UNIT_LENGTH**2
-    windows = rules.windows(files, positions)
+    windows = rules.duration_ranges(files, positions)
     for block in slices(len(positions), _BLOCK_ROWS):
         rows = vectors[positions[block]].astype(np.float32)
         first = min(window.start for window in windows[block])

@@ -33,7 +33,7 @@ def similar_hashes(
     Files far beyond the tolerance in duration are left out.
     """
     hashes = files.average_hash
-    windows = rules.windows(files, positions)
+    windows = rules.duration_ranges(files, positions)
     for position, window in zip(positions.tolist(), windows, strict=True):
         distances = np.bitwise_count(hashes[window] ^ hashes[position])
         yield window.start + np.flatnonzero(distances <= hamming_max)

@@ -149,17 +149,17 @@ def _window_means(planes: Tensor) -> Tensor:
     """
     if planes[0].numel() <= _LARGEST_MATRIX_PX:
         return planes.flatten(1) @ _window_matrix(*planes.shape[1:], str(planes.device))
-    return _two_passes(planes)
+    return _filter_separably(planes)
 
 
 @lru_cache
 def _window_matrix(height: int, width: int, device: str) -> Tensor:
     """Every window as a column: (pixels, positions)."""
     one_pixel_each = torch.eye(height * width, device=device).view(-1, height, width)
-    return _two_passes(one_pixel_each)
+    return _filter_separably(one_pixel_each)
 
 
-def _two_passes(planes: Tensor) -> Tensor:
+def _filter_separably(planes: Tensor) -> Tensor:
     filtered_down = _filter_columns(planes)
     return _filter_columns(filtered_down.transpose(1, 2).contiguous()).flatten(1)
 

@@ -62,10 +62,10 @@ def ssim(
 
 def _window_sums(planes: Tensor) -> Tensor:
     """Sum integers over every 7x7 window: (planes, height - 6, width - 6)."""
-    return _seven_sums(_seven_sums(planes, 1), 2)
+    return _sum_windows(_sum_windows(planes, 1), 2)
 
 
-def _seven_sums(planes: Tensor, axis: int) -> Tensor:
+def _sum_windows(planes: Tensor, axis: int) -> Tensor:
     """Sum 7 neighbours along an axis, as 4 + 2 + 1."""
     length = planes.shape[axis]
     twos = planes.narrow(axis, 0, length - 1) + planes.narrow(axis, 1, length - 1)
