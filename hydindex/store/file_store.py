@@ -161,19 +161,23 @@ class FileStore(StorePart):
             raise damaged_picture(int(np.setdiff1d(ids, files.ids)[0]))
         return files, pictures.tolist()
 
-    def vectors(self, table_name: str, length: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Load all vectors of one kind: the ids of their files, ascending, and (files, length).
+    def vectors(self, ids: NDArray[np.int64], table_name: str, length: int) -> NDArray[np.int8]:
+        """Load vectors of one kind, in the order of the ids: (files, length).
+
+        All vectors are read: the ids are usually those of nearly all files.
 
         Raises:
-            IndexUnusable: the vector of a file has another length.
+            IndexUnusable: the index has no vector of one of the files, or one of another length.
         """
         table = PICTURE_TABLES[table_name]
         length_bytes = func.length(table.c.picture)
         query = select(table.c.file_id, table.c.picture, length_bytes).order_by(table.c.file_id)
-        ids, packed, lengths = self._columns(query, (np.int64, f"S{length}", np.int64))
-        if (lengths != length).any():
-            raise damaged_picture(int(ids[lengths != length][0]))
-        return ids, packed.view(np.int8).reshape(-1, length)
+        stored_ids, packed, lengths = self._columns(query, (np.int64, f"S{length}", np.int64))
+        missing = ids[~np.isin(ids, stored_ids[lengths == length])]
+        if len(missing):
+            raise damaged_picture(int(missing[0]))
+        stored = packed.view(np.int8).reshape(-1, length)
+        return stored[np.searchsorted(stored_ids, ids)]
 
     def hashes(self, ids: Iterable[int]) -> list[str]:
         """Return the SHA-256 of files, in the order of their ids."""

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
-import numpy as np
-
 from hydindex.common.batches import slices
 from hydindex.config.settings import Config
 from hydindex.matching.blocks import FileIds
@@ -19,7 +17,7 @@ from hydindex.matching.candidates import CandidateRules, Positions, find_candida
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
-from hydindex.store.file_store import FileStore, damaged_picture
+from hydindex.store.file_store import FileStore
 
 # Signatures in memory at a time; matching a pair takes a few kilobytes.
 _BLOCK_PAIRS: Final = 2048
@@ -88,15 +86,11 @@ class CalibratedMethod:
         """Find the files whose descriptors are similar."""
         from hydindex.matching.calibrated.retrieval import similar_files
 
-        ids, vectors = files.vectors(DESCRIPTOR, DIMENSION)
-        missing = np.setdiff1d(np.concatenate((joining.ids, members.ids)), ids)
-        if len(missing):
-            raise damaged_picture(int(missing[0]))
         rules = CandidateRules.of(self._config)
 
         def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
-            rows = np.searchsorted(ids, sorted_files.ids)
-            return similar_files(vectors[rows], sorted_files, positions, rules)
+            vectors = files.vectors(sorted_files.ids, DESCRIPTOR, DIMENSION)
+            return similar_files(vectors, sorted_files, positions, rules)
 
         return find_candidates(joining, members, rules, preselect)
 
