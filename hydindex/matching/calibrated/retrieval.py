@@ -1,8 +1,8 @@
 """Preselect candidates: the files whose descriptors are similar.
 
 A product of two descriptors is a sum of 128 products of whole numbers, below 2**24: float32 holds
-it exactly, in whatever order it is summed. So the result is the same on every machine, with any
-number of threads and any size of blocks.
+it exactly, in whatever order it is summed. So the same stored descriptors give the same result on
+every machine, with any number of threads and any size of blocks.
 """
 
 from collections.abc import Iterator
@@ -33,18 +33,19 @@ def similar_files(
     tolerance in duration are left out.
     """
     min_product = min_similarity * UNIT_LENGTH**2
-    windows = rules.duration_ranges(files, positions)
+    ranges = rules.duration_ranges(files, positions)
     for block in slices(len(positions), _BLOCK_ROWS):
-        rows = vectors[positions[block]].astype(np.float32)
-        first = min(window.start for window in windows[block])
-        last = max(window.stop for window in windows[block])
-        found_rows, found_columns = [], []
-        for part in slices(last - first, _BLOCK_COLUMNS):
-            columns = vectors[first:last][part].astype(np.float32)
-            row, column = np.nonzero(rows @ columns.T >= min_product)
-            found_rows.append(row)
-            found_columns.append(column + (first + part.start))
-        row, column = np.concatenate(found_rows), np.concatenate(found_columns)
-        order = np.argsort(row, kind="stable")
-        ends = np.searchsorted(row[order], np.arange(1, len(rows)))
-        yield from np.split(column[order], ends)
+        left = vectors[positions[block]].astype(np.float32)
+        starts, stops = np.array([(each.start, each.stop) for each in ranges[block]]).T
+        start, stop = int(starts.min()), int(stops.max())
+        similar: list[tuple[Positions, Positions]] = []
+        for part in slices(stop - start, _BLOCK_COLUMNS):
+            right = vectors[start:stop][part].astype(np.float32)
+            rows, columns = np.nonzero(left @ right.T >= min_product)
+            columns += start + part.start
+            in_range = (starts[rows] <= columns) & (columns < stops[rows])
+            similar.append((rows[in_range], columns[in_range]))
+        rows, columns = (np.concatenate(each) for each in zip(*similar, strict=True))
+        order = np.argsort(rows, kind="stable")
+        ends = np.searchsorted(rows[order], np.arange(1, len(left)))
+        yield from np.split(columns[order], ends)
