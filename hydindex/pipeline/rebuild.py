@@ -76,6 +76,7 @@ def rebuild(
     config is one transaction: an interrupted rebuild continues with the next rebuild or update.
 
     Raises:
+        ConfigError: the method can't run on this machine; nothing is changed.
         HydrusUnreachable, HydrusAccessDenied, HydrusBadReply, ConfigError: with `refetch_from`
             only, before anything is changed or during the fetch.
     """
@@ -103,6 +104,7 @@ def _adopt_config(run: RunContext, *, prepare_all: bool) -> None:
     for change in changes:
         log.info("changed: %s", change)
     if changes or prepare_all:
+        run.method.require_usable()
         back_up(run.store.path, before="rebuild")
         run.store.compared_set.restart(
             recipe, prepare_again=prepare_all or needs_preparation(changes)

@@ -1,5 +1,6 @@
 """`hydindex rebuild`: redoes what a changed config makes necessary, and posts nothing twice."""
 
+import sys
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched, from_then_on, rows
 from PIL import Image
 
+from hydindex.matching.calibrated.descriptor import load_network
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
 Config = dict[str, Any]
@@ -237,3 +239,20 @@ def test_an_interrupted_refetch_loses_nothing(home: Home, posted: StandIn) -> No
 def test_a_missing_index_names_the_command_that_makes_one(home: Home, words: list[str]) -> None:
     assert "hydindex update" in home.fail(*words, expect=4, kind="index_missing")
     assert not home.index.exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--refetch"]])
+def test_a_method_that_cannot_run_leaves_the_index_as_it_was(
+    home: Home, client: StandIn, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    home.configure(**THRESHOLD)
+    home.update("--dry-run")
+    before = [home.sql(f"SELECT * FROM {table}") for table in ("file", "pair", "prepared_picture")]
+    home.configure(decision={"method": "calibrated"})
+    load_network.cache_clear()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    client.clear_log()
+    assert "ONNX Runtime" in home.fail("rebuild", *words, expect=2, kind="config")
+    after = [home.sql(f"SELECT * FROM {table}") for table in ("file", "pair", "prepared_picture")]
+    assert after == before
+    assert fetched(client) == set()
