@@ -23,8 +23,10 @@ from hydindex.pipeline.user_decisions import record_decisions
 from hydindex.records.files import FileRef
 from hydindex.store.store import Store
 
-# Files ingested before they are compared, while the next ones are fetched.
+# Files ingested before they are compared, while the next ones are fetched. Each comparison reads
+# the descriptors of the whole index, so the interval is at least this share of the files in it.
 _COMPARE_INTERVAL: Final = 256
+_COMPARE_SHARE: Final = 1 / 32
 
 
 def update(
@@ -65,12 +67,15 @@ def update(
 
 def _ingest_and_compare(files: list[FileRef], run: RunContext, client: HydrusClient) -> Steps:
     """Ingest files, and compare those already saved while others are being fetched."""
+    indexed, _ = run.store.files.present_counts()
     uncompared = 0
     with closing(timed("fetch", ingest(files, run, client))) as ingested:
         for step in ingested:
             yield step
             uncompared += step.files.ingested
-            if uncompared >= _COMPARE_INTERVAL and not is_last_step(step):
+            interval = max(_COMPARE_INTERVAL, indexed * _COMPARE_SHARE)
+            if uncompared >= interval and not is_last_step(step):
+                indexed += uncompared
                 uncompared = 0
                 yield from timed("compare", compare(run))
     yield from timed("prepare", prepare_stored(run))
