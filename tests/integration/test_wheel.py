@@ -16,7 +16,8 @@ from hydindex.store.schema import REVISION
 
 CHECKOUT = Path(__file__).parents[2]
 # What a release is built from, and what must not get into it.
-SOURCES = ["pyproject.toml", "README.md", "LICENSE", "hydindex", "migrations"]
+LICENCES = ["LICENSE", "LICENSE-APACHE", "NOTICE"]
+SOURCES = ["pyproject.toml", "README.md", *LICENCES, "hydindex", "migrations"]
 BYSTANDERS = ["tests", "benchmarks", "docs"]
 DATA_FILES = {
     "hydindex/matching/calibrated/descriptor.onnx",
@@ -85,10 +86,11 @@ def wheel(dist: Path) -> Path:
     return built
 
 
-def test_the_wheel_contains_all_modules_migrations_data_files_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_contains_all_modules_migrations_data_files_and_the_licences(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    for licence in LICENCES:
+        assert any(name.endswith(f".dist-info/licenses/{licence}") for name in names)
     modules = {
         path.relative_to(CHECKOUT).as_posix()
         for path in (CHECKOUT / "hydindex").rglob("*.py")
