@@ -16,9 +16,12 @@ from conftest import (
     from_then_on,
     rows,
 )
+from made_pictures import encoded
 from made_videos import jpeg
+from PIL import ImageOps
 
 from hydindex.demo.generated_library import generate_library
+from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline import compare
 from hydindex.standin.server import DROP_BEFORE_WORK
 
@@ -61,6 +64,18 @@ def test_the_size_of_a_batch_changes_no_result(
     assert (in_batches["scored"], in_batches["matched"]) == (whole["scored"], whole["matched"])
     assert home.scores() == pytest.approx(expected, abs=1e-5)
     assert len(rows(client)) == whole["matched"] > 0
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_a_mirrored_copy_is_found_and_named(home: Home, serve: Serve, mirrored: bool) -> None:
+    (file,) = generate_library(seed=3, pictures=12)[:1]
+    picture = decode_thumbnail(file.thumbnail)
+    copy = encoded(ImageOps.mirror(picture) if mirrored else picture, "JPEG", quality=85)
+    client = serve([file, replace(file, hash="ab" * 32, thumbnail=copy)])
+    home.update()
+    assert client.potentials == {frozenset((file.hash, "ab" * 32))}
+    (listed,) = home.run("pairs", "--json").json["pairs"]
+    assert listed["features"]["mirrored"] == mirrored
 
 
 def test_files_that_have_nothing_in_common_are_compared_once(home: Home, serve: Serve) -> None:
