@@ -31,7 +31,7 @@ class CandidateBatch:
         return len(self.first)
 
 
-@dataclass
+@dataclass(frozen=True)
 class MatcherCounts(Counts):
     """How candidates were scored.
 
