@@ -2,8 +2,8 @@
 
 import csv
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,7 +13,12 @@ from hydindex.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydindex.commands.console import Console
+    from hydindex.records.pairs import FilePair
     from hydindex.store.pair_list import ListedPair
+
+_CSV_NAMES: Final = (
+    *("sha256_a", "sha256_b", "score", "state", "held_back", "decision", "matches", "state_at"),
+)
 
 
 def pairs(
@@ -29,6 +34,7 @@ def pairs(
 
     Example: hydindex pairs --state posted --min-score 0.9
     """
+    from hydindex.pipeline.shared_pictures import files_with_shared_picture
     from hydindex.store.store import open_for_reading
 
     if as_json and as_csv:
@@ -36,17 +42,25 @@ def pairs(
     session = open_session(config_path, as_json=as_json)
     with open_for_reading(session.index_path) as store:
         listed = store.pairs.highest_scores(states or (), min_score)
-    show_pairs(session.console, listed, as_csv=as_csv)
+        held_back = set(store.shared_pictures.pairs(files_with_shared_picture(store)))
+    show_pairs(session.console, listed, held_back, as_csv=as_csv)
 
 
-def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: bool) -> None:
+def show_pairs(
+    console: "Console",
+    pairs: "Sequence[ListedPair]",
+    held_back: "Collection[FilePair]",
+    *,
+    as_csv: bool,
+) -> None:
     """Show pairs as a table, JSON or CSV.
 
     `score`: the probability, or the similarity with the method `threshold`. `state`: queued,
     sending, posted, known (Hydrus had it already) or refused (for a `reason`), since `state_at`.
-    `decision`: yours in Hydrus: duplicate, alternate, false_positive, or null. `matches`: false if
-    the pair was posted under an earlier config and no longer matches. `features`: what the
-    probability was computed from; null with the method `threshold`.
+    `held_back`: true if it is not posted because many files share its picture. `decision`: yours in
+    Hydrus: duplicate, alternate, false_positive, or null. `matches`: false if the pair was posted
+    under an earlier config and no longer matches. `features`: what the probability was computed
+    from; null with the method `threshold`.
     """
     rows = [
         {
@@ -54,6 +68,7 @@ def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: boo
             "sha256_b": each.sha256_high,
             "score": each.score,
             "state": each.state,
+            "held_back": each.pair in held_back,
             "decision": each.decision,
             "matches": each.matches,
             "state_at": each.state_at,
@@ -64,8 +79,7 @@ def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: boo
     ]
     console.print_json("pairs", pairs=rows)
     if as_csv:
-        names = ("sha256_a", "sha256_b", "score", "state", "decision", "matches", "state_at")
-        writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, _CSV_NAMES, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return
@@ -79,10 +93,17 @@ def show_pairs(console: "Console", pairs: "Sequence[ListedPair]", *, as_csv: boo
                 (each.decision or "open").replace("_", " "),
                 each.sha256_low,
                 each.sha256_high,
-                each.reason or ("" if each.matches else "no longer matches"),
+                _remark(each, is_held_back=each.pair in held_back),
             )
             for each in pairs
         ],
     )
     if not pairs:
         console.print("No pairs.")
+
+
+def _remark(pair: "ListedPair", *, is_held_back: bool) -> str:
+    remarks = [pair.reason, "shared picture" if is_held_back else None]
+    if not pair.matches:
+        remarks.append("no longer matches")
+    return "; ".join(filter(None, remarks))

@@ -8,11 +8,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,6 +25,9 @@ from hydindex.common import clock
 
 if TYPE_CHECKING:
     from hydindex.store.pair_list import ListedFile, ListedPair
+
+# Of the files that share a picture, the page shows the shortest, the longest, and some between.
+_EXAMPLES: Final = 5
 
 
 def report(
@@ -44,20 +47,49 @@ def report(
 
     Example: hydindex report --output report.html
     """
+    from hydindex.pipeline.shared_pictures import files_with_shared_picture, shared_pictures
     from hydindex.store.store import open_for_reading
 
     session = open_session(config_path)
     with open_for_reading(session.index_path) as store:
-        pairs = store.pairs.highest_scores(states or (), min_score, limit)
-        files_of_pairs = store.pairs.files_of(pairs)
-        left_out = store.pairs.count(states or (), min_score) - len(pairs)
+        without = files_with_shared_picture(store)
+        pairs = store.pairs.highest_scores(states or (), min_score, limit, without_shared=without)
+        groups = [
+            _shared_picture(store.pairs.files(each.file_ids), each.pair_count)
+            for each in shared_pictures(store, states or (), min_score)
+        ]
+        grouped = sum(each.pair_count for each in groups)
+        left_out = store.pairs.count(states or (), min_score) - len(pairs) - grouped
+        shown_ids = [file_id for each in pairs for file_id in each.pair.ids]
+        shown_ids += [file.id for each in groups for file in each.examples]
+        shown_files = store.pairs.files(shown_ids)
         stats = gather_stats(store, session.config)
-        data = _page_data(pairs, files_of_pairs, stats, left_out=left_out)
+        data = _page_data(pairs, groups, shown_files, stats, left_out=left_out)
         with replaced_file(output_path) as file:
-            file.writelines(_page(data, store.pairs.thumbnails(files_of_pairs)))
+            file.writelines(_page(data, store.pairs.thumbnails(shown_files)))
     session.console.print(f"{len(pairs):,} pairs written to {output_path}. Open it in a browser.")
+    if groups:
+        session.console.print(
+            f"{grouped:,} more pairs are shown as {len(groups):,} shared pictures."
+        )
     if left_out:
         session.console.print(f"{left_out:,} pairs with lower scores were left out (--limit).")
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedPicture:
+    """A picture that many files share, as the page shows it. `files` have ascending durations."""
+
+    files: "Sequence[ListedFile]"
+    examples: "Sequence[ListedFile]"
+    pair_count: int
+
+
+def _shared_picture(files: "Sequence[ListedFile]", pair_count: int) -> _SharedPicture:
+    by_duration = sorted(files, key=lambda file: file.duration_ms or 0.0)
+    last = len(files) - 1
+    chosen = {round(last * step / (_EXAMPLES - 1)) for step in range(_EXAMPLES)}
+    return _SharedPicture(by_duration, [by_duration[each] for each in sorted(chosen)], pair_count)
 
 
 def _page(data: dict[str, Any], thumbnails: Iterable[bytes | None]) -> Iterator[str]:
@@ -84,7 +116,8 @@ def _page(data: dict[str, Any], thumbnails: Iterable[bytes | None]) -> Iterator[
 
 def _page_data(
     pairs: "Sequence[ListedPair]",
-    files_of_pairs: "Sequence[ListedFile]",
+    groups: Sequence[_SharedPicture],
+    shown_files: "Sequence[ListedFile]",
     stats: Stats,
     *,
     left_out: int,
@@ -93,7 +126,7 @@ def _page_data(
     from hydindex.matching.calibrated.features import FEATURES
     from hydindex.records.pairs import BY_FRAMES, BY_THUMBNAILS, VERSION_KEY
 
-    position_of = {each.id: position for position, each in enumerate(files_of_pairs)}
+    position_of = {each.id: position for position, each in enumerate(shown_files)}
     probabilities = [
         {
             "name": BY_FRAMES,
@@ -124,7 +157,16 @@ def _page_data(
         ],
         "files": [
             {**asdict(each), "sha256": each.sha256.hex(), "id": position_of[each.id]}
-            for each in files_of_pairs
+            for each in shown_files
+        ],
+        "shared_pictures": [
+            {
+                "pair_count": each.pair_count,
+                "sha256s": [file.sha256.hex() for file in each.files],
+                "durations_ms": [each.files[0].duration_ms, each.files[-1].duration_ms],
+                "examples": [position_of[file.id] for file in each.examples],
+            }
+            for each in groups
         ],
         "pairs": [
             {

@@ -43,12 +43,14 @@ def gather_stats(store: "Store", config: "Config") -> Stats:
     """Collect the state of an index."""
     from hydindex.matching.method import method_for
     from hydindex.matching.recipe import recipe_changes
+    from hydindex.pipeline.shared_pictures import shared_pictures
 
     method = method_for(config)
     summary = store.summary()
     changes = recipe_changes(store, config)
     index_files = (store.path, store.path.with_name(f"{store.path.name}-wal"))
     decisions = store.decisions.by_score(calibrated=method.has_probabilities)
+    shared = shared_pictures(store)
     last_good_update = store.runs.last_good_update()
     stats: dict[str, Any] = {
         "index": {
@@ -65,6 +67,8 @@ def gather_stats(store: "Store", config: "Config") -> Stats:
             "states": summary.pair_states,
             "refusals": summary.refusal_reasons,
             "doubtful": summary.doubtful_pairs,
+            "shared_picture": sum(each.pair_count for each in shared),
+            "shared_pictures": len(shared),
         },
         "decisions": [{**asdict(band), "precision": band.precision} for band in decisions],
         "scores": {
@@ -100,11 +104,13 @@ def show_stats(console: "Console", stats: Stats) -> None:
 
     `attention`: what needs attention, in words. `files.compared`: present, and compared with each
     other; `files.waiting`: present, but not compared yet; `files.unusable` and `pairs.refusals`:
-    counts by reason. `pairs.doubtful`: pairs that wait for frame verification. `decisions`: your
-    decisions on posted pairs by score, from `lowest` to below `highest`; `precision` is the share
-    that were not false positives. `scores.bands`: matching pairs in 20 equal bands from 0 to 1.
-    `changes`: config keys that require a rebuild. `runs`: the latest first; `report` is null while
-    a run is going on, or if it was killed.
+    counts by reason. `pairs.doubtful`: pairs that wait for frame verification.
+    `pairs.shared_picture`: pairs that are held back because many files share their picture;
+    `pairs.shared_pictures`: the number of these pictures. `decisions`: your decisions on posted
+    pairs by score, from `lowest` to below `highest`; `precision` is the share that were not false
+    positives. `scores.bands`: matching pairs in 20 equal bands from 0 to 1. `changes`: config keys
+    that require a rebuild. `runs`: the latest first; `report` is null while a run is going on, or
+    if it was killed.
     """
     console.print_json("stats", **stats)
     if stats["attention"]:
@@ -123,7 +129,15 @@ def show_stats(console: "Console", stats: Stats) -> None:
         },
     )
     doubtful = {"waiting for frame verification": pairs["doubtful"]} if pairs["doubtful"] else {}
-    console.table("Pairs", {**pairs["states"], **doubtful})
+    shared = (
+        {
+            "held back for a shared picture": pairs["shared_picture"],
+            "shared pictures": pairs["shared_pictures"],
+        }
+        if pairs["shared_picture"]
+        else {}
+    )
+    console.table("Pairs", {**pairs["states"], **shared, **doubtful})
     console.columns(
         f"Scores of matching pairs (a pair matches from {scores['matching_from']:.2f})",
         ("score", "pairs", ""),

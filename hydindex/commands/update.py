@@ -100,11 +100,16 @@ def show_report(
             f"usable frames, {frames.waiting:,} left for the next run; {frames.matched:,} matched; "
             f"{frames.sampled:,} videos sampled, {frames.bytes / 1e6:,.1f} MB fetched"
         )
-    if held_back.total:
+    if held_back.total > held_back.shared_picture:
         console.print(
             f"Held back: {held_back.over_limit:,} pairs over post.max_per_run, "
             f"{held_back.implied:,} redundant (post.pairs), "
             f"{held_back.improbable:,} below post.min_probability_to_post"
+        )
+    if held_back.shared_picture:
+        console.print(
+            f"Held back: {held_back.shared_picture:,} pairs of a picture that many files share "
+            "(see hydindex report)"
         )
     if left_over:
         counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in left_over.items())

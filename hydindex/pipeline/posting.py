@@ -15,6 +15,7 @@ from hydindex.config.sections import Post
 from hydindex.hydrus.client import HydrusClient
 from hydindex.pipeline.posting_plan import PostingPlan, plan_posting
 from hydindex.pipeline.run_report import HeldBackCounts, PairCounts, RunReport, Steps
+from hydindex.pipeline.shared_pictures import files_with_shared_picture
 from hydindex.records.pair_states import Event
 from hydindex.records.pairs import FilePair, OutboxPair
 from hydindex.store.store import Store
@@ -58,7 +59,7 @@ class Poster:
             log.info("of %d interrupted posts, %d had arrived", len(interrupted), arrived)
 
     def post_queued(self) -> Generator[RunReport, None, HeldBackCounts]:
-        """Post queued pairs as the config allows; return how many pairs it holds back.
+        """Post queued pairs as the plan says; return how many are held back.
 
         A dry run logs them instead.
         """
@@ -107,7 +108,14 @@ class Poster:
     def _plan(self) -> PostingPlan:
         queued = [each for each in self._outbox.sendable() if each.pair not in self._refused]
         linked = self._store.decisions.linked() if self._settings.pairs == "spanning" else ()
-        return plan_posting(queued, linked, self._settings, posted=self._posted_count)
+        shared_files = files_with_shared_picture(self._store)
+        return plan_posting(
+            queued,
+            set(self._store.shared_pictures.pairs(shared_files)),
+            linked,
+            self._settings,
+            posted=self._posted_count,
+        )
 
     def _send(self, batch: Sequence[OutboxPair]) -> Steps:
         """Send pairs that are marked as sending, and read back each.

@@ -1,6 +1,6 @@
 """Decide which queued pairs a run posts, before anything is sent. No I/O."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -12,7 +12,7 @@ from hydindex.records.pairs import FilePair, OutboxPair
 
 @dataclass(frozen=True, slots=True)
 class PostingPlan:
-    """The pairs to post, highest score first, and what the config holds back.
+    """The pairs to post, highest score first, and how many are held back.
 
     Pairs that Hydrus already knows turn up only when the plan is carried out; they don't count
     towards `max_posts` (None: no limit).
@@ -24,19 +24,29 @@ class PostingPlan:
 
 
 def plan_posting(
-    queued: Sequence[OutboxPair], linked: Iterable[FilePair], settings: Post, *, posted: int = 0
+    queued: Sequence[OutboxPair],
+    shared_picture: Collection[FilePair],
+    linked: Iterable[FilePair],
+    settings: Post,
+    *,
+    posted: int = 0,
 ) -> PostingPlan:
     """Plan which of the queued pairs to post.
 
-    `queued` come highest score first. `linked` are pairs that Hydrus links already, which only
+    `queued` come highest score first. Pairs of `shared_picture` are held back: that many files
+    share their picture says more than the score, and links that are not posted link nothing
+    (see `shared_pictures.py`). `linked` are pairs that Hydrus links already, which only
     `post.pairs: spanning` considers. `posted` counts what this run has posted before.
     """
-    probable = [each for each in queued if each.score >= settings.min_probability_to_post]
+    distinct = [each for each in queued if each.pair not in shared_picture]
+    probable = [each for each in distinct if each.score >= settings.min_probability_to_post]
     pairs = probable
     if settings.pairs == "spanning" and probable:
         pairs = list(compress(probable, spanning([each.pair for each in probable], linked)))
     held_back = HeldBackCounts(
-        improbable=len(queued) - len(probable), implied=len(probable) - len(pairs)
+        shared_picture=len(queued) - len(distinct),
+        improbable=len(distinct) - len(probable),
+        implied=len(probable) - len(pairs),
     )
     limit = settings.max_per_run
     return PostingPlan(pairs, None if limit is None else max(0, limit - posted), held_back)

@@ -51,7 +51,7 @@ class FileCounts(Counts):
 
 @dataclass(frozen=True)
 class PairCounts(Counts):
-    """Pairs that a run handled. `queued` pairs wait, including those that the config holds back."""
+    """Pairs that a run handled. `queued` pairs wait, including those that are held back."""
 
     scored: int = 0
     matched: int = 0
@@ -63,12 +63,15 @@ class PairCounts(Counts):
 
 @dataclass(frozen=True)
 class HeldBackCounts(Counts):
-    """Queued pairs that the config keeps a run from posting.
+    """Queued pairs that a run does not post; each is counted once, for the first reason.
 
-    `improbable`: below `post.min_probability_to_post`. `implied`: redundant, because other pairs
-    link their files (`post.pairs: spanning`). `over_limit`: beyond `post.max_per_run`.
+    `shared_picture`: many files of different durations share the picture, and frames did
+    not confirm the pair. `improbable`: below `post.min_probability_to_post`. `implied`: redundant,
+    because other pairs link their files (`post.pairs: spanning`). `over_limit`: beyond
+    `post.max_per_run`.
     """
 
+    shared_picture: int = 0
     improbable: int = 0
     implied: int = 0
     over_limit: int = 0
@@ -76,7 +79,7 @@ class HeldBackCounts(Counts):
     @property
     def total(self) -> int:
         """All pairs that are held back."""
-        return self.improbable + self.implied + self.over_limit
+        return self.shared_picture + self.improbable + self.implied + self.over_limit
 
 
 @dataclass(frozen=True)

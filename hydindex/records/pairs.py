@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hydindex.records.pair_states import Decision, PairState
 
 VERSION_KEY: Final = "version"
@@ -62,6 +65,19 @@ class OutboxPair:
     sha256_low: str
     sha256_high: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingPartners:
+    """Matching pairs as some files see them: parallel arrays, one row for a file and its partner.
+
+    `file_ids`: int64, the file. `duration_difference_ms`: float64, by how much the partner is
+    longer. `is_confirmed`: bool, whether frames confirmed the pair.
+    """
+
+    file_ids: NDArray[np.int64]
+    duration_difference_ms: NDArray[np.float64]
+    is_confirmed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

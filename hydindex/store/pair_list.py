@@ -1,17 +1,20 @@
 """Lists of pairs for people: their files, features, state and decision."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-from sqlalchemy import ColumnElement, Integer, func, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Integer, func, select
 
 from hydindex.common.batches import batched
 from hydindex.records.pair_states import Decision, PairState
 from hydindex.records.pairs import FilePair
-from hydindex.store.pair_rows import HIGH, LOW, with_files
+from hydindex.store.pair_rows import HIGH, LOW, is_wanted, with_files
 from hydindex.store.queries import StorePart, count_rows, is_in
 from hydindex.store.schema import file, pair, thumbnail
+from hydindex.store.shared_pictures import is_of_shared_picture
 
 SCORE_BANDS: Final = 20
 """The number of equal bands, from 0 to 1, in the histogram of scores."""
@@ -59,22 +62,29 @@ class PairList(StorePart):
 
     def count(self, states: Sequence[PairState] = (), min_score: float | None = None) -> int:
         """Count pairs with these states (empty: all) and at least this score."""
-        return self._count(count_rows(pair, _is_wanted(states, min_score)))
+        return self._count(count_rows(pair, is_wanted(states, min_score)))
 
     def highest_scores(
         self,
         states: Sequence[PairState] = (),
         min_score: float | None = None,
         limit: int | None = None,
+        without_shared: NDArray[np.int64] | None = None,
     ) -> list[ListedPair]:
-        """List pairs like `count`, the highest scores first."""
+        """List pairs like `count`, the highest scores first.
+
+        Pairs that are held back because the files `without_shared` have a shared picture are left
+        out.
+        """
         columns = select(pair, LOW.c.sha256.label("sha256_low"), HIGH.c.sha256.label("sha256_high"))
         query = (
             with_files(columns, pair)
-            .where(_is_wanted(states, min_score))
+            .where(is_wanted(states, min_score))
             .order_by(pair.c.score.desc(), pair.c.low_id, pair.c.high_id)
             .limit(limit)
         )
+        if without_shared is not None:
+            query = query.where(~is_of_shared_picture(without_shared))
         return [
             ListedPair(
                 pair=FilePair(row.low_id, row.high_id),
@@ -91,9 +101,8 @@ class PairList(StorePart):
             for row in self._rows(query)
         ]
 
-    def files_of(self, pairs: Iterable[ListedPair]) -> list[ListedFile]:
-        """List the files of pairs, each once, in the order of their ids."""
-        ids = [file_id for each in pairs for file_id in each.pair.ids]
+    def files(self, ids: Sequence[int]) -> list[ListedFile]:
+        """List files, each once, in the order of their ids."""
         columns = [file.c[field.name] for field in fields(ListedFile)]
         query = select(*columns).where(is_in(file.c.id, ids)).order_by(file.c.id)
         return [ListedFile(*row) for row in self._rows(query)]
@@ -122,7 +131,3 @@ class PairList(StorePart):
         for number, count in self._rows(query):
             counts[number] = count
         return counts
-
-
-def _is_wanted(states: Sequence[PairState], min_score: float | None) -> ColumnElement[bool]:
-    return pair.c.state.in_(states or tuple(PairState)) & (pair.c.score >= (min_score or 0.0))

@@ -1,6 +1,6 @@
 """SQL shared by the modules that handle pairs: a pair's files, and single rows by its ids."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, func, or_, select
@@ -35,6 +35,11 @@ def is_in_state(states: Iterable[PairState]) -> ColumnElement[bool]:
     SQLAlchemy can't expand IN in a statement for many rows.
     """
     return or_(*(pair.c.state == state for state in states))
+
+
+def is_wanted(states: Sequence[PairState], min_score: float | None) -> ColumnElement[bool]:
+    """Return the condition that a pair has one of the states (empty: any), and at least a score."""
+    return pair.c.state.in_(states or tuple(PairState)) & (pair.c.score >= (min_score or 0.0))
 
 
 def keys(pairs: Iterable[FilePair]) -> list[dict[str, int]]:

@@ -22,6 +22,7 @@ from hydindex.store.pair_list import PairList
 from hydindex.store.posted_record import PostedRecord
 from hydindex.store.run_log import RunLog
 from hydindex.store.schema import file, index_state
+from hydindex.store.shared_pictures import SharedPictures
 from hydindex.store.summary import Summary, summarize
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Store:
         self.frames = FrameStore(engine)
         self.outbox = Outbox(engine)
         self.pairs = PairList(engine)
+        self.shared_pictures = SharedPictures(engine)
         self.posted = PostedRecord(engine)
         self.decisions = DecisionLog(engine)
         self.runs = RunLog(engine)

@@ -17,7 +17,7 @@ from hydindex.standin.server import StandIn, refuse
 from hydindex.standin.state import HydrusFile
 
 FALSE_POSITIVE, DUPLICATE, ALTERNATE = 1, 2, 3
-NOTHING = {"improbable": 0, "implied": 0, "over_limit": 0}
+NOTHING = {"shared_picture": 0, "improbable": 0, "implied": 0, "over_limit": 0}
 
 file_pairs = st.sets(st.integers(1, 6), min_size=2, max_size=2).map(lambda ids: FilePair.of(*ids))
 probabilities = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -44,7 +44,7 @@ def test_a_plan_is_what_the_plain_definition_says(
     settings = Post.model_validate(
         {"pairs": pairs, "min_probability_to_post": min_probability, "max_per_run": max_per_run}
     )
-    plan = plan_posting(queued, linked, settings, posted=posted)
+    plan = plan_posting(queued, (), linked, settings, posted=posted)
 
     probable = [each for each in queued if each.score >= min_probability]
     needed: list[OutboxPair] = []

@@ -42,7 +42,7 @@ def test_json_has_exactly_the_documented_keys_and_is_recorded(
     assert {stage: " ".join(sorted(counts)) for stage, counts in report.items()} == {
         "files": "found gone indexed ingested new not_fetched returned unusable",
         "pairs": "candidates known matched posted queued refused scored",
-        "held_back": "implied improbable over_limit",
+        "held_back": "implied improbable over_limit shared_picture",
         "matcher": "confirmed_by_library levels similar_enough",
         "frame_verification": ("bytes matched not_fetched sampled unverifiable verified waiting"),
         "seconds": "compare fetch post prepare search total verify_frames",

@@ -191,7 +191,7 @@ function fileBox(file) {
     : element("img", { src: source, alt: `thumbnail of ${short}`, decoding: "async" });
   const facts = [
     file.width_px && file.height_px ? `${file.width_px}×${file.height_px}` : null,
-    file.duration_ms === null ? null : `${(file.duration_ms / 1000).toFixed(2)} s`,
+    file.duration_ms === null ? null : `${seconds(file.duration_ms)} s`,
     file.size_bytes === null ? null : `${(file.size_bytes / 1e6).toFixed(2)} MB`,
     file.mime,
     file.gone_at === null ? null : "gone from Hydrus",
@@ -217,6 +217,20 @@ function featureList(pair) {
       element("dd", { textContent: unit ? `${shown} ${unit}` : shown }));
   }
   return terms;
+}
+
+/* ---- pictures that many files share ---- */
+
+const seconds = (duration_ms) => (duration_ms / 1000).toFixed(2);
+
+function sharedPicture(shared) {
+  const files = shared.sha256s.map((sha256) => ({ sha256 }));
+  const [shortest, longest] = shared.durations_ms.map(seconds);
+  return element("li", { className: "shared" },
+    element("div", { className: "heading" },
+      `${plural(files.length, "file")} in ${plural(shared.pair_count, "pair")}, ${shortest} to ${longest} s`,
+      element("button", { type: "button", textContent: "Copy search for all", onclick: () => copyQuery(files) })),
+    element("div", { className: "files" }, ...shared.examples.map((position) => fileBox(data.files[position]))));
 }
 
 /* ---- the scores ---- */
@@ -267,6 +281,8 @@ function begin() {
   at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
   at("attention").hidden = !data.attention.length;
   at("overview").open = window.matchMedia("(min-width: 60rem)").matches;
+  at("shared").lastElementChild.append(...data.shared_pictures.map(sharedPicture));
+  at("shared").hidden = !data.shared_pictures.length;
   findGroups();
   drawScores();
   addOptions("state", [...new Set(data.pairs.map((pair) => pair.state))].sort());
