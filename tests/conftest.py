@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from made_pictures import COVERS, spread, with_picture_of
 
 from hydindex.commands import app as cli
 from hydindex.demo.generated_library import generate_library
@@ -195,6 +196,12 @@ def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
 def library() -> Library:
     """Forty videos; among them pairs of copies that the fast config finds."""
     return generate_library(seed=3, pictures=40)
+
+
+@pytest.fixture
+def covers(library: Library) -> Library:
+    """Sixty videos that show one cover, with durations within a second."""
+    return with_picture_of(library[0], "cover", spread(COVERS))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Home
+from conftest import Home, Library, Serve
 
 from hydindex.standin.server import StandIn
 
@@ -87,6 +87,32 @@ def make_hostile(home: Home) -> None:
     quoted = HOSTILE.replace("'", "''")
     home.sql(f"UPDATE file SET mime = '{quoted}'")
     home.sql(f"UPDATE pair SET state = 'refused', reason = '{quoted}'")
+
+
+def test_a_shared_picture_is_one_group_instead_of_its_pairs(
+    home: Home, serve: Serve, library: Library, covers: Library
+) -> None:
+    client = serve([*library[1:], *covers])
+    home.update()
+    held_back = len(covers) * (len(covers) - 1) // 2
+    path = home.folder / "report.html"
+    printed = home.run("report", "--output", str(path), "--limit", "3").out
+    assert f"{len(client.potentials) - 3} pairs with lower scores were left out" in printed
+    assert f"{held_back:,} more pairs are shown as 1 shared" in printed
+    shown = embedded(path.read_text("utf-8"), "data")
+    assert {each["state"] for each in shown["pairs"]} == {"posted"}
+    (group,) = shown["shared_pictures"]
+    durations = sorted(each.duration_ms for each in covers)
+    assert group["pair_count"] == held_back
+    assert sorted(group["sha256s"]) == sorted(each.hash for each in covers)
+    assert group["durations_ms"] == [durations[0], durations[-1]]
+    examples = [shown["files"][each]["duration_ms"] for each in group["examples"]]
+    assert examples == sorted(set(examples))
+    assert (len(examples), examples[0], examples[-1]) == (5, durations[0], durations[-1])
+    assert len(shown["files"]) <= 6 + len(examples)
+
+    posted = embedded(report(home, "--state", "posted").read_text("utf-8"), "data")
+    assert posted["shared_pictures"] == []
 
 
 @pytest.mark.usefixtures("posted")
@@ -217,6 +243,24 @@ def test_keys_move_between_pairs_and_copy(home: Home, show: Callable[[Path], Any
     assert place() == "2"
 
 
+def test_a_shared_picture_is_one_card(
+    home: Home, serve: Serve, covers: Library, show: Callable[[Path], Any]
+) -> None:
+    serve(covers)
+    home.update()
+    page = show(report(home))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    card = page.locator(".shared")
+    assert card.count() == 1
+    assert card.locator("img").count() == 5
+    assert "60 files in 1,770 pairs" in card.inner_text()
+    assert page.locator("#pairs li").count() == 0
+    card.get_by_text("Copy search for all").click()
+    page.locator("#copied", has_text="the search for 60 files").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert set(copied.split()[2:]) == {each.hash for each in covers}
+
+
 @pytest.mark.usefixtures("posted")
 def test_text_from_hydrus_is_shown_as_it_is(home: Home, show: Callable[[Path], Any]) -> None:
     make_hostile(home)
@@ -230,7 +274,11 @@ def test_text_from_hydrus_is_shown_as_it_is(home: Home, show: Callable[[Path], A
 
 @pytest.mark.usefixtures("posted")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible(home: Home, show: Callable[[Path], Any], scheme: str) -> None:
+def test_the_page_is_accessible(
+    home: Home, client: StandIn, covers: Library, show: Callable[[Path], Any], scheme: str
+) -> None:
+    client.add(covers)
+    home.update()
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
     page = show(report(home))
     page.emulate_media(color_scheme=scheme)

@@ -1,8 +1,5 @@
 """Pairs of a picture that many files of different durations share are held back; copies are not."""
 
-import io
-from collections.abc import Iterable
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,9 +7,8 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, rows
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import encoded
+from made_pictures import COVERS, spread, with_picture_of
 from numpy.typing import NDArray
-from PIL import Image
 from plain_definition import groups
 
 from hydindex.pipeline.shared_pictures import (
@@ -22,29 +18,6 @@ from hydindex.pipeline.shared_pictures import (
     find_shared,
 )
 from hydindex.records.pairs import MatchingPartners
-from hydindex.standin.state import HydrusFile
-
-COVERS = 60
-
-
-def spread(count: int, *, over_ms: float = 1000, seed: int = 1) -> list[int]:
-    """Draw durations of whole milliseconds around a minute."""
-    durations = 60_000 + np.random.default_rng(seed).uniform(0, over_ms, count)
-    return [round(each) for each in durations.tolist()]
-
-
-def with_picture_of(file: HydrusFile, name: str, durations_ms: Iterable[float | None]) -> Library:
-    """Make videos of these durations that have the picture of a file, compressed differently."""
-    with Image.open(io.BytesIO(file.thumbnail)) as picture:
-        return [
-            replace(
-                file,
-                hash=(name.encode().hex() + f"{number:04x}").ljust(64, "0"),
-                duration_ms=duration_ms,
-                thumbnail=encoded(picture, "JPEG", quality=60 + number % 36),
-            )
-            for number, duration_ms in enumerate(durations_ms)
-        ]
 
 
 def hashes(files: Library) -> set[str]:
@@ -53,12 +26,6 @@ def hashes(files: Library) -> set[str]:
 
 def all_pairs(files: Library) -> set[frozenset[str]]:
     return {frozenset(pair) for pair in combinations(hashes(files), 2)}
-
-
-@pytest.fixture
-def covers(library: Library) -> Library:
-    """Sixty videos that show one cover, with durations within a second."""
-    return with_picture_of(library[0], "cover", spread(COVERS))
 
 
 @pytest.fixture

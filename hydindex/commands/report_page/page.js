@@ -280,7 +280,7 @@ function begin() {
   at("about").textContent = parts.join(" · ");
   at("attention").lastChild.append(...data.attention.map((text) => element("li", { textContent: text })));
   at("attention").hidden = !data.attention.length;
-  at("overview").open = window.matchMedia("(min-width: 60rem)").matches;
+  for (const id of ["overview", "shared"]) at(id).open = window.matchMedia("(min-width: 60rem)").matches;
   at("shared").lastElementChild.append(...data.shared_pictures.map(sharedPicture));
   at("shared").hidden = !data.shared_pictures.length;
   findGroups();
@@ -292,7 +292,7 @@ function begin() {
 }
 
 at("filters").addEventListener("input", arrange);
-at("overview").addEventListener("toggle", layOut);
+for (const id of ["overview", "shared"]) at(id).addEventListener("toggle", layOut);
 window.addEventListener("scroll", layOut, { passive: true });
 window.addEventListener("resize", measure);
 document.addEventListener("keydown", (event) => {
