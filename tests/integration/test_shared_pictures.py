@@ -7,7 +7,7 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, rows
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import COVERS, spread, with_picture_of
+from made_pictures import COVERS, with_picture_of
 from numpy.typing import NDArray
 from plain_definition import groups
 
@@ -18,6 +18,9 @@ from hydindex.pipeline.shared_pictures import (
     find_shared,
 )
 from hydindex.records.pairs import MatchingPartners
+
+# A picture that so few files share is not held back, whatever their durations.
+FEW = 8
 
 
 def hashes(files: Library) -> set[str]:
@@ -67,7 +70,7 @@ def test_copies_of_one_duration_are_all_posted(home: Home, serve: Serve, copies:
 @pytest.mark.parametrize(
     "durations_ms",
     [
-        spread(MIN_PARTNERS),
+        [60_000 + 110 * number for number in range(FEW)],
         [60_000 + 300 * (number % 3) + number for number in range(40)],
         [60_000 + 111 * (number % 3) for number in range(40)],
         [None] * 40,
@@ -121,8 +124,8 @@ def test_when_the_crowd_is_deleted_what_remains_is_posted(
 ) -> None:
     client = serve(covers)
     home.update()
-    kept = covers[:MIN_PARTNERS]
-    for each in covers[MIN_PARTNERS:]:
+    kept = covers[:FEW]
+    for each in covers[FEW:]:
         client.trash(each.hash)
     assert home.update()["held_back"]["shared_picture"] == 0
     assert client.potentials == all_pairs(kept)
@@ -142,18 +145,33 @@ def test_a_pair_that_frames_confirm_is_posted(home: Home, serve: Serve, covers: 
     assert result["held_back"]["shared_picture"] == len(all_pairs(covers)) - 1
 
 
-def test_what_was_posted_stays_and_counts(home: Home, serve: Serve, covers: Library) -> None:
-    """The first files are few, and look like cuts of one video."""
-    client = serve(covers[:MIN_PARTNERS])
+def test_what_was_posted_stays_and_counts(home: Home, serve: Serve, library: Library) -> None:
+    """The first eight look like cuts of one video; the ninth is a candidate of three of them."""
+    files = with_picture_of(library[0], "cover", [60_000 + 110 * each for each in range(FEW)])
+    client = serve(files)
     home.update()
     posted = client.potentials
-    assert posted == all_pairs(covers[:MIN_PARTNERS])
-    client.add(covers[MIN_PARTNERS:])
+    assert posted == all_pairs(files)
+    client.add(with_picture_of(library[0], "ninth", [61_500]))
     result = home.update()
-    assert result["pairs"]["posted"] == 0
-    assert result["held_back"]["shared_picture"] == len(all_pairs(covers)) - len(posted)
+    assert result["pairs"]["matched"] == result["held_back"]["shared_picture"] == 3
     assert client.potentials == home.pairs("posted") == posted
     assert_sent_once(client)
+
+
+def test_pairs_at_the_edge_of_a_crowd_are_held_back(
+    home: Home, serve: Serve, library: Library, covers: Library
+) -> None:
+    """Two files that are candidates of few covers, the first and the last in the index."""
+    shorter, longer = with_picture_of(library[0], "edge", [59_100, 61_900])
+    client = serve([shorter])
+    for added in (covers, [longer]):
+        home.update()
+        client.add(added)
+    home.update()
+    assert rows(client) == []
+    for edge in (shorter, longer):
+        assert 0 < sum(edge.hash in pair for pair in home.pairs("queued")) < FEW
 
 
 def test_the_threshold_method_holds_nothing_back(home: Home, serve: Serve, covers: Library) -> None:
