@@ -15,6 +15,7 @@ from hydindex.matching.calibrated.descriptor import DESCRIPTOR, DIMENSION, NAME,
 from hydindex.matching.calibrated.model import load_model
 from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
@@ -33,16 +34,19 @@ class CalibratedMethod:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._gpu = config.compare.gpu
 
     def require_usable(self) -> None:
-        """Load the network of the descriptor.
+        """Check that a named GPU is available, and load the network of the descriptor.
 
         Raises:
-            ConfigError: it can't run.
+            ConfigError: one of them can't be used.
         """
         from hydindex.matching.calibrated.descriptor import load_network
 
-        load_network()
+        if self._gpu:
+            torch_device(self._gpu)
+        load_network(self._gpu)
 
     def fingerprints(self) -> Mapping[str, str]:
         """Return the versions of the descriptor and of the model.
@@ -76,7 +80,7 @@ class CalibratedMethod:
             content_aspect_factor=computed.content_aspect_factor,
             blobs={
                 SIGNATURE: computed.views.tobytes(),
-                DESCRIPTOR: embed([picture]).tobytes(),
+                DESCRIPTOR: embed([picture], self._gpu).tobytes(),
             },
         )
 
@@ -90,7 +94,7 @@ class CalibratedMethod:
 
         def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
             vectors = files.vectors(sorted_files.ids, DESCRIPTOR, DIMENSION)
-            return similar_files(vectors, sorted_files, positions, rules)
+            return similar_files(vectors, sorted_files, positions, rules, gpu=self._gpu)
 
         return find_candidates(joining, members, rules, preselect)
 
