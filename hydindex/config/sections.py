@@ -214,8 +214,19 @@ class Tls(Section):
 
 
 class Compare(Section):
-    """Where pairs are scored."""
+    """How candidates are found, and where pairs are scored."""
 
+    descriptor: Literal["efficientnet-lite0", "sscd"] = "efficientnet-lite0"
+    """Descriptor of thumbnails, which selects candidates (method "calibrated").
+
+    "sscd" is Meta's descriptor for copy detection. It takes compare.sscd_model if set, otherwise
+    hydindex[sscd], a smaller network distilled from it (Python 3.12 or newer).
+    """
+    sscd_model: Annotated[Path, Field(strict=False)] | None = None
+    """TorchScript file of SSCD with 512 numbers, such as sscd_disc_mixup.torchscript.pt.
+
+    Relative to the config's folder. Another file requires a rebuild.
+    """
     device: Device = "auto"
     """Processor that computes descriptors, finds candidates (method "calibrated") or scores pairs
     (method "threshold"). All devices give the same matches.
@@ -241,6 +252,12 @@ class Compare(Section):
     def gpu(self) -> Device | None:
         """The GPU that the config names, if it names one."""
         return self.device if self.device in ("cuda", "mps") else None
+
+    @model_validator(mode="after")
+    def _require_sscd(self) -> "Compare":
+        if self.sscd_model and self.descriptor != "sscd":
+            raise ValueError('sscd_model has no effect unless descriptor is "sscd"')
+        return self
 
     @model_validator(mode="after")
     def _require_trusted_scheduler(self) -> "Compare":

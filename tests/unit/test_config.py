@@ -297,7 +297,12 @@ def test_the_scored_area_must_fit_the_measure(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("frames.enabled", True), ("post.min_probability_to_post", 0.9)]
+    ("key", "value"),
+    [
+        ("frames.enabled", True),
+        ("post.min_probability_to_post", 0.9),
+        ("compare.descriptor", "sscd"),
+    ],
 )
 def test_keys_of_the_calibrated_method_require_it(key: str, value: Any, tmp_path: Path) -> None:
     assert f"{key} has no effect" in refusal(tmp_path, nested(key, value))
@@ -333,6 +338,10 @@ def test_a_scheduler_elsewhere_needs_tls_or_trust(
         assert "tls://" in message
         assert "trust_scheduler" in message
     loaded(tmp_path, {"compare": {**compare, "trust_scheduler": True}})
+
+
+def test_an_sscd_model_needs_its_descriptor(tmp_path: Path) -> None:
+    assert "sscd_model has no effect" in refusal(tmp_path, {"compare": {"sscd_model": "sscd.pt"}})
 
 
 # What a changed key redoes

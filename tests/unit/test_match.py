@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hydindex.common.errors import ConfigError
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated import retrieval
-from hydindex.matching.calibrated.descriptor import DIMENSION, MIN_SIMILARITY, UNIT_LENGTH
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH
+from hydindex.matching.calibrated.efficientnet import DIMENSION, MIN_SIMILARITY
 from hydindex.matching.calibrated.retrieval import similar_files, similar_vectors
 from hydindex.matching.candidates import (
     CandidateRules,
@@ -119,7 +120,7 @@ def by_descriptor(
 ) -> Preselection:
     vectors = VECTORS[[row.vector for row in members + joining]]
     return lambda files, positions: similar_files(
-        vectors[files.ids], files, positions, rules, gpu=device
+        vectors[files.ids], files, positions, rules, MIN_SIMILARITY, device
     )
 
 

@@ -1,8 +1,8 @@
 """Preselect candidates: the files whose descriptors are similar.
 
-A product of two descriptors is a sum of 128 products of whole numbers, below 2**24: float32 holds
-it exactly, in whatever order it is summed. So the same stored descriptors give the same result on
-every machine and device, with any number of threads and any size of blocks.
+A product of two descriptors is a sum of at most 512 products of int8 numbers, below 2**24: float32
+holds it exactly, in whatever order it is summed. So the same stored descriptors give the same
+result on every machine and device, with any number of threads and any size of blocks.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from hydindex.common.batches import slices
 from hydindex.config.sections import Device
-from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, Vectors
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH, Vectors
 from hydindex.matching.candidates import CandidateRules, Positions
 from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
@@ -29,7 +29,7 @@ def similar_files(
     files: ComparableFiles,
     positions: Positions,
     rules: CandidateRules,
-    min_similarity: float = MIN_SIMILARITY,
+    min_similarity: float,
     gpu: Device | None = None,
 ) -> Iterator[Positions]:
     """Yield the positions of similar files for each of some files, in ascending order.
