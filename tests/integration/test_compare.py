@@ -26,6 +26,8 @@ from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline import compare
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
+# How far float arithmetic in blocks of other sizes may move a score.
+ROUNDING = 1e-5
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
 
 
@@ -174,6 +176,19 @@ def test_a_missing_device_is_a_config_error_before_anything_is_fetched(
     assert fetched(client) == set()
     home.configure(compare={"device": "auto"})
     assert home.update()["pairs"]["posted"] > 0
+
+
+@pytest.mark.usefixtures("client")
+def test_results_do_not_depend_on_threads(home: Home) -> None:
+    runs = []
+    for threads, connections in (("1", 1), ("4", 8)):
+        home.configure(network={"max_connections": connections})
+        outcome = home.run_process("update", "--dry-run", OPENBLAS_NUM_THREADS=threads)
+        assert outcome.exit_code == 0, outcome
+        runs.append(home.scores())
+        home.forget()
+    assert runs[0] == pytest.approx(runs[1], abs=ROUNDING)
+    assert len(runs[0]) > 5
 
 
 def test_the_device_is_no_part_of_the_recipe(home: Home, posted: StandIn) -> None:
