@@ -20,7 +20,8 @@ from descriptor_network import FEATURES, SIDE_PX, descriptor_model, features_mod
 from descriptor_pictures import altered_copies, load_pictures
 from numpy.typing import NDArray
 
-from hydindex.matching.calibrated.descriptor import DIMENSION, UNIT_LENGTH
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH
+from hydindex.matching.calibrated.efficientnet import DIMENSION
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, embed
+from hydindex.matching.calibrated.calibrated_method import descriptor_for
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH
 from hydindex.matching.calibrated.features import Features, compute_features
 from hydindex.matching.calibrated.fitting import cross_validate, fit_model, random_folds
 from hydindex.matching.calibrated.model import CalibratedModel, probabilities
@@ -36,9 +37,9 @@ MIN_STRUCTURE: Final = 0.1
 """`min_structure` of the shipped model."""
 DIVISIONS: Final = 10
 """How many random divisions into folds a cross-validation uses."""
-FITTED_SIMILARITY: Final = MIN_SIMILARITY / 2
-"""Models are fitted to pairs from this similarity of descriptors: more wrong pairs than candidates
-alone have."""
+FITTED_SHARE: Final = 0.5
+"""Models are fitted to pairs from this share of the descriptor's limit: more wrong pairs than
+candidates alone have."""
 NO_SCORE: Final = -np.inf
 """The score of a pair that is no candidate, or that was rejected before it had a score."""
 
@@ -92,8 +93,8 @@ class LabelledPairs:
 class Candidates:
     """Candidates of the method `calibrated` and their features, without `min_structure`.
 
-    There are also pairs of lower similarity, down to FITTED_SIMILARITY: a model is fitted to them
-    too, but only candidates are scored. `rows`: their positions among all pairs.
+    There are also pairs of lower similarity, down to FITTED_SHARE: a model is fitted to them too,
+    but only candidates are scored. `rows`: their positions among all pairs.
     """
 
     pairs: LabelledPairs
@@ -107,12 +108,14 @@ class Candidates:
         pairs = LabelledPairs.of(files)
         pictures = [decode_thumbnail(each.file.thumbnail) for each in files]
         signatures, comparable = _signatures(files, pictures)
-        vectors = embed(pictures)
+        descriptor = descriptor_for(config.compare)
+        vectors = descriptor.embed(pictures)
         rules = CandidateRules.of(config)
+        fitted_similarity = FITTED_SHARE * descriptor.min_similarity
 
         def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
             sorted_vectors = vectors[sorted_files.ids]
-            return similar_files(sorted_vectors, sorted_files, positions, rules, FITTED_SIMILARITY)
+            return similar_files(sorted_vectors, sorted_files, positions, rules, fitted_similarity)
 
         is_similar = np.zeros((len(files), len(files)), np.bool_)
         for one, others in find_candidates(comparable, comparable[:0], rules, preselect):
@@ -128,7 +131,7 @@ class Candidates:
         rows = rows[has_features]
         both = (vectors[side[rows]].astype(np.float64) for side in (pairs.first, pairs.second))
         similarity = np.einsum("ij,ij->i", *both) / UNIT_LENGTH**2
-        return cls(pairs, rows, similarity >= MIN_SIMILARITY, features)
+        return cls(pairs, rows, similarity >= descriptor.min_similarity, features)
 
     @property
     def is_duplicate(self) -> Bools:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, embed
+from hydindex.matching.calibrated.calibrated_method import descriptor_for
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import load_model, probabilities
 from hydindex.matching.calibrated.signature import signature
@@ -45,7 +46,8 @@ class Prepared:
             return cls(file.hash, duration_ms, [ratio], picture, average_hash=bits)
         views = signature(decoded)
         ratios = [ratio, ratio * views.content_aspect_factor]
-        return cls(file.hash, duration_ms, ratios, views, vector=embed([decoded])[0])
+        (vector,) = descriptor_for(config.compare).embed([decoded])
+        return cls(file.hash, duration_ms, ratios, views, vector=vector)
 
 
 def score_candidates(files: Iterable[HydrusFile], config: Config) -> dict[frozenset[str], float]:
@@ -80,7 +82,7 @@ def _are_candidates(one: Prepared, other: Prepared, config: Config) -> bool:
 def _look_alike(one: Prepared, other: Prepared, config: Config) -> bool:
     if one.vector is not None and other.vector is not None:
         similarity = int(one.vector.astype(int) @ other.vector.astype(int)) / UNIT_LENGTH**2
-        return similarity >= MIN_SIMILARITY
+        return similarity >= descriptor_for(config.compare).min_similarity
     distance = (one.average_hash ^ other.average_hash).bit_count()
     return distance <= config.ahash.hamming_max or not config.filters.use_ahash_prefilter
 

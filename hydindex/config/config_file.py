@@ -32,11 +32,15 @@ def load(path: Path) -> Config:
             f"The config {path} is wrong:\n{problems}",
             "Correct these keys. The config reference lists every key with its range and default.",
         ) from None
-    if config.decision.model is None:
-        return config
-    model = _resolve(path, str(config.decision.model), "decision.model")
-    decision = config.decision.model_copy(update={"model": model})
-    return config.model_copy(update={"decision": decision})
+    if config.decision.model is not None:
+        model = _resolve(path, str(config.decision.model), "decision.model")
+        decision = config.decision.model_copy(update={"model": model})
+        config = config.model_copy(update={"decision": decision})
+    if config.compare.sscd_model is not None:
+        model = _resolve(path, str(config.compare.sscd_model), "compare.sscd_model")
+        compare = config.compare.model_copy(update={"sscd_model": model})
+        config = config.model_copy(update={"compare": compare})
+    return config
 
 
 def describe_errors(error: ValidationError) -> list[str]:

@@ -3,6 +3,7 @@
 The attribute docstrings become the JSON schema for editors and the config reference.
 """
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -126,7 +127,7 @@ class MatchingSettings(Section):
 
     "calibrated" turns features of the thumbnails and durations into a probability.
     "threshold" compares the MS-SSIM or SSIM of the thumbnails with similarity_threshold.
-    preprocessing, compare.device and similarity_threshold apply only to "threshold".
+    preprocessing and similarity_threshold apply only to "threshold".
     """
     min_probability: Fraction = 0.6
     """Minimum probability of a match (method "calibrated")."""
@@ -213,19 +214,69 @@ class Tls(Section):
 
 
 class Compare(Section):
-    """Where pairs are scored."""
+    """How candidates are found, and where pairs are scored."""
 
+    descriptor: Literal["efficientnet-lite0", "sscd"] = "efficientnet-lite0"
+    """Descriptor of thumbnails, which selects candidates (method "calibrated").
+
+    "sscd" is Meta's descriptor for copy detection. It takes compare.sscd_model if set, otherwise
+    hydindex[sscd], a smaller network distilled from it (Python 3.12 or newer).
+    """
+    sscd_model: Annotated[Path, Field(strict=False)] | None = None
+    """TorchScript file of SSCD with 512 numbers, such as sscd_disc_mixup.torchscript.pt.
+
+    Relative to the config's folder. Another file requires a rebuild.
+    """
     device: Device = "auto"
-    """Processor (method "threshold"); "auto" uses a GPU if torch finds one.
+    """Processor that computes descriptors, finds candidates (method "calibrated") or scores pairs
+    (method "threshold"). All devices give the same matches.
 
-    All devices give the same matches.
+    "auto" is the CPU for "calibrated", because torch takes seconds to load and a nightly run needs
+    no GPU; for "threshold", it is a GPU if torch finds one. Descriptors are computed once and
+    stored: if a device rounds them differently, results still depend only on the stored ones.
     """
     scheduler: Annotated[str, StringConstraints(pattern=r"^(tcp|tls)://[^/\s]+:\d+$")] | None = None
-    """Address of a Dask scheduler, such as tcp://host:8786, to score pairs on its cluster.
+    """Address of a Dask scheduler, such as tcp://127.0.0.1:8786, to score pairs on its cluster.
 
     Meant for a first run that one machine cannot finish overnight. Requires the same version of
-    hydindex[dask] here, on the scheduler and on the workers.
+    hydindex[dask] here, on the scheduler and on the workers. A scheduler can run any code on all
+    of them: one on another machine needs a tls:// address or trust_scheduler.
     """
+    trust_scheduler: bool = False
+    """Connect without TLS to a scheduler on another machine.
+
+    Whoever controls that machine, or the network between, can then run code here.
+    """
+
+    @property
+    def gpu(self) -> Device | None:
+        """The GPU that the config names, if it names one."""
+        return self.device if self.device in ("cuda", "mps") else None
+
+    @model_validator(mode="after")
+    def _require_sscd(self) -> "Compare":
+        if self.sscd_model and self.descriptor != "sscd":
+            raise ValueError('sscd_model has no effect unless descriptor is "sscd"')
+        return self
+
+    @model_validator(mode="after")
+    def _require_trusted_scheduler(self) -> "Compare":
+        if self.scheduler and not self.trust_scheduler and not _is_trusted(self.scheduler):
+            raise ValueError(
+                f"the scheduler {self.scheduler} could run any code here: use a tls:// address, or "
+                "set trust_scheduler to true if you trust every machine on the way"
+            )
+        return self
+
+
+def _is_trusted(scheduler: str) -> bool:
+    """Return whether an address uses TLS or stays on this machine."""
+    protocol, _, place = scheduler.partition("://")
+    host = place.rpartition(":")[0].strip("[]").lower()
+    try:
+        return protocol == "tls" or host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 class IndexFile(Section):

@@ -63,6 +63,7 @@ class Config(sections.Section):
         values = {
             "frames.enabled": self.frames.enabled,
             "post.min_probability_to_post": self.post.min_probability_to_post,
+            "compare.descriptor": self.compare.descriptor != "efficientnet-lite0",
         }
         for key, value in values.items():
             if value and self.decision.method != "calibrated":

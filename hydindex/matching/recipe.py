@@ -9,7 +9,6 @@ from typing import Any
 
 from hydindex.common.errors import ConfigChanged
 from hydindex.config.settings import Config
-from hydindex.matching.calibrated.descriptor import DESCRIPTOR
 from hydindex.matching.method import METHODS, method_for
 from hydindex.store.store import Store
 
@@ -37,10 +36,10 @@ class RecipeChange:
 
 
 def recipe_of(config: Config) -> dict[str, Any]:
-    """Return the part of a config that the index depends on, with a fingerprint of the model.
+    """Return the part of a config that the index depends on, with fingerprints of models.
 
     Raises:
-        ConfigError: `decision.model` can't be loaded.
+        ConfigError: `decision.model` or `compare.sscd_model` can't be read.
     """
     method = method_for(config)
     keys = (
@@ -105,7 +104,5 @@ def require_same_recipe(store: Store, config: Config) -> None:
 
 def needs_preparation(changes: Sequence[RecipeChange]) -> bool:
     """Return whether thumbnails must be prepared again; if not, comparing again is enough."""
-    keys = {*_PREPARATION_KEYS, DESCRIPTOR}.union(
-        *(method.preparation_keys for method in METHODS.values())
-    )
+    keys = set(_PREPARATION_KEYS).union(*(method.preparation_keys for method in METHODS.values()))
     return any(change.key in keys for change in changes)

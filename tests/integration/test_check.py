@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import THRESHOLD, Home, Library, Serve, at, fetched
 
-from hydindex.matching.calibrated.descriptor import load_network
+from hydindex.matching.calibrated.efficientnet import load_network
 from hydindex.standin.api import Reply
 from hydindex.standin.server import Fault, StandIn
 from hydindex.store.lock import exclusive

@@ -12,6 +12,7 @@ from conftest import (
     Library,
     Serve,
     assert_all_posted_once,
+    assert_sent_once,
     fetched,
     from_then_on,
     rows,
@@ -23,8 +24,10 @@ from PIL import ImageOps
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline import compare
-from hydindex.standin.server import DROP_BEFORE_WORK
+from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
+# How far float arithmetic in blocks of other sizes may move a score.
+ROUNDING = 1e-5
 FILTERS_OFF = {"use_ar_filter": False, "use_ahash_prefilter": False}
 
 
@@ -158,12 +161,38 @@ def test_pairs_that_coarse_levels_rule_out_need_no_full_pictures(home: Home, ser
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-@pytest.mark.usefixtures("client")
-def test_a_missing_device_is_a_config_error(home: Home, device: str) -> None:
+@pytest.mark.parametrize("config", [{}, THRESHOLD], ids=["calibrated", "threshold"])
+def test_a_missing_device_is_a_config_error_before_anything_is_fetched(
+    home: Home, client: StandIn, config: dict[str, Any], device: str
+) -> None:
     torch = pytest.importorskip("torch")
     if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
         pytest.skip(f"{device} is available")
-    home.configure(**THRESHOLD, compare={"device": device})
-    assert f"compare.device is {device}" in home.fail("update", expect=2)
+    home.configure(**config, compare={"device": device})
+    for command in ("update", "check"):
+        outcome = home.run(command, "--json")
+        assert outcome.exit_code == 2
+        assert f"compare.device is {device}" in outcome.out
+    assert fetched(client) == set()
     home.configure(compare={"device": "auto"})
     assert home.update()["pairs"]["posted"] > 0
+
+
+@pytest.mark.usefixtures("client")
+def test_results_do_not_depend_on_threads(home: Home) -> None:
+    runs = []
+    for threads, connections in (("1", 1), ("4", 8)):
+        home.configure(network={"max_connections": connections})
+        outcome = home.run_process("update", "--dry-run", OPENBLAS_NUM_THREADS=threads)
+        assert outcome.exit_code == 0, outcome
+        runs.append(home.scores())
+        home.forget()
+    assert runs[0] == pytest.approx(runs[1], abs=ROUNDING)
+    assert len(runs[0]) > 5
+
+
+def test_the_device_is_no_part_of_the_recipe(home: Home, posted: StandIn) -> None:
+    home.configure(compare={"device": "cpu"})
+    assert home.update()["pairs"]["queued"] == 0
+    assert home.rebuild("--dry-run")["changes"] == []
+    assert_sent_once(posted)

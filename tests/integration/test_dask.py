@@ -15,7 +15,8 @@ from typing import Any
 import dask
 import pytest
 from conftest import MS_SSIM, THRESHOLD, Home, Library, Serve
-from distributed import LocalCluster, WorkerPlugin
+from distributed import LocalCluster, Security, WorkerPlugin
+from made_certificate import make_certificate
 
 from hydindex import __version__
 from hydindex.demo.generated_library import generate_library
@@ -111,6 +112,26 @@ def test_a_cluster_finds_what_this_machine_finds(
     posted = home.update()["pairs"]["posted"]
     assert home.scores() == pytest.approx(expected, abs=ROUNDING)
     assert posted == len(client.potentials) == len(expected)
+
+
+def test_a_cluster_is_reached_over_tls(
+    home: Home, serve: Serve, files: Library, tmp_path: Path
+) -> None:
+    serve(files)
+    expected = local_scores(home)
+    certificate = str(make_certificate(tmp_path, "cluster"))
+    roles = ("scheduler", "worker", "client")
+    keys = [f"tls_{role}_{part}" for role in roles for part in ("cert", "key")]
+    security = Security(tls_ca_file=certificate, **dict.fromkeys(keys, certificate))
+    tls = "distributed.comm.tls"
+    own = dict.fromkeys((f"{tls}.ca-file", f"{tls}.client.cert", f"{tls}.client.key"), certificate)
+    with local_cluster(n_workers=1, protocol="tls", security=security) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        use(home, cluster)
+        assert "No Dask scheduler answers" in home.fail("update", expect=2)  # without certificate
+        with dask.config.set(own):
+            home.update()
+    assert home.scores() == pytest.approx(expected, abs=ROUNDING)
 
 
 @needs_signals

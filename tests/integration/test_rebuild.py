@@ -9,8 +9,8 @@ import pytest
 from conftest import THRESHOLD, Home, Library, Serve, assert_sent_once, fetched, from_then_on, rows
 from PIL import Image
 
-from hydindex.matching.calibrated import calibrated_method
-from hydindex.matching.calibrated.descriptor import load_network
+from hydindex.matching.calibrated import efficientnet
+from hydindex.matching.calibrated.efficientnet import load_network
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
 
 Config = dict[str, Any]
@@ -263,7 +263,7 @@ def test_a_method_that_cannot_run_leaves_the_index_as_it_was(
 def test_another_version_of_the_descriptor_computes_all_again(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrated_method, "VERSION", calibrated_method.VERSION + 1)
+    monkeypatch.setattr(efficientnet, "VERSION", efficientnet.VERSION + 1)
     assert "every stored thumbnail" in home.fail("update", expect=4, kind="config_changed")
     assert home.rebuild("--dry-run")["work"]["files_to_prepare"] == 40
     before = home.scores()

@@ -297,11 +297,51 @@ def test_the_scored_area_must_fit_the_measure(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("frames.enabled", True), ("post.min_probability_to_post", 0.9)]
+    ("key", "value"),
+    [
+        ("frames.enabled", True),
+        ("post.min_probability_to_post", 0.9),
+        ("compare.descriptor", "sscd"),
+    ],
 )
 def test_keys_of_the_calibrated_method_require_it(key: str, value: Any, tmp_path: Path) -> None:
     assert f"{key} has no effect" in refusal(tmp_path, nested(key, value))
     loaded(tmp_path, {**nested(key, value), "decision": {"method": "calibrated"}})
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://127.8.8.8:8786", True),
+        ("tcp://[::1]:8786", True),
+        ("tcp://LocalHost:8786", True),
+        ("tls://192.0.2.1:8786", True),
+        ("tcp://192.0.2.1:8786", False),
+        ("tcp://[2001:db8::1]:8786", False),
+        ("tcp://scheduler:8786", False),
+        ("tcp://localhost.example.org:8786", False),
+        ("tcp://127.0.0.1.example.org:8786", False),
+        ("tcp://127.0.0.1@example.org:8786", False),
+        ("tcp://localhost#@example.org:8786", False),
+    ],
+)
+def test_a_scheduler_elsewhere_needs_tls_or_trust(
+    address: str, trusted: bool, tmp_path: Path
+) -> None:
+    compare = {"scheduler": address}
+    if trusted:
+        loaded(tmp_path, {"compare": compare})
+    else:
+        message = refusal(tmp_path, {"compare": compare})
+        assert address in message
+        assert "tls://" in message
+        assert "trust_scheduler" in message
+    loaded(tmp_path, {"compare": {**compare, "trust_scheduler": True}})
+
+
+def test_an_sscd_model_needs_its_descriptor(tmp_path: Path) -> None:
+    assert "sscd_model has no effect" in refusal(tmp_path, {"compare": {"sscd_model": "sscd.pt"}})
 
 
 # What a changed key redoes
@@ -322,7 +362,7 @@ OTHER_VALUES: dict[tuple[str, str], dict[str, Any]] = {
         "post.do_default_merge": False,
         "timeouts": {"api": 5, "thumb": 5, "post": 5},
         "network": {"max_connections": 2, "backoff_factor": 1.0},
-        "compare": {"device": "cpu", "scheduler": "tcp://127.0.0.1:8786"},
+        "compare": {"device": "cpu", "scheduler": "tcp://127.0.0.1:8786", "trust_scheduler": True},
         "index": {"path": "other.db"},
         "ssim_parallel": {"workers": 3},
     },

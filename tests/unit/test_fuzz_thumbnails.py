@@ -13,7 +13,8 @@ from PIL import Image
 from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated.calibrated_matcher import SIGNATURE
-from hydindex.matching.calibrated.descriptor import DESCRIPTOR, DIMENSION
+from hydindex.matching.calibrated.descriptor import DESCRIPTOR
+from hydindex.matching.calibrated.efficientnet import DIMENSION
 from hydindex.matching.method import Method, method_for
 from hydindex.matching.threshold.preprocessing import preprocessed_shape
 from hydindex.matching.threshold.pyramid import coarse_picture, coarse_shape, unpack_coarse

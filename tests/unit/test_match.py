@@ -4,17 +4,19 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hydindex.common.errors import ConfigError
 from hydindex.config.settings import Config
 from hydindex.matching.calibrated import retrieval
-from hydindex.matching.calibrated.descriptor import DIMENSION, MIN_SIMILARITY, UNIT_LENGTH
-from hydindex.matching.calibrated.retrieval import similar_files
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH
+from hydindex.matching.calibrated.efficientnet import DIMENSION, MIN_SIMILARITY
+from hydindex.matching.calibrated.retrieval import similar_files, similar_vectors
 from hydindex.matching.candidates import (
     CandidateRules,
     Positions,
@@ -22,6 +24,7 @@ from hydindex.matching.candidates import (
     find_candidates,
 )
 from hydindex.matching.threshold.average_hash import similar_hashes
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import NOT_COMPARED, ComparableFiles
 
 UNKNOWN = math.nan
@@ -109,9 +112,16 @@ VECTORS[5] = -127
 VECTORS[6:] = np.random.default_rng(1).integers(-60, 61, (2, DIMENSION))
 
 
-def by_descriptor(rules: CandidateRules, joining: list[Row], members: list[Row]) -> Preselection:
+def by_descriptor(
+    rules: CandidateRules,
+    joining: list[Row],
+    members: list[Row],
+    device: Literal["cpu"] | None = None,
+) -> Preselection:
     vectors = VECTORS[[row.vector for row in members + joining]]
-    return lambda files, positions: similar_files(vectors[files.ids], files, positions, rules)
+    return lambda files, positions: similar_files(
+        vectors[files.ids], files, positions, rules, MIN_SIMILARITY, device
+    )
 
 
 def descriptors_agree(a: Row, b: Row) -> bool:
@@ -164,10 +174,12 @@ def test_candidates_are_those_of_a_plain_loop_each_once(
         assert candidates == plain_candidates(joining, members, rules, selects)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(256, 16_384), (7, 100)])
-def test_candidates_do_not_depend_on_the_size_of_blocks(
-    monkeypatch: pytest.MonkeyPatch, rows: int, columns: int
+@pytest.mark.parametrize(("rows", "columns"), [(256, 16_384), (7, 20)])
+@pytest.mark.parametrize("device", [None, "cpu"], ids=["numpy", "torch"])
+def test_candidates_do_not_depend_on_the_size_of_blocks_or_the_device(
+    monkeypatch: pytest.MonkeyPatch, rows: int, columns: int, device: Literal["cpu"] | None
 ) -> None:
+    monkeypatch.setattr(retrieval, "_GPU_BLOCK_ROWS", 2 * rows)
     monkeypatch.setattr(retrieval, "_BLOCK_ROWS", rows)
     monkeypatch.setattr(retrieval, "_BLOCK_COLUMNS", columns)
     rng = np.random.default_rng(3)
@@ -179,9 +191,27 @@ def test_candidates_do_not_depend_on_the_size_of_blocks(
         for duration_ms, ratio, vector in zip(durations_ms, ratios, vectors, strict=True)
     ]
     joining, members, rules = files[100:], files[:100], CandidateRules(1000.0, 0.05)
-    candidates = our_candidates(joining, members, rules, by_descriptor(rules, joining, members))
+    preselect = by_descriptor(rules, joining, members, device)
+    candidates = our_candidates(joining, members, rules, preselect)
     assert candidates == plain_candidates(joining, members, rules, descriptors_agree)
     assert candidates.total() > 1000
+
+
+@pytest.mark.parametrize("device", [None, "cpu", "cuda", "mps"])
+def test_products_are_exact_on_every_device(device: Literal["cpu", "cuda", "mps"] | None) -> None:
+    if device is not None:
+        try:
+            torch_device(device)
+        except ConfigError:
+            pytest.skip(f"there is no {device}")
+    left, right = np.random.default_rng(5).integers(-127, 128, (2, 300, 512), np.int8)
+    left[0] = right[0] = 127  # 512 of the largest products
+    products = left.astype(int) @ right.astype(int).T
+    for row, column in ((0, 0), (1, 1), (200, 7)):
+        rows, columns = similar_vectors(left, right, products[row, column], device)
+        similar = set(zip(rows.tolist(), columns.tolist(), strict=True))
+        assert similar == set(zip(*np.nonzero(products >= products[row, column]), strict=True))
+        assert (row, column) in similar
 
 
 @pytest.mark.parametrize(

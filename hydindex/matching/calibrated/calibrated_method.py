@@ -1,9 +1,11 @@
 """The method `calibrated`: a pair matches if its probability reaches `decision.min_probability`."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import ClassVar, Final
 
 from hydindex.common.batches import slices
+from hydindex.config.sections import Compare
 from hydindex.config.settings import Config
 from hydindex.matching.blocks import FileIds
 from hydindex.matching.calibrated.calibrated_matcher import (
@@ -11,10 +13,13 @@ from hydindex.matching.calibrated.calibrated_matcher import (
     SignatureBlock,
     load_signatures,
 )
-from hydindex.matching.calibrated.descriptor import DESCRIPTOR, DIMENSION, NAME, VERSION
+from hydindex.matching.calibrated.descriptor import DESCRIPTOR, Descriptor
+from hydindex.matching.calibrated.efficientnet import efficientnet_lite0
 from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.sscd import sscd
 from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore
@@ -28,30 +33,35 @@ class CalibratedMethod:
 
     has_probabilities: ClassVar[bool] = True
     bytes_per_file: ClassVar[int] = 8_000
-    preparation_keys: ClassVar[tuple[str, ...]] = ()
+    preparation_keys: ClassVar[tuple[str, ...]] = ("compare.descriptor",)
     comparison_keys: ClassVar[tuple[str, ...]] = ("decision.min_probability", "frames.enabled")
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._gpu = config.compare.gpu
+
+    @cached_property
+    def _descriptor(self) -> Descriptor:
+        return descriptor_for(self._config.compare)
 
     def require_usable(self) -> None:
-        """Load the network of the descriptor.
+        """Check that a named GPU is available, and load the network of the descriptor.
 
         Raises:
-            ConfigError: it can't run.
+            ConfigError: one of them can't be used.
         """
-        from hydindex.matching.calibrated.descriptor import load_network
-
-        load_network()
+        if self._gpu:
+            torch_device(self._gpu)
+        self._descriptor.load()
 
     def fingerprints(self) -> Mapping[str, str]:
-        """Return the versions of the descriptor and of the model.
+        """Return what identifies the descriptor and the model.
 
         Raises:
-            ConfigError: `decision.model` can't be loaded.
+            ConfigError: `compare.sscd_model` can't be read, or `decision.model` can't be loaded.
         """
         return {
-            DESCRIPTOR: f"{NAME} {VERSION}",
+            "compare.descriptor": self._descriptor.fingerprint,
             "decision.model": load_model(self._config.decision.model).fingerprint,
         }
 
@@ -63,7 +73,6 @@ class CalibratedMethod:
     def prepare(self, encoded: bytes) -> PreparedThumbnail | str:
         """Compute the signature and the descriptor of a thumbnail."""
         # Pillow is slow to import, and most commands don't prepare thumbnails.
-        from hydindex.matching.calibrated.descriptor import embed
         from hydindex.matching.calibrated.signature import signature
         from hydindex.matching.decoding import decode_thumbnail
 
@@ -76,7 +85,7 @@ class CalibratedMethod:
             content_aspect_factor=computed.content_aspect_factor,
             blobs={
                 SIGNATURE: computed.views.tobytes(),
-                DESCRIPTOR: embed([picture]).tobytes(),
+                DESCRIPTOR: self._descriptor.embed([picture]).tobytes(),
             },
         )
 
@@ -86,11 +95,12 @@ class CalibratedMethod:
         """Find the files whose descriptors are similar."""
         from hydindex.matching.calibrated.retrieval import similar_files
 
-        rules = CandidateRules.of(self._config)
+        rules, descriptor = CandidateRules.of(self._config), self._descriptor
 
         def preselect(sorted_files: ComparableFiles, positions: Positions) -> Iterator[Positions]:
-            vectors = files.vectors(sorted_files.ids, DESCRIPTOR, DIMENSION)
-            return similar_files(vectors, sorted_files, positions, rules)
+            vectors = files.vectors(sorted_files.ids, DESCRIPTOR, descriptor.dimension)
+            min_similarity = descriptor.min_similarity
+            return similar_files(vectors, sorted_files, positions, rules, min_similarity, self._gpu)
 
         return find_candidates(joining, members, rules, preselect)
 
@@ -109,3 +119,14 @@ class CalibratedMethod:
                 min_probability=config.decision.min_probability,
                 verify_frames=config.frames.enabled,
             )
+
+
+def descriptor_for(compare: Compare) -> Descriptor:
+    """Return the descriptor that the config names.
+
+    Raises:
+        ConfigError: `compare.sscd_model` can't be read.
+    """
+    if compare.descriptor == "sscd":
+        return sscd(compare.sscd_model, compare.gpu)
+    return efficientnet_lite0(compare.gpu)

@@ -1,15 +1,12 @@
 """Descriptors: one vector per picture, alike for pictures that show the same.
 
-A small network maps a picture to 128 numbers that hardly change when the picture is mirrored,
-cropped, reframed, recoloured or written on. `benchmarks/fit_descriptor.py` makes the model file:
-EfficientNet-Lite0 up to block 14, generalised means of two layers, learned whitening.
+A network maps a picture to numbers that hardly change when the picture is mirrored, cropped,
+reframed, recoloured or written on.
 """
 
-import hashlib
-from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,79 +14,52 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-from hydindex.common.batches import batched
-from hydindex.common.errors import ConfigError
-
 DESCRIPTOR: Final = "descriptor"
 """The name of the table that holds the vectors."""
 
-NAME: Final = "efficientnet-lite0"
-VERSION: Final = 1
-"""Vectors of another name or version can't be compared with these."""
-DIMENSION: Final = 128
 UNIT_LENGTH: Final = 256
 """The length of a vector. The product of two vectors, divided by its square, is their similarity.
 
-Products of whole numbers below 2**24 are exact in float32, in whatever order they are summed.
+Products of whole numbers below 2**24 are exact in float32, in whatever order they are summed: 512
+products of int8 numbers always are.
 """
-MIN_SIMILARITY: Final = 0.4
-"""Pairs below this are no candidates. It keeps 99 % of the true pairs of thumbnails, and 1 to 2 %
-of the others (docs/accuracy.md)."""
-
-_MODEL_FILE: Final = "descriptor.onnx"
-_SHA256: Final = "7455572e89a0d867ee87001156b855ac255174be711a3f60efc3b12eda5bf0fe"
-_SIDE_PX: Final = 160
-# Larger batches are no faster, and take more memory.
-_BATCH_PICTURES: Final = 8
 
 Vectors = NDArray[np.int8]
+Network = Callable[[Sequence["Image.Image"]], Vectors]
+"""Computes the vectors of RGB pictures; threads may share it."""
 
 
-def embed(pictures: "Sequence[Image.Image]") -> Vectors:
-    """Compute the vectors of RGB pictures: int8 (pictures, DIMENSION).
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A kind of descriptor: int8 vectors of `dimension` numbers.
 
-    Raises:
-        ConfigError: ONNX Runtime or the model file can't be used.
+    Pairs below `min_similarity` are no candidates. `model_sha256` identifies the file that `load`
+    loads, once; it raises ConfigError if the network can't run.
     """
-    from PIL import Image  # slow to import, and most commands don't need it
 
-    network = load_network()
-    size_px = (_SIDE_PX, _SIDE_PX)
-    vectors = [
-        network.run(
-            None,
-            {
-                "pictures": np.stack(
-                    [np.asarray(each.resize(size_px, Image.Resampling.BICUBIC)) for each in batch]
-                )
-            },
-        )[0]
-        for batch in batched(pictures, _BATCH_PICTURES)
-    ]
-    return np.concatenate(vectors)
+    name: str
+    version: int
+    dimension: int
+    min_similarity: float
+    model_sha256: str
+    load: Callable[[], Network]
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify vectors that can be compared with each other."""
+        return f"{self.name} {self.version} {self.model_sha256[:12]}"
+
+    def embed(self, pictures: "Sequence[Image.Image]") -> Vectors:
+        """Compute the vectors of RGB pictures: (pictures, dimension).
+
+        Raises:
+            ConfigError: the network can't run.
+        """
+        return self.load()(pictures)
 
 
-@cache
-def load_network() -> Any:
-    """Load the model, which takes 0.3 s once; threads may share it.
-
-    Raises:
-        ConfigError: ONNX Runtime or the model file can't be used.
-    """
-    model = (files("hydindex.matching.calibrated") / _MODEL_FILE).read_bytes()
-    if hashlib.sha256(model).hexdigest() != _SHA256:
-        raise ConfigError(
-            f"{_MODEL_FILE}, a part of hydindex, is damaged", "Install hydindex again."
-        )
-    try:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # Thumbnails are prepared in several threads already.
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a missing library, an unsupported processor
-        raise ConfigError(
-            f"ONNX Runtime can't run: {error}",
-            "Install onnxruntime for this system, or set decision.method to threshold.",
-        ) from error
+def to_vectors(numbers: NDArray[np.float32]) -> Vectors:
+    """Scale vectors (n, dimension) to UNIT_LENGTH, and round them."""
+    lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
+    scaled = numbers * (UNIT_LENGTH / np.maximum(lengths, np.finfo(np.float32).tiny))
+    return np.clip(np.rint(scaled), -127, 127).astype(np.int8)

@@ -1,22 +1,26 @@
 """Preselect candidates: the files whose descriptors are similar.
 
-A product of two descriptors is a sum of 128 products of whole numbers, below 2**24: float32 holds
-it exactly, in whatever order it is summed. So the same stored descriptors give the same result on
-every machine, with any number of threads and any size of blocks.
+A product of two descriptors is a sum of at most 512 products of int8 numbers, below 2**24: float32
+holds it exactly, in whatever order it is summed. So the same stored descriptors give the same
+result on every machine and device, with any number of threads and any size of blocks.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
 from hydindex.common.batches import slices
-from hydindex.matching.calibrated.descriptor import MIN_SIMILARITY, UNIT_LENGTH, Vectors
+from hydindex.config.sections import Device
+from hydindex.matching.calibrated.descriptor import UNIT_LENGTH, Vectors
 from hydindex.matching.candidates import CandidateRules, Positions
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
 
-# 256 rows of 16,384 products take 16 MB.
+# 256 rows of 16,384 products take 16 MB; 4,096 rows, 256 MB of a GPU.
 _BLOCK_ROWS: Final = 256
+_GPU_BLOCK_ROWS: Final = 4096
 _BLOCK_COLUMNS: Final = 16_384
 
 
@@ -25,23 +29,27 @@ def similar_files(
     files: ComparableFiles,
     positions: Positions,
     rules: CandidateRules,
-    min_similarity: float = MIN_SIMILARITY,
+    min_similarity: float,
+    gpu: Device | None = None,
 ) -> Iterator[Positions]:
     """Yield the positions of similar files for each of some files, in ascending order.
 
     `vectors` (int8) are those of the files, in the order of their durations. Files far beyond the
-    tolerance in duration are left out.
+    tolerance in duration are left out. `gpu`: where torch computes the products; None: numpy.
+
+    Raises:
+        ConfigError: torch finds no such device.
     """
-    min_product = min_similarity * UNIT_LENGTH**2
+    device = None if gpu is None else torch_device(gpu)
+    min_product = math.ceil(min_similarity * UNIT_LENGTH**2)
     ranges = rules.duration_ranges(files, positions)
-    for block in slices(len(positions), _BLOCK_ROWS):
-        left = vectors[positions[block]].astype(np.float32)
+    for block in slices(len(positions), _BLOCK_ROWS if device is None else _GPU_BLOCK_ROWS):
+        left = vectors[positions[block]]
         starts, stops = np.array([(each.start, each.stop) for each in ranges[block]]).T
         start, stop = int(starts.min()), int(stops.max())
         similar: list[tuple[Positions, Positions]] = []
         for part in slices(stop - start, _BLOCK_COLUMNS):
-            right = vectors[start:stop][part].astype(np.float32)
-            rows, columns = np.nonzero(left @ right.T >= min_product)
+            rows, columns = similar_vectors(left, vectors[start:stop][part], min_product, device)
             columns += start + part.start
             in_range = (starts[rows] <= columns) & (columns < stops[rows])
             similar.append((rows[in_range], columns[in_range]))
@@ -49,3 +57,21 @@ def similar_files(
         order = np.argsort(rows, kind="stable")
         ends = np.searchsorted(rows[order], np.arange(1, len(left)))
         yield from np.split(columns[order], ends)
+
+
+def similar_vectors(
+    left: Vectors, right: Vectors, min_product: int, device: str | None
+) -> tuple[Positions, Positions]:
+    """Return the positions of the pairs whose product reaches a limit, sorted.
+
+    `device`: what torch computes on; None: numpy, which needs no torch.
+    """
+    if device is None:
+        products = left.astype(np.float32) @ right.astype(np.float32).T
+        rows, columns = np.nonzero(products >= min_product)
+        return rows, columns
+    import torch
+
+    one, other = (torch.from_numpy(each).to(device).float() for each in (left, right))
+    similar = torch.nonzero(one @ other.T >= min_product).T.cpu().numpy()
+    return similar[0], similar[1]

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.common.errors import ConfigError
 from hydindex.common.packed_arrays import unpack_array
 from hydindex.config.sections import Device
 from hydindex.matching.blocks import BlockResult, FileIds, MatcherCounts
 from hydindex.matching.threshold import reference
 from hydindex.matching.threshold.score_bounds import ScoreBounds
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.store.file_store import damaged_picture
 
@@ -73,7 +73,7 @@ class PairBlock:
         from hydindex.matching.threshold.ms_ssim import fine_levels
         from hydindex.matching.threshold.ssim import ssim
 
-        device = _torch_device(self.device)
+        device = torch_device(self.device)
         pictures = self._unpack()
         first, second, threshold = self.first, self.second, self.threshold
         if self.bounds is None:
@@ -109,23 +109,3 @@ def block_slices(first: FileIds, second: FileIds, picture_bytes: int) -> Iterato
             start, files = row, set()
         files.update((a, b))
     yield slice(start, len(first))
-
-
-def _torch_device(name: Device) -> str:
-    import torch
-
-    # By default cuDNN convolves with 10 bits of precision: too few to subtract variances.
-    torch.backends.cudnn.allow_tf32 = False
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return next(device for device in available if available[device])
-    if not available[name]:
-        raise ConfigError(
-            f"compare.device is {name}, but torch finds no such device",
-            "Set compare.device to auto, or install a torch that supports it.",
-        )
-    return name

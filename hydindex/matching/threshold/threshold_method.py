@@ -26,6 +26,7 @@ from hydindex.matching.threshold.threshold_matcher import (
     PairBlock,
     block_slices,
 )
+from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
 from hydindex.records.pictures import PreparedThumbnail
 from hydindex.store.file_store import FileStore, damaged_picture
@@ -62,7 +63,14 @@ class ThresholdMethod:
         self._config = config
 
     def require_usable(self) -> None:
-        """Do nothing: torch is a plain dependency."""
+        """Check that a named device is available; on a cluster, the workers need it instead.
+
+        Raises:
+            ConfigError: it isn't.
+        """
+        compare = self._config.compare
+        if compare.gpu and compare.scheduler is None:
+            torch_device(compare.gpu)
 
     def fingerprints(self) -> Mapping[str, str]:
         """Return nothing: the config names no files for this method."""
