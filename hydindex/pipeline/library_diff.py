@@ -72,7 +72,7 @@ def diff_by_ids(
     stored = files.hashes_by_hydrus_id(checked)
     is_consistent = (
         all(hashes.get(each) == sha256 for each, sha256 in stored.items())
-        and len(refs) == len(unknown) == len({each.sha256 for each in refs})
+        and len(refs) == len(unknown)
         # Hydrus gives no file two ids.
         and not np.isin(known.ids[is_found], identified_ids).any()
     )

@@ -2,8 +2,8 @@
 
 The model knows which pairs match under each config, by the plain definition, and which files were
 together at the end of some run. Whatever the user adds, deletes, restores, decides, reconfigures or
-interrupts in between, and whatever ids Hydrus gives the files: exactly those pairs are compared, each once, and none is posted twice, or
-after the user decided it.
+interrupts in between, and whatever ids Hydrus gives the files: exactly those pairs are compared,
+each once, and none is posted twice, or after the user decided it.
 """
 
 import tempfile

@@ -183,22 +183,27 @@ def test_a_wrong_id_that_no_check_meets_is_corrected_within_a_week(
     client.clear_log()
     home.update("--dry-run")
     assert len(identified(client)) <= 256
+    assert identified(client) >= set(range(173, 301))  # the highest
     file_id = min(set(client.ids.values()) - identified(client))
     replaced = client.hashes[file_id]
     newcomer = generate_library(seed=6, pictures=1)[0]
     client.add([newcomer])
-    client.replace_database(
-        {each: number for each, number in client.ids.items() if each != replaced}
-        | {newcomer.hash: file_id}
-    )
+    ids = {**client.ids, newcomer.hash: file_id}
+    client.replace_database({each: ids[each] for each in ids if each != replaced})
     missed = home.update("--dry-run")["files"]
     assert (missed["new"], missed["gone"]) == (0, 0)
     home.sql(LONG_AGO)
     found = home.update("--dry-run")["files"]
     assert (found["new"], found["gone"], found["indexed"]) == (1, 1, 300)
+
+    # A file that is there under two ids shows that one of them is wrong.
+    client.add([each for each in many if each.hash == replaced])
+    client.replace_database({**client.ids, replaced: file_id, newcomer.hash: 400})
     client.clear_log()
-    home.update("--dry-run")
-    assert lists_hashes(client) == [False]
+    found = home.update("--dry-run")["files"]
+    assert lists_hashes(client) == [False, True]
+    assert (found["new"], found["returned"], found["indexed"]) == (0, 1, 301)
+    assert stored_ids(home) == client.ids
 
 
 @pytest.mark.parametrize(
