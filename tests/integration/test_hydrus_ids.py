@@ -206,24 +206,18 @@ def test_a_wrong_id_that_no_check_meets_is_corrected_within_a_week(
     assert stored_ids(home) == client.ids
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(refuse(404), id="refused"),
-        pytest.param(
-            Fault(carried_out=True, instead=Reply(200, b'{"metadata": []}', "application/json")),
-            id="left out",
-        ),
-    ],
-)
+@pytest.mark.parametrize("fails", ["refused", "left out"])
 def test_new_files_are_found_without_identifiers(
-    home: Home, serve: Serve, library: Library, fault: Fault
+    home: Home, serve: Serve, library: Library, fails: str
 ) -> None:
     client = serve(library[:30])
     home.update()
     client.clear_log()
+    known = [{"file_id": number, "hash": each} for each, number in client.ids.items()]
+    only_known = Reply(200, json.dumps({"metadata": known}).encode(), "application/json")
     client.add(library[30:])
-    client.faults = at(METADATA, fault, times=1)
+    faults = {"refused": refuse(404), "left out": Fault(carried_out=True, instead=only_known)}
+    client.faults = at(METADATA, faults[fails], times=1)
     files = home.update()["files"]
     assert (files["new"], files["indexed"], files["gone"]) == (10, 40, 0)
     assert lists_hashes(client) == [False, True]
