@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from measure import Cost, Run, print_table, run_hydindex, write_config
-from scale_library import Pool, fill_home, prepare_search, serve
+from scale_library import Pool, fill_home, serve
 
 METHODS: Final = ("calibrated", "threshold")
 NIGHTS: Final = 3
@@ -64,7 +64,7 @@ def measure(home: Path, pool: Pool, count: int, changes: dict[str, Any]) -> tupl
         with_new_files = []
         for night in range(1, NIGHTS + 1):
             client.add(pool.hydrus_files(pool.new_files(library, night)))
-            prepare_search(client)
+            client.prepare_search()
             with_new_files.append(run_hydindex(home, "update"))
         nothing_new = [run_hydindex(home, "update") for _ in range(NIGHTS)]
     return _median(with_new_files), _median(nothing_new)

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from hydindex.common import clock
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.calibrated.features import FEATURES, FEATURES_VERSION, VERSION_KEY
-from hydindex.standin.api import Reply
-from hydindex.standin.server import Fault, StandIn
+from hydindex.standin.api import Reply, Request
+from hydindex.standin.server import StandIn
 from hydindex.standin.state import HydrusFile
 
 POOL_PATH: Final = Path("build/pool.pickle")
@@ -147,34 +147,46 @@ class Pool:
         files.duration_ms[copies] = duration_ms.clip(_MIN_DURATION_MS)
 
 
+class PreparedStandIn(StandIn):
+    """Answers searches with prepared replies: Hydrus's time isn't measured."""
+
+    def __init__(self, files: Iterable[HydrusFile]) -> None:
+        super().__init__(files)
+        self._replies: dict[str, Reply] = {}
+
+    def prepare_search(self) -> None:
+        """Search once with hashes, and once without."""
+        self._replies = {}
+        self._replies = {each: self._search(each) for each in ("true", "false")}
+
+    def respond(self, request: Request) -> Reply | None:
+        """Answer a request."""
+        prepared = self._replies.get(request.query.get("return_hashes", ""))
+        return prepared or super().respond(request)
+
+    def _search(self, return_hashes: str) -> Reply:
+        response = requests.get(
+            f"{self.url}:{self.port}{_SEARCH}",
+            params={
+                "tags": f'["system:filetype is video", "{TAG}"]',
+                "return_hashes": return_hashes,
+                "return_file_ids": "true",
+            },
+            headers={"Hydrus-Client-API-Access-Key": self.FULL_KEY},
+            timeout=600,
+        )
+        response.raise_for_status()
+        return Reply(200, response.content, "application/json")
+
+
 @contextmanager
-def serve(files: Iterable[HydrusFile]) -> Iterator[StandIn]:
+def serve(files: Iterable[HydrusFile]) -> Iterator[PreparedStandIn]:
     """Serve a large library."""
-    with StandIn(files) as client:
+    with PreparedStandIn(files) as client:
         gc.freeze()  # or garbage collection walks through a million files again and again
-        prepare_search(client)
+        client.prepare_search()
         yield client
     gc.unfreeze()
-
-
-def prepare_search(client: StandIn) -> None:
-    """Search once and answer later searches with the same reply: Hydrus's time isn't measured."""
-    client.faults = lambda _method, _path, _nth: None
-    response = requests.get(
-        f"{client.url}:{client.port}{_SEARCH}",
-        params={
-            "tags": f'["system:filetype is video", "{TAG}"]',
-            "return_hashes": "true",
-            "return_file_ids": "true",
-        },
-        headers={"Hydrus-Client-API-Access-Key": client.FULL_KEY},
-        timeout=600,
-    )
-    response.raise_for_status()
-    reply = Reply(200, response.content, "application/json")
-    client.faults = lambda _method, path, _nth: (
-        Fault(carried_out=False, instead=reply) if path == _SEARCH else None
-    )
 
 
 def fill_home(
@@ -236,12 +248,12 @@ def _insert_files(
     """Insert files; what depends on their pictures is copied from the pool's index."""
     database.execute(
         "CREATE TEMP TABLE new (id INTEGER PRIMARY KEY, picture_id, sha256, size_bytes,"
-        " duration_ms, num_frames)"
+        " duration_ms, num_frames, hydrus_id)"
     )
     id_of = dict(database.execute("SELECT lower(hex(sha256)), id FROM pool.file").fetchall())
     picture_ids = [id_of[each.hash] for each in pool.files]
     database.executemany(
-        "INSERT INTO new VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO new VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 number + 1,
@@ -250,6 +262,7 @@ def _insert_files(
                 duration_ms * _BYTES_PER_S // 1000,
                 duration_ms,
                 _num_frames(duration_ms),
+                number + 1,  # the stand-in counts from 1
             )
             for number, picture, duration_ms in files.rows()
         ),
@@ -263,7 +276,7 @@ def _insert_files(
 def _copying(table: str, columns: list[str]) -> str:
     """Return the SQL that copies a range of new files to a table."""
     key = "id" if table == "file" else "file_id"
-    own = ("sha256", "size_bytes", "duration_ms", "num_frames")
+    own = ("sha256", "size_bytes", "duration_ms", "num_frames", "hydrus_id")
     values = [f"new.{each}" if each in own else f"old.{each}" for each in columns]
     values[columns.index(key)] = "new.id"
     return (

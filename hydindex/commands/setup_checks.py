@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydindex.commands.connection import connect, find_port
 from hydindex.commands.popup import HOW_TO_PERMIT
@@ -24,13 +25,13 @@ from hydindex.config.key_exposure import exposures
 from hydindex.config.settings import Config
 from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.permissions import MANAGE_POPUPS, REQUIRED, SEARCH_FILES
-from hydindex.hydrus.thumbnails import ThumbnailSource
+from hydindex.hydrus.thumbnails import ThumbnailSource, describe
 from hydindex.matching.method import method_for
 from hydindex.matching.recipe import recipe_of, require_same_recipe
 from hydindex.pipeline.frame_verification import require_decoder
 from hydindex.pipeline.posting import VERSION_THAT_DROPS_VIDEO_PAIRS
 from hydindex.pipeline.search import HOW_TO_FIX_TAGS, search
-from hydindex.records.files import FetchFailure, FileMetadata, SearchResult, Thumbnail
+from hydindex.records.files import FetchFailure, FileMetadata, FileRef, Thumbnail
 from hydindex.store.lock import holder, require_folder
 from hydindex.store.store import open_for_reading, require_no_orphaned_backups
 
@@ -106,7 +107,7 @@ class _Setup:
         self.connections = connections
         self.version: int | None = None
         self.client: HydrusClient | None = None
-        self.files: SearchResult | None = None
+        self.hydrus_ids: NDArray[np.int64] | None = None
         self.index_path: Path | None = None
         self.index_is_outdated = False
 
@@ -159,20 +160,21 @@ class _Setup:
     def check_search(self) -> Finding | None:
         if self.client is None:
             return None
-        self.files = search(self.client, self.config.tags)
-        if len(self.files) == 0:
+        self.hydrus_ids = search(self.client, self.config.tags)
+        if len(self.hydrus_ids) == 0:
             return _warning("Hydrus finds no file with all tags of the config", HOW_TO_FIX_TAGS)
-        return _ok(f"{len(self.files):,} files found")
+        return _ok(f"{len(self.hydrus_ids):,} files found")
 
     def check_thumbnail(self) -> Finding | None:
         """Fetch and decode thumbnails of a few files until one is usable."""
-        if self.client is None or self.files is None or len(self.files) == 0:
+        if self.client is None or self.hydrus_ids is None or len(self.hydrus_ids) == 0:
             return None
         method = method_for(self.config)
         source = ThumbnailSource(self.client)
-        first_files = self.files.select(np.arange(len(self.files)) < _THUMBNAILS_TRIED)
+        hashes = self.client.identifiers(self.hydrus_ids[:_THUMBNAILS_TRIED].tolist())
+        first_files = [FileRef(each, sha256) for each, sha256 in hashes.items()]
         fetch_failure = unusable_reason = ""
-        for file in source.describe(first_files):
+        for file in describe(self.client, first_files):
             outcome = source.thumbnail(file) if isinstance(file, FileMetadata) else file
             if isinstance(outcome, FetchFailure):
                 fetch_failure = outcome.reason
@@ -223,7 +225,7 @@ class _Setup:
                 )
         size_bytes = path.stat().st_size if path.exists() else 0
         free_bytes = shutil.disk_usage(path.parent).free
-        files = 0 if self.files is None else len(self.files)
+        files = 0 if self.hydrus_ids is None else len(self.hydrus_ids)
         needed_bytes = max(0, files * method_for(self.config).bytes_per_file - size_bytes)
         if self.index_is_outdated:
             needed_bytes += _UPGRADE_FACTOR * size_bytes

@@ -5,13 +5,13 @@ from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hydindex.records.files import FileMetadata, SearchResult, sha256_array
 from hydindex.records.pair_states import Decision
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
-FileId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -46,21 +46,32 @@ class NewKey(Reply):
 
 
 class SearchReply(Reply):
-    """/get_files/search_files. Without tags, `hashes` is missing."""
+    """/get_files/search_files that returns ids."""
 
-    file_ids: list[FileId]
+    file_ids: list[Count]
+
+    def ids(self) -> NDArray[np.int64]:
+        """Return the ids, ascending, each once."""
+        ids = np.sort(np.array(self.file_ids, np.int64))
+        return ids[np.diff(ids, prepend=-1) > 0]  # np.unique takes 50 times as long
+
+
+class HashedSearchReply(SearchReply):
+    """/get_files/search_files that returns ids and hashes. Without tags, `hashes` is missing."""
+
     hashes: list[Sha256] = []
 
     @model_validator(mode="after")
-    def _require_equal_length(self) -> "SearchReply":
+    def _require_equal_length(self) -> "HashedSearchReply":
         if len(self.file_ids) != len(self.hashes):
             raise ValueError("its lists of ids and hashes differ in length")
         return self
 
     def files(self) -> SearchResult:
-        """Pair ids with hashes, which Hydrus lists in the same order; drop repeated files."""
-        sha256, positions = np.unique(sha256_array(self.hashes), return_index=True)
-        return SearchResult(np.array(self.file_ids, np.int64)[positions], sha256)
+        """Pair ids with hashes, which Hydrus lists in the same order; no id or hash is repeated."""
+        ids, positions = np.unique(np.array(self.file_ids, np.int64), return_index=True)
+        sha256, of_hash = np.unique(sha256_array(self.hashes)[positions], return_index=True)
+        return SearchResult(ids[of_hash], sha256)
 
 
 class Metadata(Reply):

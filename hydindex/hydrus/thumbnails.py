@@ -26,8 +26,30 @@ KNOWN_PLACEHOLDERS: Final = frozenset(
 )
 
 
+def describe(client: HydrusClient, files: Sequence[FileRef]) -> list[FileMetadata | FetchFailure]:
+    """Return the metadata of up to 256 files, or why it is missing.
+
+    One unknown id fails the whole request, so a rejected batch is halved until only the unknown
+    file is left.
+
+    Raises:
+        HydrusUnreachable, HydrusAccessDenied: the client itself fails.
+    """
+    if not files:
+        return []
+    try:
+        described = client.metadata(files)
+    except (HydrusRejected, HydrusUnreachable) as error:
+        client.version()  # raises if the client itself fails
+        if len(files) == 1:
+            return [FetchFailure(files[0], error.message)]
+        middle = len(files) // 2
+        return describe(client, files[:middle]) + describe(client, files[middle:])
+    return [_require_same_id(file, described.get(file.sha256)) for file in files]
+
+
 class ThumbnailSource:
-    """Fetches metadata and thumbnails. Thread-safe.
+    """Fetches thumbnails. Thread-safe.
 
     Every method may raise HydrusUnreachable and HydrusAccessDenied: the client itself fails, not
     just one file.
@@ -36,22 +58,6 @@ class ThumbnailSource:
     def __init__(self, client: HydrusClient) -> None:
         self._client = client
         self._placeholders = KNOWN_PLACEHOLDERS | _placeholder_of(client)
-
-    def describe(self, files: Sequence[FileRef]) -> list[FileMetadata | FetchFailure]:
-        """Return the metadata of up to 256 files, or why it is missing.
-
-        One unknown id fails the whole request, so a rejected batch is halved until only the
-        unknown file is left.
-        """
-        try:
-            described = self._client.metadata(files)
-        except (HydrusRejected, HydrusUnreachable) as error:
-            self._client.version()  # raises if the client itself fails
-            if len(files) == 1:
-                return [FetchFailure(files[0], error.message)]
-            middle = len(files) // 2
-            return self.describe(files[:middle]) + self.describe(files[middle:])
-        return [_require_same_id(file, described.get(file.sha256)) for file in files]
 
     def thumbnail(self, file: FileMetadata) -> Thumbnail | UnusableFile | FetchFailure:
         """Fetch the thumbnail of a file, unless Hydrus serves a placeholder."""

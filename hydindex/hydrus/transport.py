@@ -26,7 +26,7 @@ from hydindex.hydrus.retry import Retries
 # Even a busy client accepts a connection at once.
 _CONNECT_TIMEOUT_S: Final = 10.0
 _MAX_ERROR_TEXT: Final = 300
-# The answer to a search that finds a million files is 76 MB.
+# The answer to a search that finds a million files is 76 MB, with their hashes.
 _MAX_ANSWER_BYTES: Final = 1 << 30
 _CHUNK_BYTES: Final = 1 << 20
 

@@ -23,12 +23,13 @@ from hydindex.config.settings import Config
 from hydindex.frames.packing import SampledFrames, frame_signatures, pack_frames
 from hydindex.frames.verification import verify_frames
 from hydindex.hydrus.client import HydrusClient
+from hydindex.hydrus.thumbnails import describe
 from hydindex.hydrus.videos import VideoSource
 from hydindex.matching.calibrated.model import load_model
 from hydindex.matching.candidates import CandidateRules
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import FrameCounts, PairCounts, RunReport, Steps
-from hydindex.records.files import FetchFailure, SearchResult
+from hydindex.records.files import FetchFailure
 from hydindex.records.pairs import BY_FRAMES, BY_THUMBNAILS, ScoredPair
 from hydindex.records.pictures import PackedFrames
 from hydindex.store.frame_store import UnsampledVideo
@@ -52,24 +53,24 @@ def require_decoder(config: Config) -> None:
         )
 
 
-def verify_doubtful(search_result: SearchResult, run: RunContext, client: HydrusClient) -> Steps:
+def verify_doubtful(run: RunContext, client: HydrusClient) -> Steps:
     """Verify the most probable of the waiting pairs, as many as the config allows in one run."""
     store = run.store.frames
     waiting = store.waiting(run.config.frames.max_per_run)
     if waiting:
         videos = VideoSource(client)
-        sample = partial(_sample, search_result=search_result, client=client, videos=videos)
+        sample = partial(_sample, client=client, videos=videos)
         # Twice as many threads as cores: while some wait for Hydrus, others decode.
         with (
             thread_pool(2 * cores(), "frames") as threads,
             run.progress("Verifying frames", len(waiting), "pair") as bar,
         ):
             for batch in batched(waiting, _BATCH_PAIRS):
-                unsampled = store.unsampled(_ids_of(batch))
-                sampled, failed = 0, set()
+                unsampled, failed = _confirm_ids(store.unsampled(_ids_of(batch)), client)
+                sampled = 0
                 for video, result in map_unordered(sample, unsampled, threads, ahead=_BATCH_PAIRS):
                     if isinstance(result, FetchFailure):
-                        log.warning("not verified: %s: %s", result.file.sha256, result.reason)
+                        _log_failure(result)
                         failed.add(video.file_id)
                     elif result is not None:
                         store.save_frames(video.file_id, result)
@@ -83,13 +84,35 @@ def verify_doubtful(search_result: SearchResult, run: RunContext, client: Hydrus
     yield _report(waiting=store.waiting_count())
 
 
+def _confirm_ids(
+    unsampled: Sequence[UnsampledVideo], client: HydrusClient
+) -> tuple[list[UnsampledVideo], set[int]]:
+    """Return the videos whose ids in Hydrus still denote them, and the ids of the others.
+
+    The search checks only some of the stored ids.
+    """
+    confirmed, failed = [], set()
+    described = describe(client, [video.file for video in unsampled])
+    for video, current in zip(unsampled, described, strict=True):
+        if isinstance(current, FetchFailure):
+            _log_failure(current)
+            failed.add(video.file_id)
+        else:
+            confirmed.append(video)
+    return confirmed, failed
+
+
+def _log_failure(failure: FetchFailure) -> None:
+    log.warning("not verified: %s: %s", failure.file.sha256, failure.reason)
+
+
 def _sample(
-    video: UnsampledVideo, search_result: SearchResult, client: HydrusClient, videos: VideoSource
+    video: UnsampledVideo, client: HydrusClient, videos: VideoSource
 ) -> tuple[UnsampledVideo, PackedFrames | FetchFailure | str | None]:
     """Sample a video, or return why that is impossible; None: Hydrus does not have it now."""
     from hydindex.frames.sampling import sample_frames  # an optional extra, slow to import
 
-    file = search_result.file(video.sha256)
+    file = video.file
     frames: SampledFrames | str
     if not video.size_bytes or not video.duration_ms:
         frames = "Hydrus does not know its size or its duration"

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Sequence, Set
+from functools import partial
 from typing import Final
 
 from hydindex.common.batches import batched
 from hydindex.common.threads import cores, map_unordered, thread_pool
 from hydindex.hydrus.client import FILES_PER_REQUEST, HydrusClient
-from hydindex.hydrus.thumbnails import ThumbnailSource
+from hydindex.hydrus.thumbnails import ThumbnailSource, describe
 from hydindex.matching.method import Method
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import FileCounts, RunReport, StageSeconds, Steps
@@ -67,7 +68,7 @@ def ingest(
         run.progress("Fetching", len(files), "file") as bar,
     ):
         requests = batched(files, FILES_PER_REQUEST)
-        described = map_unordered(source.describe, requests, threads, ahead=2)
+        described = map_unordered(partial(describe, client), requests, threads, ahead=2)
         each_file = (file for description in described for file in description)
         try:
             for outcome in map_unordered(fetch_and_prepare, each_file, threads, ahead=_FETCH_AHEAD):

@@ -2,67 +2,61 @@
 
 import json
 import logging
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydindex.common import clock
 from hydindex.common.errors import ConfigError, HydrusRejected
 from hydindex.hydrus.client import HydrusClient
+from hydindex.pipeline.library_diff import diff_by_hashes, diff_by_ids
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import FileCounts, RunReport
-from hydindex.records.files import FileRef, IndexedFiles, SearchResult
+from hydindex.records.files import FileRef, SearchResult
 
 log = logging.getLogger(__name__)
 
 HOW_TO_FIX_TAGS: Final = "Fix `tags` in the config; they use the syntax of Hydrus's own search box."
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryDiff:
-    """The difference between the search result and the index.
-
-    `new`: files that the index does not know. `recheck`: unusable files that are due for another
-    try. `gone`, `returned`: ids of files that are no longer in the search result, or again.
-    """
-
-    new: list[FileRef]
-    recheck: list[FileRef]
-    gone: list[int]
-    returned: list[int]
+# Comparing by ids could miss a file whose id once denoted another one (see `library_diff`).
+_LIST_HASHES_AFTER: Final = timedelta(days=7)
 
 
 def search_and_diff(
     run: RunContext, client: HydrusClient
-) -> Generator[RunReport, None, tuple[SearchResult, LibraryDiff]]:
-    """Search; record which files are present, and return what is new, gone or back."""
-    search_result = search_library(client, run.config.tags)
-    indexed = run.store.files.indexed()
-    diff = _diff(search_result, indexed)
-    run.store.files.record_presence(gone=diff.gone, returned=diff.returned)
-    were_present = int(indexed.present.sum())
-    if 2 * len(search_result) < were_present:
+) -> Generator[RunReport, None, list[FileRef]]:
+    """Search, record which files are present, and return those to ingest.
+
+    These are files that the index does not know, and unusable ones that are due for another try.
+    """
+    tags, files = run.config.tags, run.store.files
+    diff = None
+    if clock.ago(_LIST_HASHES_AFTER) < files.hashes_listed_at() <= clock.now():
+        diff = diff_by_ids(search(client, tags), files, client)
+    lists_hashes = diff is None
+    if diff is None:
+        diff = diff_by_hashes(search_with_hashes(client, tags), files)
+    _warn_if_empty(diff.found, tags)
+    files.record_presence(gone=diff.gone, identified=diff.identified, hashes_listed=lists_hashes)
+    if 2 * diff.found < diff.were_present:
         log.warning(
             "Hydrus finds %d files; the last run found %d. If that is a mistake (wrong tags, "
             "another Hydrus database), fix it and run again: the index keeps everything about the "
             "%d files that are gone.",
-            len(search_result),
-            were_present,
+            diff.found,
+            diff.were_present,
             len(diff.gone),
         )
-    _forget_long_gone(run, present=len(search_result))
+    _forget_long_gone(run, present=diff.found)
     yield RunReport(
         files=FileCounts(
-            found=len(search_result),
-            new=len(diff.new),
-            gone=len(diff.gone),
-            returned=len(diff.returned),
+            found=diff.found, new=len(diff.new), gone=len(diff.gone), returned=diff.returned
         )
     )
-    return search_result, diff
+    return diff.new + files.due_for_recheck()
 
 
 def _forget_long_gone(run: RunContext, *, present: int) -> None:
@@ -87,21 +81,36 @@ def _forget_long_gone(run: RunContext, *, present: int) -> None:
 
 
 def search_library(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchResult:
-    """Return the files that have all tags, as `search` does; warn if there are none."""
-    search_result = search(client, tags)
-    if len(search_result) == 0:
-        log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(tags))
+    """Return the files that have all tags, as `search_with_hashes` does; warn if there are none."""
+    search_result = search_with_hashes(client, tags)
+    _warn_if_empty(len(search_result), tags)
     return search_result
 
 
-def search(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchResult:
+def search(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> NDArray[np.int64]:
+    """Return the ids in Hydrus of the files that have all tags, ascending.
+
+    Raises:
+        ConfigError: Hydrus cannot parse one of the tags.
+    """
+    with _parsed_tags():
+        return client.search(tags)
+
+
+def search_with_hashes(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchResult:
     """Return the files that have all tags.
 
     Raises:
         ConfigError: Hydrus cannot parse one of the tags.
     """
+    with _parsed_tags():
+        return client.search_with_hashes(tags)
+
+
+@contextmanager
+def _parsed_tags() -> Iterator[None]:
     try:
-        return client.search(tags)
+        yield
     except HydrusRejected as error:
         raise ConfigError(
             f"Hydrus cannot search for `tags`: {error.message}",
@@ -109,20 +118,6 @@ def search(client: HydrusClient, tags: Sequence[str | Sequence[str]]) -> SearchR
         ) from None
 
 
-def _diff(search_result: SearchResult, indexed: IndexedFiles) -> LibraryDiff:
-    """Compare a search result with the index, by SHA-256."""
-    _, in_search, in_index = np.intersect1d(
-        search_result.sha256, indexed.sha256, assume_unique=True, return_indices=True
-    )
-    is_new = np.ones(len(search_result), np.bool_)
-    is_new[in_search] = False
-    is_due = np.zeros(len(search_result), np.bool_)
-    is_due[in_search] = indexed.recheck[in_index]
-    is_listed = np.zeros(len(indexed), np.bool_)
-    is_listed[in_index] = True
-    return LibraryDiff(
-        new=search_result.select(is_new),
-        recheck=search_result.select(is_due),
-        gone=indexed.ids[indexed.present & ~is_listed].tolist(),
-        returned=indexed.ids[~indexed.present & is_listed].tolist(),
-    )
+def _warn_if_empty(found: int, tags: Sequence[str | Sequence[str]]) -> None:
+    if found == 0:
+        log.warning("Hydrus finds no file with all of these tags: %s", json.dumps(tags))

@@ -47,13 +47,13 @@ def update(
     poster = Poster(store, client, config.post, dry_run=dry_run)
     with run_context(store, config, progress) as run:
         yield from timed("post", poster.recover_interrupted())
-        search_result, diff = yield from timed("search", search_and_diff(run, client))
-        yield from _ingest_and_compare(diff.new + diff.recheck, run, client)
+        to_ingest = yield from timed("search", search_and_diff(run, client))
+        yield from _ingest_and_compare(to_ingest, run, client)
         yield from timed("post", record_decisions(store, client))
         if config.frames.enabled:
             if not dry_run:  # certain pairs need not wait for videos
                 yield from timed("post", poster.post_queued())
-            yield from timed("verify_frames", verify_doubtful(search_result, run, client))
+            yield from timed("verify_frames", verify_doubtful(run, client))
         held_back = yield from timed("post", poster.post_queued())
 
     indexed, unusable = store.files.present_counts()

@@ -15,7 +15,7 @@ class FileRef:
     """What identifies a file.
 
     `sha256` (64 hex digits) identifies it everywhere. `hydrus_id` is Hydrus's `file_id`: valid in
-    one Hydrus database only, and used only in requests of the same run.
+    one Hydrus database only.
     """
 
     hydrus_id: int
@@ -24,7 +24,7 @@ class FileRef:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The files that a search found, each once: parallel arrays, sorted by SHA-256.
+    """The files of a search that returned hashes, each once: parallel arrays, sorted by SHA-256.
 
     `hydrus_ids`: int64. `sha256`: 32 bytes each (dtype S32). A million files take 40 MB; as
     `FileRef`s they would take ten times as much.
@@ -40,11 +40,6 @@ class SearchResult:
         """Return the files of a mask, sorted by Hydrus's ids."""
         selected = zip(self.hydrus_ids[mask].tolist(), hex_hashes(self.sha256[mask]), strict=True)
         return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in sorted(selected)]
-
-    def file(self, sha256: bytes) -> FileRef:
-        """Return the file with a SHA-256 that is in the search result."""
-        position = int(np.searchsorted(self.sha256, np.bytes_(sha256)))
-        return FileRef(int(self.hydrus_ids[position]), sha256.hex())
 
 
 def sha256_array(hashes: Sequence[str]) -> NDArray[np.bytes_]:
@@ -62,15 +57,30 @@ def hex_hashes(sha256: NDArray[np.bytes_]) -> list[str]:
 class IndexedFiles:
     """All files in the index: parallel arrays, sorted by SHA-256.
 
-    `ids`: int64. `sha256`: dtype S32. Bool: `present` (Hydrus finds the file), `pictured` (its
-    thumbnail is stored), `recheck` (it is unusable, and due for another try).
+    `ids`: int64. `sha256`: dtype S32. `hydrus_ids`: int64, or NO_HYDRUS_ID. Bool: `present` (Hydrus
+    finds the file), `pictured` (its thumbnail is stored).
     """
 
     ids: NDArray[np.int64]
     sha256: NDArray[np.bytes_]
+    hydrus_ids: NDArray[np.int64]
     present: NDArray[np.bool_]
     pictured: NDArray[np.bool_]
-    recheck: NDArray[np.bool_]
+
+
+NO_HYDRUS_ID: Final = -1
+"""No file has this id in Hydrus."""
+
+
+@dataclass(frozen=True, slots=True)
+class HydrusIds:
+    """The ids that files have in Hydrus: parallel arrays, both int64.
+
+    `ids` are those of the index, `hydrus_ids` those of Hydrus.
+    """
+
+    ids: NDArray[np.int64]
+    hydrus_ids: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -5,7 +5,7 @@ Texts, statuses and the order of the checks are those of Hydrus v681 (API 94).
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -77,6 +77,10 @@ def bad_request(text: str) -> Refusal:
 def not_found(text: str) -> Refusal:
     """Make a refusal of a request for something that does not exist."""
     return Refusal(404, "NotFoundException", text)
+
+
+def _no_access(text: str) -> Refusal:
+    return Refusal(403, "InsufficientCredentialsException", text)
 
 
 def api_version_of(hydrus_version: int) -> int:
@@ -220,8 +224,13 @@ class Call:
     def file(self) -> HydrusFile | None:
         """Return the one wanted file, or None if the client does not know it."""
         if "file_id" in self.arguments:
+            self.check_ids([self.arguments["file_id"]])
             file_hash = self.client.hashes.get(self.arguments["file_id"], "")
         elif "hash" in self.arguments:
+            if self.caller.is_restricted:
+                raise _no_access(
+                    "You do not have permission to see all files, so you cannot do this."
+                )
             file_hash = self.arguments["hash"]
         else:
             raise bad_request("Please include a file_id or hash parameter!")
@@ -235,6 +244,23 @@ class Call:
         if file.video is None or not file.video.exists():
             raise not_found("That file seems to be missing!")
         return file, file.video
+
+    def check_ids(self, file_ids: Collection[int]) -> None:
+        """Refuse ids that a restricted key did not find in its last search."""
+        if not self.caller.is_restricted:
+            return
+        last_search = self.client.last_search_of.get(self.caller.name)
+        if last_search is None:
+            raise bad_request(
+                "It looks like those search results are no longer available--please run the search "
+                "again!"
+            )
+        allowed = len(last_search.intersection(file_ids))
+        if allowed != len(file_ids):
+            raise _no_access(
+                "You do not seem to have access to all those files! You asked to see "
+                f"{len(file_ids):,} files, but you were only authorised to see {allowed:,} of them!"
+            )
 
     def _all_named(self, one: str, many: str) -> list[Any]:
         first = [self.arguments[one]] if one in self.arguments else []

@@ -139,21 +139,26 @@ def _search_files(call: Call) -> dict[str, Any]:
     matches, visible = api.all_of(tags), call.client.visible_in(domain)
     files = call.client.files.values()  # in the order of their ids
     hashes = [file.hash for file in files if visible(file.hash) and matches(file)]
+    ids = [call.client.ids[each] for each in hashes]
+    call.client.last_search_of[call.caller.name] = frozenset(ids)
     content: dict[str, Any] = {}
     if call.arguments.get("return_hashes", False):
         content["hashes"] = hashes
     if call.arguments.get("return_file_ids", True):
-        content["file_ids"] = [call.client.ids[each] for each in hashes]
+        content["file_ids"] = ids
     return content
 
 
 @_endpoint("GET", "/get_files/file_metadata", state.SEARCH)
 def _file_metadata(call: Call) -> dict[str, Any]:
-    if not call.arguments.get("only_return_basic_information"):
+    only_identifiers = call.arguments.get("only_return_identifiers", False)
+    if not only_identifiers and not call.arguments.get("only_return_basic_information"):
         raise Refusal(501, "NotImplementedError", "The stand-in has no full metadata.")
+    hashes = call.hashes()
+    call.check_ids([call.client.ids[each] for each in hashes if each in call.client.ids])
     rows = []
-    for each in call.hashes():
-        file = call.client.files.get(each)
+    for each in hashes:
+        file = None if only_identifiers else call.client.files.get(each)
         basic = {} if file is None else _basic_information(file)
         rows.append({"file_id": call.client.ids.get(each), "hash": each, **basic})
     return {"metadata": rows}

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -97,10 +97,15 @@ EVERY_PERMISSION = frozenset(range(14))
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What an access key permits, and the name of the program that holds it."""
+    """What an access key permits, and the name of the program that holds it.
+
+    A key that is restricted by tags may only use ids of its last search. The stand-in lets it
+    search for all tags.
+    """
 
     name: str
     permissions: frozenset[int]
+    is_restricted: bool = False
 
 
 # The file domains of a file, by where it is. The client still knows a deleted file.
@@ -113,7 +118,7 @@ class ClientState:
     """The memory of one client, and what its user does and sees there.
 
     Methods and properties may be used from any thread; the endpoints run while `lock` is held. A
-    file's id counts from 1 in the order of import. `posted_rows` has the hashes of every potential
+    new file's id is the highest so far plus 1. `posted_rows` has the hashes of every potential
     in an accepted POST, kept or not, and `popups` the text of each popup.
     """
 
@@ -122,6 +127,7 @@ class ClientState:
     SEARCH_AND_RELATIONSHIPS_KEY = "38" * 32
     LOCAL_PATHS_KEY = "1d" * 32
     POPUPS_KEY = "90" * 32
+    RESTRICTED_KEY = "7a" * 32
 
     def __init__(self, hydrus_version: int) -> None:
         basic = frozenset({SEARCH, RELATIONSHIPS})
@@ -131,6 +137,7 @@ class ClientState:
             self.SEARCH_AND_RELATIONSHIPS_KEY: Access("hydindex", basic),
             self.LOCAL_PATHS_KEY: Access("beside Hydrus", basic | {LOCAL_PATHS}),
             self.POPUPS_KEY: Access("with popups", basic | {POPUPS}),
+            self.RESTRICTED_KEY: Access("restricted", basic, is_restricted=True),
         }
         self.dialog_is_open = False
         self.requested_access: tuple[str, Access] | None = None
@@ -142,17 +149,28 @@ class ClientState:
         self.relationships = Relationships(self._takes_potentials)
         self.posted_rows: list[tuple[str, str]] = []
         self.popups: list[str] = []
+        self.last_search_of: dict[str, frozenset[int]] = {}
         self._domains: dict[str, frozenset[str]] = {}
 
     def add(self, files: Iterable[HydrusFile]) -> None:
         """Import files. A known file keeps its id."""
         with self.lock:
+            next_id = max(self.hashes, default=0) + 1
             for file in files:
                 if file.hash not in self.ids:
-                    self.ids[file.hash] = len(self.ids) + 1
-                    self.hashes[self.ids[file.hash]] = file.hash
+                    self.ids[file.hash] = next_id
+                    self.hashes[next_id] = file.hash
+                    next_id += 1
                 self.files[file.hash] = file
                 self._domains[file.hash] = _LIBRARY
+
+    def replace_database(self, ids: Mapping[str, int]) -> None:
+        """Give files other ids, by hash, as in another database. Other files are unknown in it."""
+        with self.lock:
+            self.ids = dict(ids)
+            self.hashes = {file_id: file_hash for file_hash, file_id in ids.items()}
+            self.files = {each: self.files[each] for each in ids}
+            self._domains = {each: self._domains[each] for each in ids}
 
     def trash(self, file_hash: str) -> None:
         """Move a file from the library to the trash."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -11,10 +12,14 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from hydindex.common import clock
+from hydindex.common.batches import batched
 from hydindex.common.errors import IndexUnusable
 from hydindex.records.files import (
+    NO_HYDRUS_ID,
     ComparableFiles,
     FileMetadata,
+    FileRef,
+    HydrusIds,
     IndexedFiles,
     PreparedFile,
     UnusableFile,
@@ -34,17 +39,22 @@ from hydindex.store.schema import (
     CLEARED_PREPARATION,
     IS_COMPARED,
     IS_GONE,
+    IS_IDENTIFIED,
     IS_PRESENT,
     IS_UNCOMPARED,
+    IS_UNIDENTIFIED,
     IS_UNPREPARED,
     IS_UNUSABLE,
     PICTURE_TABLES,
     file,
+    index_state,
     sampled_frames,
     thumbnail,
 )
 
 RECHECK_UNUSABLE_AFTER: Final = timedelta(days=7)
+
+_BATCH_FILES: Final = 5_000
 
 
 class FileStore(StorePart):
@@ -57,24 +67,86 @@ class FileStore(StorePart):
         ids, hashes = self._columns(
             select(file.c.id, file.c.sha256).order_by(file.c.sha256), (np.int64, "S32")
         )
-        unusable = select(file.c.id).where(IS_UNUSABLE)
-        due_at = clock.ago(RECHECK_UNUSABLE_AFTER)
+        known = self.hydrus_ids()
+        by_id = np.argsort(ids)
+        hydrus_ids = np.full(len(ids), NO_HYDRUS_ID)
+        hydrus_ids[by_id[np.searchsorted(ids, known.ids, sorter=by_id)]] = known.hydrus_ids
         return IndexedFiles(
             ids=ids,
             sha256=hashes,
+            hydrus_ids=hydrus_ids,
             present=~np.isin(ids, self._values(select(file.c.id).where(IS_GONE))),
-            pictured=~np.isin(ids, self._values(unusable)),
-            recheck=np.isin(ids, self._values(unusable.where(file.c.checked_at <= due_at))),
+            pictured=~np.isin(ids, self._values(select(file.c.id).where(IS_UNUSABLE))),
         )
 
-    def record_presence(self, *, gone: Sequence[int], returned: Sequence[int]) -> None:
-        """Record which files Hydrus no longer finds, and which it finds again."""
+    def hydrus_ids(self) -> HydrusIds:
+        """List the ids of present files in Hydrus, ascending. Reads only the SQL index on them."""
+        query = select(file.c.id, file.c.hydrus_id).where(IS_IDENTIFIED).order_by(file.c.hydrus_id)
+        return HydrusIds(*self._columns(query, (np.int64, np.int64)))
+
+    def unidentified(self) -> NDArray[np.int64]:
+        """List the present files whose ids in Hydrus are unknown, for example after a repair."""
+        (ids,) = self._columns(select(file.c.id).where(IS_UNIDENTIFIED), (np.int64,))
+        return ids
+
+    def hashes_by_hydrus_id(self, hydrus_ids: NDArray[np.int64]) -> dict[int, str]:
+        """Return the SHA-256 of files by their ids in Hydrus, as far as the index knows them."""
+        query = select(file.c.hydrus_id, file.c.sha256).where(is_in(file.c.hydrus_id, hydrus_ids))
+        return {hydrus_id: sha256.hex() for hydrus_id, sha256 in self._rows(query)}
+
+    def find(self, hashes: Sequence[str]) -> dict[str, int]:
+        """Look up the ids of files by SHA-256; unknown ones are left out."""
+        found: dict[bytes, int] = {}
+        with self._engine.connect() as connection:
+            for batch in batched(hashes, _BATCH_FILES):
+                found |= file_ids(connection, map(bytes.fromhex, batch))
+        return {sha256.hex(): file_id for sha256, file_id in found.items()}
+
+    def gone_count(self, ids: NDArray[np.int64]) -> int:
+        """Count the files, of some, that are gone."""
+        return int(np.isin(ids, self._values(select(file.c.id).where(IS_GONE))).sum())
+
+    def due_for_recheck(self) -> list[FileRef]:
+        """List the present unusable files that are due for another try, by their ids in Hydrus."""
+        query = (
+            select(file.c.hydrus_id, file.c.sha256)
+            .where(IS_UNUSABLE, IS_PRESENT)
+            .where(file.c.checked_at <= clock.ago(RECHECK_UNUSABLE_AFTER))
+        )
+        rows = sorted((hydrus_id, sha256.hex()) for hydrus_id, sha256 in self._rows(query))
+        return [FileRef(hydrus_id, sha256) for hydrus_id, sha256 in rows]
+
+    def hashes_listed_at(self) -> str:
+        """Return when Hydrus last returned the SHA-256 of all files."""
+        times = self._values(select(index_state.c.hashes_listed_at))
+        return (times[0] if times else None) or clock.NEVER
+
+    def record_presence(
+        self, *, gone: NDArray[np.int64], identified: HydrusIds, hashes_listed: bool
+    ) -> None:
+        """Record which files Hydrus no longer finds, and which it finds again or under new ids.
+
+        `hashes_listed`: Hydrus has returned the SHA-256 of all files.
+        """
+        changed = np.concatenate((gone, identified.ids))
+        rows = zip(identified.ids.tolist(), identified.hydrus_ids.tolist(), strict=True)
         with self._engine.begin() as connection:
-            leave_set(connection, gone)
-            connection.execute(
-                update(file).where(is_in(file.c.id, gone)).values(gone_at=clock.now())
-            )
-            connection.execute(update(file).where(is_in(file.c.id, returned)).values(gone_at=None))
+            if len(gone):
+                leave_set(connection, gone.tolist())
+            if len(changed):
+                # First, so that files can exchange their ids.
+                connection.execute(
+                    update(file).where(is_in(file.c.id, changed)).values(hydrus_id=None)
+                )
+                connection.execute(
+                    update(file).where(is_in(file.c.id, gone)).values(gone_at=clock.now())
+                )
+            while batch := list(islice(rows, _BATCH_FILES)):
+                connection.execute(
+                    _IDENTIFY, [{"row_id": row_id, "new_id": new_id} for row_id, new_id in batch]
+                )
+            if hashes_listed:
+                connection.execute(update(index_state).values(hashes_listed_at=clock.now()))
 
     def gone_since_before(self, time: str) -> list[int]:
         """List files with stored pictures that have been gone since before a time."""
@@ -100,6 +172,11 @@ class FileStore(StorePart):
             known_ids = list(file_ids(connection, by_sha256).values())
             reset_comparisons(connection, known_ids)
             _delete_pictures(connection, known_ids)
+            # Hydrus has just said whose these ids are.
+            ids_in_hydrus = [_metadata(each).hydrus_id for each in by_sha256.values()]
+            connection.execute(
+                update(file).where(is_in(file.c.hydrus_id, ids_in_hydrus)).values(hydrus_id=None)
+            )
             connection.execute(_UPSERT_FILE, [_row(each) for each in by_sha256.values()])
             ids = file_ids(connection, by_sha256)
             usable = {
@@ -207,7 +284,6 @@ def _metadata(new: PreparedFile | UnusableFile) -> FileMetadata:
 def _row(new: PreparedFile | UnusableFile) -> dict[str, Any]:
     """Return the row of a new file."""
     metadata = asdict(_metadata(new))
-    del metadata["hydrus_id"]  # not valid beyond this run
     reason = new.reason if isinstance(new, UnusableFile) else None
     return {
         **metadata,
@@ -218,6 +294,11 @@ def _row(new: PreparedFile | UnusableFile) -> dict[str, Any]:
     }
 
 
+_IDENTIFY: Final = (
+    update(file)
+    .where(file.c.id == bindparam("row_id"))
+    .values(hydrus_id=bindparam("new_id"), gone_at=None)
+)
 _insert_file = upsert(file)
 _UPSERT_FILE: Final = _insert_file.on_conflict_do_update(
     index_elements=["sha256"],

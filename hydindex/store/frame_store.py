@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
 
+from hydindex.records.files import FileRef
 from hydindex.records.pairs import FilePair, ScoredPair
 from hydindex.records.pictures import PackedFrames
 from hydindex.store.compared_set import queue_matches
@@ -23,7 +24,7 @@ class UnsampledVideo:
     """A video without sampled frames. None where Hydrus doesn't know."""
 
     file_id: int
-    sha256: bytes
+    file: FileRef
     size_bytes: int | None
     duration_ms: float | None
 
@@ -73,14 +74,23 @@ class FrameStore(StorePart):
             queue_matches(connection, matches)
 
     def unsampled(self, ids: NDArray[np.int64]) -> list[UnsampledVideo]:
-        """List the files, of some, whose frames have not been sampled."""
+        """List the files, of some present ones, whose frames have not been sampled."""
         query = (
-            select(file.c.id, file.c.sha256, file.c.size_bytes, file.c.duration_ms)
+            select(
+                file.c.id,
+                file.c.hydrus_id,
+                file.c.sha256,
+                file.c.size_bytes,
+                file.c.duration_ms,
+            )
             .outerjoin(sampled_frames, sampled_frames.c.file_id == file.c.id)
             .where(is_in(file.c.id, ids), sampled_frames.c.file_id.is_(None))
             .order_by(file.c.id)
         )
-        return [UnsampledVideo(*row) for row in self._rows(query)]
+        return [
+            UnsampledVideo(file_id, FileRef(hydrus_id, sha256.hex()), size_bytes, duration_ms)
+            for file_id, hydrus_id, sha256, size_bytes, duration_ms in self._rows(query)
+        ]
 
     def save_frames(self, file_id: int, frames: PackedFrames | str) -> None:
         """Save the frames of a video, or the reason why it has none."""

@@ -28,7 +28,7 @@ _SHA256_KEYS: Final = (*(number.to_bytes(2) for number in range(1 << 16)), b"\xf
 # No file row takes less: this bounds the ids of files.
 _SMALLEST_ROW_BYTES: Final = 32
 # What the repair or the next update sets again.
-_NOT_RECOVERED: Final = {"id", "state", "compared_since", *CLEARED_PREPARATION}
+_NOT_RECOVERED: Final = {"id", "state", "compared_since", "hydrus_id", *CLEARED_PREPARATION}
 
 Row = tuple[Any, ...]
 

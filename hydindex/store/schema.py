@@ -41,7 +41,8 @@ metadata = MetaData(
 #   fetched   the thumbnail waits to be prepared
 #   prepared  what the method computes from it matches the recipe
 # `compared_since`: the step (see `index_state`) at which the file joined the compared set; null
-# outside it.
+# outside it. `hydrus_id`: Hydrus's `file_id`, of present files only: a gone file is found again by
+# its SHA-256.
 file = Table(
     "file",
     metadata,
@@ -59,6 +60,7 @@ file = Table(
     Column("average_hash", Integer),
     Column("compared_since", Integer),
     Column("content_aspect_factor", Float),
+    Column("hydrus_id", Integer),
     CheckConstraint("length(sha256) = 32", "sha256"),
     CheckConstraint("state IN ('unusable', 'fetched', 'prepared')", "state"),
     CheckConstraint("(state = 'unusable') = (unusable_reason IS NOT NULL)", "reason"),
@@ -68,6 +70,7 @@ file = Table(
     CheckConstraint(
         "compared_since IS NULL OR (state = 'prepared' AND gone_at IS NULL)", "compared"
     ),
+    CheckConstraint("hydrus_id IS NULL OR gone_at IS NULL", "identified"),
 )
 # The columns that preparing a thumbnail computes, cleared.
 CLEARED_PREPARATION: Final = dict.fromkeys(("average_hash", "content_aspect_factor"))
@@ -87,6 +90,8 @@ IS_UNCOMPARED = (file.c.state == _in_sql("prepared")) & IS_PRESENT & file.c.comp
 IS_UNPREPARED = file.c.state == _in_sql("fetched")
 IS_UNUSABLE = file.c.state == _in_sql("unusable")
 IS_GONE = file.c.gone_at.is_not(None)
+IS_IDENTIFIED = file.c.hydrus_id.is_not(None)
+IS_UNIDENTIFIED = IS_PRESENT & file.c.hydrus_id.is_(None)
 # Width / height of a file, and of its content without bars: the same if bars weren't looked for.
 ASPECT_RATIO = func.nullif(file.c.width_px, 0) * 1.0 / func.nullif(file.c.height_px, 0)
 CONTENT_ASPECT_RATIO = ASPECT_RATIO * func.coalesce(file.c.content_aspect_factor, 1.0)
@@ -105,6 +110,8 @@ Index("ix_file_uncompared", file.c.duration_ms, sqlite_where=IS_UNCOMPARED)
 Index("ix_file_unprepared", file.c.id, sqlite_where=IS_UNPREPARED)
 Index("ix_file_unusable", file.c.checked_at, file.c.gone_at, sqlite_where=IS_UNUSABLE)
 Index("ix_file_gone", file.c.id, sqlite_where=IS_GONE)
+Index("ix_file_hydrus_id", file.c.hydrus_id, unique=True, sqlite_where=IS_IDENTIFIED)
+Index("ix_file_unidentified", file.c.id, sqlite_where=IS_UNIDENTIFIED)
 
 
 def _picture_table(name: str) -> Table:
@@ -202,13 +209,14 @@ doubtful_pair = Table(
 Index("ix_doubtful_pair_high_id", doubtful_pair.c.high_id)
 Index("ix_doubtful_pair_score", doubtful_pair.c.score)
 
-# One row: the recipe, and the next step of comparing.
+# One row: the recipe, the next step of comparing, and when Hydrus last returned all SHA-256.
 index_state = Table(
     "index_state",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("recipe", JSON, nullable=False),
     Column("next_step", Integer, nullable=False),
+    Column("hashes_listed_at", Text),
     CheckConstraint("id = 1", "single"),
 )
 

@@ -183,7 +183,7 @@ def test_the_demo_finds_the_copies_and_posts_each_pair_once(tmp_path: Path) -> N
     assert ended.returncode == 0
     assert "0 of them posted twice" in ended.stdout
     assert "24 thumbnails fetched" in ended.stdout
-    assert "4 requests, 0 thumbnails fetched" in ended.stdout
+    assert "5 requests, 0 thumbnails fetched" in ended.stdout
     assert (tmp_path / "demo" / "hydindex.db").exists()
     assert hydindex(*words, cwd=tmp_path).returncode == 2  # the folder is no longer empty
 

@@ -17,6 +17,7 @@ from hydindex.standin.state import HydrusFile
 
 Videos = dict[str, HydrusFile]
 FILE, PATH = "/get_files/file", "/get_files/file_path"
+METADATA = "/get_files/file_metadata"
 COUNTS = ("verified", "unverifiable", "matched", "waiting", "sampled", "not_fetched", "bytes")
 
 FAULTS = {
@@ -70,7 +71,7 @@ def test_frames_confirm_or_reject_doubtful_pairs_once(home: Home, client: StandI
 
     client.clear_log()
     assert home.update()["frame_verification"] == dict.fromkeys(COUNTS, 0)
-    assert len(client.requests) <= 4
+    assert len(client.requests) <= 5
 
 
 def test_sampled_frames_survive_rebuilds(home: Home, client: StandIn) -> None:
@@ -188,3 +189,32 @@ def test_still_images_are_not_verified(home: Home, serve: Serve, videos: Videos)
 def test_it_needs_pyav(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
     assert "hydindex[frames]" in home.fail("update", expect=2)
+
+
+def test_frames_of_another_video_are_never_used(
+    home: Home, client: StandIn, videos: Videos
+) -> None:
+    """Its id may denote another file that the search did not check."""
+    client.faults = at_video(refuse(500))
+    home.update()
+    client.clear_log()
+    swapped = {
+        client.ids[videos[a].hash]: client.ids[videos[b].hash]
+        for a, b in (("a1", "c1"), ("c1", "a1"))
+    }
+
+    def swap(_method: str, path: str, nth: int) -> None:
+        if path == METADATA and nth == 2:  # the first is that of the search
+            client.replace_database(
+                {each: swapped.get(number, number) for each, number in client.ids.items()}
+            )
+
+    client.faults = swap
+    counts = home.update()["frame_verification"]
+    assert (counts["not_fetched"], counts["waiting"]) == (2, 2)
+    asked = {int(each.query["file_id"]) for each in client.requests if each.path == FILE}
+    assert len(asked) == 6
+    assert asked.isdisjoint(swapped)
+    client.faults = lambda *_: None
+    assert home.update()["frame_verification"]["waiting"] == 0
+    assert named(client.potentials) == BY_FRAMES

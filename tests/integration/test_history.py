@@ -2,8 +2,8 @@
 
 The model knows which pairs match under each config, by the plain definition, and which files were
 together at the end of some run. Whatever the user adds, deletes, restores, decides, reconfigures or
-interrupts in between: exactly those pairs are compared, each once, and none is posted twice, or
-after the user decided it.
+interrupts in between, and whatever ids Hydrus gives the files: exactly those pairs are compared,
+each once, and none is posted twice, or after the user decided it.
 """
 
 import tempfile
@@ -157,6 +157,16 @@ class History(RuleBasedStateMachine):
         """Switch between a version that stores no pair of videos, and one that does."""
         self.client_stores_pairs = not self.client_stores_pairs
         self.client.hydrus_version = 683 if self.client_stores_pairs else FORGETFUL_VERSION
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.client.ids)
+    def hydrus_gives_files_other_ids(self, data: st.DataObject) -> None:
+        """Continue with another database that has the same files."""
+        names = list(self.client.ids)
+        numbers = st.lists(
+            st.integers(1, 2 * len(FILES)), unique=True, min_size=len(names), max_size=len(names)
+        )
+        self.client.replace_database(dict(zip(names, data.draw(numbers), strict=True)))
 
     @rule(number=CONFIG_NUMBERS)
     def change_config(self, number: int) -> None:

@@ -22,6 +22,7 @@ from hydindex.store import schema
 from hydindex.store.compared_set import ComparedSet
 from hydindex.store.database import opened_database
 from hydindex.store.decision_log import DecisionLog
+from hydindex.store.file_store import FileStore
 from hydindex.store.migration import upgrade
 from hydindex.store.store import open_for_writing
 
@@ -106,14 +107,14 @@ def insert_pair(low: int, high: int, *, state: str = "queued", reason: str = "NU
 
 PICTURES = ["thumbnail", *schema.PICTURE_TABLES]
 ACCEPTED = [
-    insert_file(SHA_A),
+    insert_file(SHA_A, hydrus_id=7),
     insert_file(SHA_B, compared_since=1),
     insert_file(SHA_C, state="unusable", average_hash=None, unusable_reason="no picture"),
     insert_pair(1, 2),
     insert_pair(1, 3, state="refused", reason="'no'"),
     *(f"INSERT INTO {table} VALUES (1, 'x')" for table in PICTURES),
     "INSERT INTO membership VALUES (1, 1, 2)",
-    "INSERT INTO index_state VALUES (1, '{}', 1)",
+    "INSERT INTO index_state VALUES (1, '{}', 1, NULL)",
 ]
 UNPREPARED = "average_hash = NULL"
 REJECTED = [
@@ -126,6 +127,8 @@ REJECTED = [
     ("UPDATE file SET state = 'fetched' WHERE id = 1", "ck_file_prepared"),
     ("UPDATE file SET gone_at = 'now' WHERE id = 2", "ck_file_compared"),
     (f"UPDATE file SET state = 'fetched', {UNPREPARED} WHERE id = 2", "ck_file_compared"),
+    ("UPDATE file SET gone_at = 'now' WHERE id = 1", "ck_file_identified"),
+    ("UPDATE file SET hydrus_id = 7 WHERE id = 2", "UNIQUE.*file.hydrus_id"),
     (insert_pair(3, 2), "ck_pair_order"),
     (insert_pair(2, 2), "ck_pair_order"),
     (insert_pair(1, 2, state="posted"), "UNIQUE.*pair.low_id"),
@@ -138,7 +141,7 @@ REJECTED = [
     *((f"INSERT INTO {table} VALUES (77, 'x')", "FOREIGN KEY") for table in PICTURES),
     *((f"INSERT INTO {table} VALUES (1, 'x')", "UNIQUE") for table in PICTURES),
     ("INSERT INTO membership VALUES (2, 4, 4)", "ck_membership_order"),
-    ("INSERT INTO index_state VALUES (2, '{}', 1)", "ck_index_state_single"),
+    ("INSERT INTO index_state VALUES (2, '{}', 1, NULL)", "ck_index_state_single"),
 ]
 
 
@@ -226,6 +229,9 @@ def test_an_event_moves_a_pair_only_from_the_states_of_the_table(
 # SQL indexes
 
 
+NO_FILES = np.empty(0, np.int64)
+
+
 def files_where(condition: Any) -> Callable[[Engine], object]:
     def read(engine: Engine) -> None:
         with engine.connect() as connection:
@@ -242,9 +248,16 @@ def files_where(condition: Any) -> Callable[[Engine], object]:
         (files_where(schema.IS_UNPREPARED), "ix_file_unprepared"),
         (files_where(schema.IS_UNUSABLE & (schema.file.c.checked_at <= "")), "ix_file_unusable"),
         (files_where(schema.IS_GONE), "ix_file_gone"),
+        (lambda engine: FileStore(engine).hydrus_ids(), "COVERING.* ix_file_hydrus_id"),
+        (lambda engine: FileStore(engine).unidentified(), "ix_file_unidentified"),
+        (lambda engine: FileStore(engine).hashes_by_hydrus_id(NO_FILES), "ix_file_hydrus_id"),
+        (lambda engine: FileStore(engine).due_for_recheck(), "ix_file_unusable"),
         (lambda engine: DecisionLog(engine).least_recently_checked(500), "INDEX ix_pair_open"),
     ],
-    ids=["candidates", "uncompared", "unprepared", "unusable", "gone", "pairs to check"],
+    ids=[
+        *("candidates", "uncompared", "unprepared", "unusable", "gone"),
+        *("ids in Hydrus", "unidentified", "checked", "recheck", "pairs to check"),
+    ],
 )
 def test_a_run_reads_through_sql_indexes_without_sorting(
     tmp_path: Path, read: Callable[[Engine], object], plan: str

@@ -242,6 +242,41 @@ def test_search(tags: list[Any], found: list[int]) -> None:
         assert get(client, "/get_files/search_files", tags=tags).json()["file_ids"] == found
 
 
+def test_identifiers_are_returned_without_metadata(client: StandIn) -> None:
+    """As in the source of v681; no reply is recorded."""
+    request = {"only_return_identifiers": True, "hashes": [B, C], "file_ids": [1]}
+    rows = get(client, "/get_files/file_metadata", **request).json()["metadata"]
+    assert rows == [
+        {"file_id": 2, "hash": B},
+        {"file_id": None, "hash": C},
+        {"file_id": 1, "hash": A},
+    ]
+
+
+def test_a_restricted_key_may_use_only_ids_of_its_last_search(client: StandIn) -> None:
+    """As in the source of v681; no reply is recorded."""
+
+    def status(path: str, **params: Any) -> int:
+        request = {"path": f"/get_files/{path}", "key": client.RESTRICTED_KEY, "params": params}
+        return send(client, request).status_code
+
+    basic = {"only_return_basic_information": True}
+    assert status("file_metadata", file_ids=[1], **basic) == 400
+    assert status("search_files", tags=[f"system:hash is {A}"]) == 200
+    assert status("file_metadata", file_ids=[1], **basic) == 200
+    assert status("file_metadata", file_ids=[1, 2], **basic) == 403
+    assert status("thumbnail", file_id=1) == 200
+    assert status("thumbnail", file_id=2) == 403
+    assert status("thumbnail", hash=A) == 403
+
+
+def test_another_database_has_other_ids_and_new_files_the_next_higher(client: StandIn) -> None:
+    client.replace_database({B: 7})
+    client.add([a_file(C)])
+    found = get(client, "/get_files/search_files", tags=["system:everything"], return_hashes=True)
+    assert dict(zip(found.json()["hashes"], found.json()["file_ids"], strict=True)) == {B: 7, C: 8}
+
+
 def test_a_requested_key_is_unknown_until_approved(client: StandIn) -> None:
     def ask(name: str) -> requests.Response:
         params = {"name": name, "basic_permissions": [8, 3]}

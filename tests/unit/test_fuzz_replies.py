@@ -8,6 +8,7 @@ from copy import deepcopy
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,15 @@ METHODS: dict[str, tuple[Callable[[HydrusClient], Any], Any]] = {
     ),
     "search": (
         lambda client: client.search(["system:filetype is video"]),
+        {"file_ids": [1, 2], **VERSIONS},
+    ),
+    "search_with_hashes": (
+        lambda client: client.search_with_hashes(["system:filetype is video"]),
         {"file_ids": [1, 2], "hashes": [A, B], **VERSIONS},
+    ),
+    "identifiers": (
+        lambda client: client.identifiers([1, 2]),
+        {"metadata": [{"file_id": 1, "hash": A}, {"file_id": 2, "hash": B}], **VERSIONS},
     ),
     "metadata": (
         lambda client: client.metadata([FileRef(1, A), FileRef(2, B)]),
@@ -65,8 +74,15 @@ def check_value(method: str, value: Any) -> None:
     if method == "version":
         assert type(value) is int
     elif method == "search":
+        assert value.dtype == np.int64
+        assert value.tolist() == sorted(set(value.tolist()))
+        assert min(value, default=0) >= 0
+    elif method == "identifiers":
+        assert all(type(each) is int and len(name) == 64 for each, name in value.items())
+    elif method == "search_with_hashes":
         assert isinstance(value, SearchResult)
         assert len(value.hydrus_ids) == len(value.sha256) == len(set(value.sha256.tolist()))
+        assert len(set(value.hydrus_ids.tolist())) == len(value.hydrus_ids)
         assert all(len(each) == 64 for each in hex_hashes(value.sha256))
     elif method == "metadata":
         assert all(name == row.sha256 for name, row in value.items())
