@@ -21,6 +21,7 @@ import numpy as np
 from labelled import (
     DIVISIONS,
     NO_SCORE,
+    ORIGINAL_METHOD,
     Bools,
     Candidates,
     load_labelled,
@@ -203,7 +204,7 @@ def show_unrelated(config_path: Path) -> None:
     """Count matches among unrelated videos of equal duration and shape; all of them are wrong."""
     files = unrelated_library()
     method = config_file.load(config_path).decision.method
-    threshold = {"decision": {"method": "threshold"}, "similarity_threshold": SEED_THRESHOLD}
+    threshold = {**ORIGINAL_METHOD, "similarity_threshold": SEED_THRESHOLD}
     rows = []
     for name, changes in ((method, {}), (f"MS-SSIM >= {SEED_THRESHOLD}", threshold)):
         with tempfile.TemporaryDirectory() as folder:

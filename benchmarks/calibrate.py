@@ -1,9 +1,10 @@
-"""Fit the shipped model to a labelled library, and cross-validate it.
+"""Fit the shipped model to labelled libraries, and cross-validate it.
 
-    python benchmarks/calibrate.py PATH [--write]
+    python benchmarks/calibrate.py PATH [--videos PATH] [--write]
 
-PATH is a folder with `files.json` and `thumbs/`. Prints precision and recall, then the model
-fitted to all pairs. `--write` writes that to
+PATH is a folder with `files.json` and `thumbs/`, `--videos` another one, of whole videos; there the
+model is fitted only to pairs that their thumbnails tell. Prints precision and recall in PATH, then
+the model fitted to all pairs. `--write` writes that to
 `hydindex/matching/calibrated/calibrated_model.json`.
 """
 
@@ -22,10 +23,12 @@ from hydindex.matching.calibrated.model import SHIPPED
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", type=Path, help="folder with files.json and thumbs/")
+    parser.add_argument("--videos", type=Path, help="such a folder, of whole videos")
     parser.add_argument("--write", action="store_true", help="replace the shipped model")
     options = parser.parse_args()
     config = config_file.load(SHIPPED_CONFIG)
-    candidates = Candidates.of(load_labelled(options.path), config)
+    videos = Candidates.of(load_labelled(options.videos), config) if options.videos else None
+    candidates = Candidates.of(load_labelled(options.path), config, videos)
     qualities = candidates.qualities(config.decision.min_probability)
     quality = {key: [getattr(each, key) for each in qualities] for key in ("precision", "recall")}
     print(

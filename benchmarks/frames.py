@@ -31,7 +31,6 @@ from hydindex.frames.sampling import sample_frames
 from hydindex.frames.verification import verify_frames
 from hydindex.matching.calibrated.calibrated_matcher import doubtful_range
 from hydindex.matching.calibrated.model import CalibratedModel
-from hydindex.matching.candidates import CandidateRules
 from hydindex.standin.state import HydrusFile
 from hydindex.store.frame_store import FramesOfVideo
 
@@ -81,7 +80,6 @@ def frame_verifier(
     """Sample all videos; return a function that scores doubtful candidates by their frames."""
     frames = frame_signatures([_frames(number, each.file) for number, each in enumerate(files)])
     low, high = doubtful_range(config.decision.min_probability)
-    tolerance = CandidateRules.of(config).aspect_ratio_tolerance
 
     def verify(scores: Floats, model: CalibratedModel) -> Floats:
         doubtful = (scores >= low) & (scores < high)
@@ -90,7 +88,6 @@ def frame_verifier(
             frames,
             candidates.pairs.first[pairs],
             candidates.pairs.second[pairs],
-            aspect_ratio_tolerance=tolerance,
             model=model,
         )
         return scores

@@ -40,24 +40,43 @@ DIVISIONS: Final = 10
 FITTED_SHARE: Final = 0.5
 """Models are fitted to pairs from this share of the descriptor's limit: more wrong pairs than
 candidates alone have."""
+SHOTS_OF_MANY: Final = ("one camera", "still cover", "intro ")
+"""Sources in a library of whole videos that give many of them the same thumbnail."""
+ORIGINAL_METHOD: Final = {
+    "decision": {"method": "threshold"},
+    "filters": {"use_ar_filter": True},
+}
+"""What the config of the original script has instead of the shipped values."""
 NO_SCORE: Final = -np.inf
 """The score of a pair that is no candidate, or that was rejected before it had a score."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """A file, the source of its picture, and its alteration ("original": none)."""
+    """A file, the source of its picture, and its alteration ("original": none).
+
+    A whole video has several shots. `shares_with`: bases (see `HydrusFile`) that are no duplicates,
+    but share a shot with it.
+    """
 
     file: HydrusFile
     source: str
     alteration: str
+    is_whole_video: bool = False
+    shares_with: frozenset[str] = frozenset()
 
 
 def load_labelled(folder: Path) -> list[LabelledFile]:
     """Load a folder with `files.json` and `thumbs/`, and `videos/` if there are any."""
     rows = json.loads((folder / "files.json").read_text(encoding="utf-8"))
     return [
-        LabelledFile(file, row["source"], row["variant"].replace("orig", "original"))
+        LabelledFile(
+            file,
+            source=" ".join(row["source"]) if isinstance(row["source"], list) else row["source"],
+            alteration=row["variant"].replace("orig", "original"),
+            is_whole_video=isinstance(row["source"], list),
+            shares_with=frozenset(row.get("near", ())),
+        )
         for file, row in zip(load_folder(folder, tags=()), rows, strict=True)
     ]
 
@@ -88,22 +107,46 @@ class LabelledPairs:
     def __len__(self) -> int:
         return len(self.first)
 
+    def thumbnails_tell(self, rows: NDArray[np.intp]) -> Bools:
+        """Return which of these pairs their thumbnails can tell.
+
+        Of whole videos, two that share a shot may have the same thumbnail, and two altered copies
+        thumbnails of different moments.
+        """
+        pairs = zip(self.first[rows], self.second[rows], self.is_duplicate[rows], strict=True)
+        return np.array([self._thumbnails_tell(*pair) for pair in pairs], np.bool_)
+
+    def _thumbnails_tell(self, first: int, second: int, is_duplicate: bool) -> bool:
+        one, other = self.files[first], self.files[second]
+        if not (one.is_whole_video and other.is_whole_video):
+            return True
+        if is_duplicate:
+            return _alteration(one, other) != "two"
+        share_a_shot = not one.shares_with.isdisjoint(other.file.base)
+        return not share_a_shot and not any(
+            shot in f"{one.source} {other.source}" for shot in SHOTS_OF_MANY
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Candidates of the method `calibrated` and their features, without `min_structure`.
 
     There are also pairs of lower similarity, down to FITTED_SHARE: a model is fitted to them too,
-    but only candidates are scored. `rows`: their positions among all pairs.
+    but only candidates are scored. `rows`: their positions among all pairs. `fitted_too`: another
+    library that every model is fitted to, as far as thumbnails tell its pairs.
     """
 
     pairs: LabelledPairs
     rows: NDArray[np.intp]
     is_candidate: Bools
     features: Features
+    fitted_too: Self | None = None
 
     @classmethod
-    def of(cls, files: Sequence[LabelledFile], config: Config) -> Self:
+    def of(
+        cls, files: Sequence[LabelledFile], config: Config, fitted_too: Self | None = None
+    ) -> Self:
         """Find the candidates of a library and compute their features."""
         pairs = LabelledPairs.of(files)
         pictures = [decode_thumbnail(each.file.thumbnail) for each in files]
@@ -125,13 +168,12 @@ class Candidates:
             signatures,
             pairs.first[rows],
             pairs.second[rows],
-            aspect_ratio_tolerance=rules.aspect_ratio_tolerance,
             min_structure=-np.inf,
         )
         rows = rows[has_features]
         both = (vectors[side[rows]].astype(np.float64) for side in (pairs.first, pairs.second))
         similarity = np.einsum("ij,ij->i", *both) / UNIT_LENGTH**2
-        return cls(pairs, rows, similarity >= descriptor.min_similarity, features)
+        return cls(pairs, rows, similarity >= descriptor.min_similarity, features, fitted_too)
 
     @property
     def is_duplicate(self) -> Bools:
@@ -153,6 +195,12 @@ class Candidates:
         """Fit a model to some of these pairs."""
         terms = {name: values[training] for name, values in self.features.terms().items()}
         labels = self.is_duplicate[training]
+        if self.fitted_too is not None:
+            other = self.fitted_too
+            told = other.pairs.thumbnails_tell(other.rows)
+            for name, values in other.features.terms().items():
+                terms[name] = np.concatenate((terms[name], values[told]))
+            labels = np.concatenate((labels, other.is_duplicate[told]))
         return fit_model(terms, labels, min_structure=MIN_STRUCTURE, **fitted)
 
     def cross_validated(self, division: int, verify: Verifier | None = None) -> Floats:
@@ -191,7 +239,7 @@ def mean_and_range(values: Sequence[float]) -> str:
 
 def threshold_scores(pairs: LabelledPairs, config_path: Path) -> Floats:
     """Score all pairs by the method `threshold`."""
-    changes = {"decision": {"method": "threshold"}, "similarity_threshold": 0.0}
+    changes = {**ORIGINAL_METHOD, "similarity_threshold": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         run_on_library([each.file for each in pairs.files], Path(folder), changes, config_path)
         listed = run_hydindex(Path(folder), "pairs").report["pairs"]

@@ -89,15 +89,13 @@ def _look_alike(one: Prepared, other: Prepared, config: Config) -> bool:
 
 def _score(one: Prepared, other: Prepared, config: Config) -> float:
     if isinstance(one.picture, Signature) and isinstance(other.picture, Signature):
-        return _probability(one, one.picture, other, other.picture, config)
+        return _probability(one, one.picture, other, other.picture)
     uses_ms_ssim = config.preprocessing.use_ms_ssim
     score = reference.ms_ssim if uses_ms_ssim else reference.ssim
     return score(one.picture, other.picture)
 
 
-def _probability(
-    one: Prepared, views: Signature, other: Prepared, other_views: Signature, config: Config
-) -> float:
+def _probability(one: Prepared, views: Signature, other: Prepared, other_views: Signature) -> float:
     """Return the probability from all features."""
     model = load_model()
     both, both_views = (one, other), (views, other_views)
@@ -108,14 +106,7 @@ def _probability(
         has_bars=np.array([len(each.views) > 1 for each in both_views]),
         views=np.stack([each.views[[0, -1]] for each in both_views]),
     )
-    tolerance = config.candidate_generation.aspect_ratio_tolerance
-    _, features = compute_features(
-        pair,
-        np.array([0]),
-        np.array([1]),
-        aspect_ratio_tolerance=tolerance if config.filters.use_ar_filter else None,
-        min_structure=-1.0,
-    )
+    _, features = compute_features(pair, np.array([0]), np.array([1]), min_structure=-1.0)
     if len(features) == 0 or features["structure_8px"][0] < model.min_structure:
         return 0.0
     return float(probabilities(features, model)[0])

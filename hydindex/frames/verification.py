@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from hydindex.frames.packing import FRAMES_PER_MOMENT, MOMENTS
-from hydindex.matching.calibrated.alignment import Floats, Positions
 from hydindex.matching.calibrated.features import compute_features
 from hydindex.matching.calibrated.model import CalibratedModel, log_odds, probability
+from hydindex.matching.calibrated.windows import Floats, Positions
 from hydindex.records.pictures import SignatureBatch
 
 # A bound on each moment's log odds, so that one wrong moment can't outweigh all others.
@@ -30,7 +30,6 @@ def verify_frames(
     first: Positions,
     second: Positions,
     *,
-    aspect_ratio_tolerance: float | None,
     model: CalibratedModel,
 ) -> Floats:
     """Return the probability that pairs of videos match, by their frames: float64 (pairs,).
@@ -47,7 +46,6 @@ def verify_frames(
         frames,
         left,
         right,
-        aspect_ratio_tolerance=aspect_ratio_tolerance,
         min_structure=model.min_structure,
     )
     odds = np.full(len(left), -_MAX_LOG_ODDS)

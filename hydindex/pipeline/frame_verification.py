@@ -26,7 +26,6 @@ from hydindex.hydrus.client import HydrusClient
 from hydindex.hydrus.thumbnails import describe
 from hydindex.hydrus.videos import VideoSource
 from hydindex.matching.calibrated.model import load_model
-from hydindex.matching.candidates import CandidateRules
 from hydindex.pipeline.run_context import RunContext
 from hydindex.pipeline.run_report import FrameCounts, PairCounts, RunReport, Steps
 from hydindex.records.files import FetchFailure
@@ -152,7 +151,6 @@ def _verdict_by_frames(pairs: Sequence[ScoredPair], run: RunContext) -> RunRepor
         frames,
         np.searchsorted(ids, [each.pair.low for each in verifiable]),
         np.searchsorted(ids, [each.pair.high for each in verifiable]),
-        aspect_ratio_tolerance=CandidateRules.of(run.config).aspect_ratio_tolerance,
         model=load_model(run.config.decision.model),
     )
     updated = {each.pair: each for each in pairs}

@@ -1,5 +1,6 @@
 """How a run compares: in batches, while it fetches, and without loading more than it needs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,15 @@ from conftest import (
 )
 from made_pictures import encoded
 from made_videos import jpeg
-from PIL import ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+from skimage import data
 
 from hydindex.demo.generated_library import generate_library
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline import compare
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
+from hydindex.standin.state import HydrusFile
 
 # How far float arithmetic in blocks of other sizes may move a score.
 ROUNDING = 1e-5
@@ -69,16 +73,70 @@ def test_the_size_of_a_batch_changes_no_result(
     assert len(rows(client)) == whole["matched"] > 0
 
 
-@pytest.mark.parametrize("mirrored", [True, False])
-def test_a_mirrored_copy_is_found_and_named(home: Home, serve: Serve, mirrored: bool) -> None:
-    (file,) = generate_library(seed=3, pictures=12)[:1]
-    picture = decode_thumbnail(file.thumbnail)
-    copy = encoded(ImageOps.mirror(picture) if mirrored else picture, "JPEG", quality=85)
-    client = serve([file, replace(file, hash="ab" * 32, thumbnail=copy)])
+def cropped(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Cut the largest part of a shape from the middle."""
+    return ImageOps.fit(picture, _fitting(picture, width, height))
+
+
+def on_blurred_bars(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Put a wide picture on a taller one, made of its own blurred middle."""
+    ground = cropped(picture, width, height).filter(ImageFilter.GaussianBlur(8))
+    small = picture.resize((ground.width, round(ground.width * picture.height / picture.width)))
+    ground.paste(small, (0, (ground.height - small.height) // 2))
+    return ground
+
+
+def _fitting(picture: Image.Image, width: int, height: int) -> tuple[int, int]:
+    scale = min(picture.width / width, picture.height / height)
+    return round(width * scale), round(height * scale)
+
+
+@pytest.mark.parametrize(
+    ("alter", "names"),
+    [
+        (lambda picture: picture, set()),
+        (ImageOps.mirror, {"mirrored"}),
+        (lambda picture: cropped(picture, 4, 3), {"cropped"}),
+        (lambda picture: cropped(picture, 1, 1), {"cropped"}),
+        (lambda picture: cropped(picture, 9, 16), {"cropped"}),
+        (lambda picture: cropped(ImageOps.mirror(picture), 4, 3), {"cropped", "mirrored"}),
+        (lambda picture: on_blurred_bars(picture, 1, 1), {"cropped"}),
+    ],
+    ids=["as it is", "mirrored", "to 4:3", "to 1:1", "to 9:16", "mirrored, to 4:3", "blurred bars"],
+)
+def test_altered_copies_are_found_and_named(
+    home: Home, serve: Serve, alter: Callable[[Image.Image], Image.Image], names: set[str]
+) -> None:
+    original = with_shape(generate_library(seed=3, pictures=12)[0], data.astronaut()[60:348])
+    copy = with_shape(replace(original, hash="ab" * 32), np.asarray(alter(decoded(original))))
+    client = serve([original, copy])
     home.update()
-    assert client.potentials == {frozenset((file.hash, "ab" * 32))}
+    assert client.potentials == {frozenset((original.hash, copy.hash))}
     (listed,) = home.run("pairs", "--json").json["pairs"]
-    assert listed["features"]["mirrored"] == mirrored
+    assert {name for name in ("mirrored", "cropped") if listed["features"][name]} == names
+
+
+def test_a_gradient_is_no_copy_of_its_parts(home: Home, serve: Serve) -> None:
+    """Of a gradient, every part looks alike."""
+    wide = np.linspace(20, 220, 320)[None, :, None] * np.ones((180, 1, 3))
+    (file,) = generate_library(seed=3, pictures=1)[:1]
+    original = with_shape(file, wide.astype(np.uint8))
+    part = with_shape(replace(file, hash="ab" * 32), wide[:, 40:280].astype(np.uint8))
+    client = serve([original, part])
+    result = home.update()
+    assert result["pairs"]["scored"] == 1
+    assert client.potentials == frozenset()
+
+
+def decoded(file: HydrusFile) -> Image.Image:
+    return decode_thumbnail(file.thumbnail)
+
+
+def with_shape(file: HydrusFile, picture: NDArray[np.uint8]) -> HydrusFile:
+    """Give a file a picture, and its size."""
+    height, width = picture.shape[:2]
+    encoded_picture = encoded(Image.fromarray(picture), "JPEG", quality=85)
+    return replace(file, thumbnail=encoded_picture, width=width, height=height)
 
 
 def test_files_that_have_nothing_in_common_are_compared_once(home: Home, serve: Serve) -> None:

@@ -37,7 +37,6 @@ def candidates(count: int, random: Random) -> Features:
         {feature.name: np.zeros(count) for feature in FEATURES}
         | {
             "structure_8px": np.clip(0.1 + 0.9 * near(0.05), 0.1, 1),
-            "structure_16px": near(0.10),
             "structure_32px": near(0.15),
             "contours": near(0.15),
             "difference": 40 * (1 - likeness) * random.lognormal(0, 0.4, count),

@@ -53,7 +53,7 @@ def signatures(*videos: tuple[SampledFrames, float, float]) -> SignatureBatch:
 
 def verified(frames: SignatureBatch, pairs: Sequence[tuple[int, int]]) -> list[float]:
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
-    result = verify_frames(frames, first, second, aspect_ratio_tolerance=0.05, model=MODEL)
+    result = verify_frames(frames, first, second, model=MODEL)
     probabilities: list[float] = result.tolist()
     return probabilities
 
@@ -235,7 +235,7 @@ def plain_verdict(frames: SignatureBatch, a: int, b: int) -> float:
                 for video, frame in ((a, i), (b, j))
             )
             rows, features = compute_features(
-                frames, left, right, aspect_ratio_tolerance=0.05, min_structure=MODEL.min_structure
+                frames, left, right, min_structure=MODEL.min_structure
             )
             if len(rows):
                 best = max(best, min(6.0, float(log_odds(features, MODEL)[0])))

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydindex.matching.blocks import BlockResult, FileIds, MatcherCounts
+from hydindex.matching.calibrated.aligned_views import AlignedViews
 from hydindex.matching.calibrated.alignment import align
-from hydindex.matching.calibrated.features import Features
+from hydindex.matching.calibrated.features import LAST_STAGE, Features
 from hydindex.matching.calibrated.model import (
     CalibratedModel,
     may_reach,
@@ -35,7 +36,6 @@ class SignatureBlock:
     signatures: SignatureBatch
     first: NDArray[np.intp]
     second: NDArray[np.intp]
-    aspect_ratio_tolerance: float | None
     model: CalibratedModel
     min_probability: float
     verify_frames: bool
@@ -46,15 +46,9 @@ class SignatureBlock:
         if self.verify_frames:
             lowest, _ = doubtful_range(self.min_probability)
         aligned = align(
-            self.signatures,
-            self.first,
-            self.second,
-            aspect_ratio_tolerance=self.aspect_ratio_tolerance,
-            min_structure=self.model.min_structure,
+            self.signatures, self.first, self.second, min_structure=self.model.min_structure
         )
-        cheap = Features.measure(aligned, cheap_only=True)
-        promising = aligned.select(may_reach(cheap, self.model, lowest))
-        features = Features.measure(promising)
+        promising, features = self._measure(aligned, lowest)
         probability = probabilities(features, self.model)
         # Still images, which have no duration, have no frames.
         has_frames = ~np.isnan(features["duration_difference_ms"]) & self.verify_frames
@@ -77,6 +71,18 @@ class SignatureBlock:
             second=second_ids,
             scores=probability,
         )
+
+    def _measure(
+        self, aligned: AlignedViews, min_probability: float
+    ) -> tuple[AlignedViews, Features]:
+        """Return the pairs that may reach a probability, and all their features."""
+        features = Features({})
+        for stage in range(LAST_STAGE + 1):
+            features |= Features.measure(aligned, [stage])
+            if stage < LAST_STAGE:
+                may_match = may_reach(features, self.model, min_probability)
+                aligned, features = aligned.select(may_match), features.select(may_match)
+        return aligned, features
 
 
 def load_signatures(files: FileStore, ids: FileIds) -> SignatureBatch:

@@ -114,7 +114,6 @@ class CalibratedMethod:
                 signatures=load_signatures(files, file_ids),
                 first=first_at,
                 second=second_at,
-                aspect_ratio_tolerance=CandidateRules.of(config).aspect_ratio_tolerance,
                 model=load_model(config.decision.model),
                 min_probability=config.decision.min_probability,
                 verify_frames=config.frames.enabled,

@@ -4,22 +4,27 @@ To add a feature, add a row to FEATURES (with a measuring method in `AlignedView
 FEATURES_VERSION, and fit the model again (`benchmarks/calibrate.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hydindex.matching.calibrated.alignment import AlignedViews, Floats, Positions, align
+from hydindex.matching.calibrated.aligned_views import AlignedViews
+from hydindex.matching.calibrated.alignment import align
+from hydindex.matching.calibrated.windows import Floats, Positions
 from hydindex.records.pairs import VERSION_KEY
 from hydindex.records.pictures import SignatureBatch
 
-FEATURES_VERSION: Final = 1
+FEATURES_VERSION: Final = 2
 """Stored features and fitted models of another version can't be combined with these."""
 
 # At this information, in nats per pixel, a picture counts as half featureless: its windows then
 # vary by about one grey level, as much as compression adds.
 _HALF_FEATURELESS: Final = 0.5
+# The variance of structure that is still faint at 32 px: compression changes it.
+_FAINT: Final = 64.0
 # By how much containers and frame rates change the duration of the same video.
 _SAME_DURATION_MS: Final = 20.0
 # Used for still images, which have no duration: only their pictures can show a match.
@@ -33,6 +38,9 @@ _MAX_INFORMATION: Final = 9.1
 # Candidates differ by less than 100 days.
 _MAX_DURATION_TERM: Final = 20.0
 
+LAST_STAGE: Final = 2
+"""Features are computed in the stages 0 to 2."""
+
 Values = Mapping[str, Floats]
 """Feature -> its value for each pair, float64 (pairs,)."""
 Bounds = tuple[Floats | float, Floats | float]
@@ -44,9 +52,10 @@ class Feature:
     """One feature of a pair.
 
     `measure` computes it, float64 (pairs,). `label`, `unit` and `explanation` are for people.
-    `cheap` features are computed for all candidates, the others only for pairs that may match.
-    `term` is what the model multiplies by a weight; a feature without one is only shown.
-    `term_bounds` limits the term while only cheap features are known; None: it is exact then.
+    Features are computed in stages, the cheapest first, and those of a later `stage` only for pairs
+    that may still match. `term` is what the model multiplies by a weight; a feature without one is
+    only shown. `term_needs`: the features that the term is computed from, by default this one;
+    until they are known, `term_bounds` limits it.
     """
 
     name: str
@@ -54,9 +63,19 @@ class Feature:
     label: str
     explanation: str
     unit: str = ""
-    cheap: bool = False
+    stage: int = LAST_STAGE
     term: Callable[[Values], Floats] | None = None
+    term_needs: tuple[str, ...] = ()
     term_bounds: Callable[[Values], Bounds] | None = None
+
+    def bound_term(self, known: Values) -> Bounds:
+        """Return the bounds of the term that the known features imply."""
+        assert self.term is not None
+        if known.keys() >= set(self.term_needs or (self.name,)):
+            exact = self.term(known)
+            return exact, exact
+        assert self.term_bounds is not None, f"{self.name} needs bounds"
+        return self.term_bounds(known)
 
 
 def _closeness(agreement: Floats) -> Floats:
@@ -73,9 +92,10 @@ def _difference_term(values: Values) -> Floats:
     return np.log1p(np.fmax(values["difference"], details))
 
 
-def _difference_bounds(values: Values) -> Bounds:
-    lowest = np.log1p(values["difference"])  # details can only raise it
-    return lowest, np.maximum(lowest, np.log1p(_MAX_DIFFERENCE / _DETAIL_TOLERANCE))
+def _difference_bounds(known: Values) -> Bounds:
+    # Details can only raise it.
+    lowest = np.log1p(known["difference"]) if "difference" in known else 0.0
+    return lowest, np.log1p(_MAX_DIFFERENCE)
 
 
 def _duration_term(values: Values) -> Floats:
@@ -104,22 +124,14 @@ FEATURES: Final = (
         measure=lambda views: views.structure(8),
         label="structure at 8 px",
         explanation="whether light and dark areas agree, coarsely; 1 is perfect",
-        cheap=True,
+        stage=0,
         term=lambda values: _closeness(values["structure_8px"]),
     ),
     Feature(
-        "structure_16px",
-        measure=lambda views: views.structure(16),
-        label="structure at 16 px",
-        explanation="the same at medium size",
-        term=lambda values: _closeness(values["structure_16px"]),
-        term_bounds=_closeness_bounds,
-    ),
-    Feature(
         "structure_32px",
-        measure=lambda views: views.structure(32),
+        measure=lambda views: views.structure(32, _FAINT),
         label="structure at 32 px",
-        explanation="the same in detail",
+        explanation="the same in detail, of what is more than faint",
         term=lambda values: _closeness(values["structure_32px"]),
         term_bounds=_closeness_bounds,
     ),
@@ -128,7 +140,7 @@ FEATURES: Final = (
         measure=AlignedViews.contours,
         label="contours",
         explanation="whether edges agree; 1 is perfect",
-        cheap=True,
+        stage=0,
         term=lambda values: _closeness(values["contours"]),
     ),
     Feature(
@@ -137,8 +149,9 @@ FEATURES: Final = (
         label="difference",
         unit="grey levels",
         explanation="the largest difference of three quarters of the pixels",
-        cheap=True,
+        stage=0,
         term=_difference_term,
+        term_needs=("difference", "detail_difference"),
         term_bounds=_difference_bounds,
     ),
     Feature(
@@ -154,6 +167,7 @@ FEATURES: Final = (
         label="information",
         unit="nats/px",
         explanation="in the less detailed picture; below 0.5, it shows hardly anything",
+        stage=1,
         term=lambda values: _log_information(values["information"]),
         term_bounds=_information_bounds,
     ),
@@ -163,7 +177,7 @@ FEATURES: Final = (
         label="information at 8 px",
         unit="nats/px",
         explanation="in the less detailed picture, coarsely",
-        cheap=True,
+        stage=0,
         term=lambda values: _log_information(values["coarse_information"]),
     ),
     Feature(
@@ -172,7 +186,9 @@ FEATURES: Final = (
         label="duration difference",
         unit="ms",
         explanation="weighted more when the pictures show little",
+        stage=1,
         term=_duration_term,
+        term_needs=("duration_difference_ms", "information"),
         term_bounds=lambda _: (0.0, _MAX_DURATION_TERM),
     ),
     Feature(
@@ -180,6 +196,12 @@ FEATURES: Final = (
         measure=AlignedViews.is_mirrored,
         label="mirrored",
         explanation="1 if one picture is the mirror image of the other",
+    ),
+    Feature(
+        "cropped",
+        measure=AlignedViews.is_cropped,
+        label="cropped",
+        explanation="1 if one picture is the middle part of the other",
     ),
     Feature(
         "aspect_ratio_difference",
@@ -201,15 +223,23 @@ MODEL_FEATURES: Final = tuple(feature.name for feature in FEATURES if feature.te
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Features of some pairs: all of them, or only the cheap ones."""
+    """Features of some pairs: all of them, or those of the first stages."""
 
     values: Values
 
     @classmethod
-    def measure(cls, views: AlignedViews, *, cheap_only: bool = False) -> Self:
+    def measure(cls, views: AlignedViews, stages: Iterable[int] = range(LAST_STAGE + 1)) -> Self:
         """Measure the features of aligned pairs."""
-        chosen = [feature for feature in FEATURES if feature.cheap or not cheap_only]
-        return cls({feature.name: feature.measure(views) for feature in chosen})
+        chosen = set(stages)
+        return cls({each.name: each.measure(views) for each in FEATURES if each.stage in chosen})
+
+    def select(self, mask: NDArray[np.bool_]) -> Self:
+        """Return the features of some of the pairs."""
+        return type(self)({name: column[mask] for name, column in self.values.items()})
+
+    def __or__(self, others: Self) -> Self:
+        """Add features of the same pairs."""
+        return type(self)({**self.values, **others.values})
 
     @classmethod
     def load(cls, pairs: Sequence[Mapping[str, float]]) -> Self:
@@ -240,15 +270,8 @@ class Features:
         return {each.name: each.term(self.values) for each in FEATURES if each.term}
 
     def term_bounds(self) -> dict[str, Bounds]:
-        """Return the bounds of each term that the cheap features imply, by feature."""
-        bounds: dict[str, Bounds] = {}
-        for feature in FEATURES:
-            if feature.term_bounds:
-                bounds[feature.name] = feature.term_bounds(self.values)
-            elif feature.term:
-                exact = feature.term(self.values)
-                bounds[feature.name] = exact, exact
-        return bounds
+        """Return the bounds of each term that the known features imply, by feature."""
+        return {each.name: each.bound_term(self.values) for each in FEATURES if each.term}
 
 
 def compute_features(
@@ -256,7 +279,6 @@ def compute_features(
     first: Positions,
     second: Positions,
     *,
-    aspect_ratio_tolerance: float | None,
     min_structure: float,
 ) -> tuple[Positions, Features]:
     """Compute all features of pairs, given by the positions of their files.
@@ -264,11 +286,5 @@ def compute_features(
     Returns which pairs have a coarsest structure that agrees at least `min_structure`, and their
     features.
     """
-    views = align(
-        signatures,
-        first,
-        second,
-        aspect_ratio_tolerance=aspect_ratio_tolerance,
-        min_structure=min_structure,
-    )
+    views = align(signatures, first, second, min_structure=min_structure)
     return views.rows, Features.measure(views)

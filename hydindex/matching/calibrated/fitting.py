@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.matching.calibrated.alignment import Floats
 from hydindex.matching.calibrated.features import FEATURES_VERSION
 from hydindex.matching.calibrated.model import INTERCEPT, CalibratedModel
+from hydindex.matching.calibrated.windows import Floats
 
 Bools = NDArray[np.bool_]
 

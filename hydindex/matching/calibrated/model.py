@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hydindex.common.errors import ConfigError
-from hydindex.matching.calibrated.alignment import Floats
 from hydindex.matching.calibrated.features import FEATURES_VERSION, MODEL_FEATURES, Features
+from hydindex.matching.calibrated.windows import Floats
 
 SHIPPED: Final = "calibrated_model.json"
 """The shipped model, beside this module; `benchmarks/calibrate.py` makes it."""
@@ -111,13 +111,13 @@ def probability(odds: Floats) -> Floats:
     return 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0)))
 
 
-def may_reach(cheap: Features, model: CalibratedModel, min_probability: float) -> NDArray[np.bool_]:
+def may_reach(known: Features, model: CalibratedModel, min_probability: float) -> NDArray[np.bool_]:
     """Return which pairs may reach a probability once all features are known, (pairs,).
 
     Unknown terms take the bound that favours the pair, so that no match is lost.
     """
-    highest = np.full(len(cheap), model.weights[INTERCEPT] + _ROUNDING)
-    for name, (low, high) in cheap.term_bounds().items():
+    highest = np.full(len(known), model.weights[INTERCEPT] + _ROUNDING)
+    for name, (low, high) in known.term_bounds().items():
         weight = model.weights[name]
         highest += np.maximum(weight * low, weight * high)
     return probability(highest) >= min_probability
