@@ -47,19 +47,19 @@ def report(
 
     Example: hydindex report --output report.html
     """
-    from hydindex.pipeline.shared_pictures import files_with_shared_picture, shared_pictures
+    from hydindex.pipeline.shared_pictures import files_with_shared_picture, group_by_picture
     from hydindex.store.store import open_for_reading
 
     session = open_session(config_path)
     with open_for_reading(session.index_path) as store:
         without = files_with_shared_picture(store)
         pairs = store.pairs.highest_scores(states or (), min_score, limit, without_shared=without)
+        held_back = store.shared_pictures.pairs(without, states or (), min_score)
         groups = [
             _shared_picture(store.pairs.files(each.file_ids), each.pair_count)
-            for each in shared_pictures(store, states or (), min_score)
+            for each in group_by_picture(held_back)
         ]
-        grouped = sum(each.pair_count for each in groups)
-        left_out = store.pairs.count(states or (), min_score) - len(pairs) - grouped
+        left_out = store.pairs.count(states or (), min_score) - len(pairs) - len(held_back)
         shown_ids = [file_id for each in pairs for file_id in each.pair.ids]
         shown_ids += [file.id for each in groups for file in each.examples]
         shown_files = store.pairs.files(shown_ids)
@@ -70,7 +70,7 @@ def report(
     session.console.print(f"{len(pairs):,} pairs written to {output_path}. Open it in a browser.")
     if groups:
         session.console.print(
-            f"{grouped:,} more pairs are shown as {len(groups):,} shared pictures."
+            f"{len(held_back):,} more pairs are shown as {len(groups):,} shared pictures."
         )
     if left_out:
         session.console.print(f"{left_out:,} pairs with lower scores were left out (--limit).")

@@ -21,7 +21,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hydindex.records.pair_states import PairState
 from hydindex.records.pairs import FilePair, MatchingPartners
 from hydindex.store.store import Store
 
@@ -81,16 +80,9 @@ def _has_many_durations(difference_ms: NDArray[np.float64]) -> bool:
     return True
 
 
-def shared_pictures(
-    store: Store, states: Sequence[PairState] = (), min_score: float | None = None
-) -> list[SharedPicture]:
-    """Group the pairs that are held back by the picture that their files share.
-
-    The picture with the most pairs comes first. Only pairs with the states (empty: all) and at
-    least the score count.
-    """
-    file_ids = files_with_shared_picture(store)
-    return group_by_picture(store.shared_pictures.pairs(file_ids, states, min_score))
+def shared_pictures(store: Store) -> list[SharedPicture]:
+    """Group all pairs that are held back, as `group_by_picture` does."""
+    return group_by_picture(store.shared_pictures.pairs(files_with_shared_picture(store)))
 
 
 def group_by_picture(pairs: Sequence[FilePair]) -> list[SharedPicture]:

@@ -82,9 +82,6 @@ class HydrusIds:
     ids: NDArray[np.int64]
     hydrus_ids: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
