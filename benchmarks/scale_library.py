@@ -7,8 +7,8 @@ others: a picture of the same scene, at most 0.3 s longer or shorter.
 
 The pool shows few kinds of scenes: 7.8 % of its pairs of different scenes have similar descriptors
 (0.4 or more). Of pairs of different sources in two labelled libraries of real thumbnails, 0.7 and
-1.2 % have. So the descriptors of a library come in seven varieties; those of different varieties are
-not similar, which leaves 1.1 % of all such pairs.
+1.2 % have. So the descriptors of a library come in seven varieties; those of different varieties
+are not similar, which leaves 1.1 % of all such pairs.
 """
 
 import gc
