@@ -1,9 +1,9 @@
 """Measure precision and recall on labelled libraries.
 
-    python benchmarks/accuracy.py PATH [--config PATH] [--plot docs/images/accuracy.png]
+    python benchmarks/accuracy.py PATH [--videos PATH] [--config PATH] [--plot FILE]
 
-PATH is the library that the shipped model was fitted to: a folder with `files.json` and `thumbs/`.
-There, the method `calibrated` is also cross-validated by source. Then follow generated libraries to
+PATH and `--videos` are the libraries that the shipped model was fitted to (see `calibrate.py`). In
+PATH, the method `calibrated` is also cross-validated by source. Then follow generated libraries to
 which nothing was fitted (see `second_library.py`). The config is the shipped one unless `--config`
 names another; the method `threshold` with MS-SSIM is measured beside it, at the threshold 0.6 and
 at the threshold that does best on PATH. Frame verification is left out (see `frames.py`).
@@ -45,6 +45,7 @@ INFORMATION_BANDS: Final = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder with files.json and thumbs/")
+    parser.add_argument("--videos", type=Path, help="such a folder, of whole videos")
     parser.add_argument("--config", type=Path, default=SHIPPED_CONFIG, help="config to measure")
     parser.add_argument("--plot", type=Path, help="draw precision against recall, as PNG")
     options = parser.parse_args()
@@ -52,7 +53,8 @@ def main() -> None:
         print("\naccuracy: skipped (it needs a labelled library: make bench CORPUS=PATH)")
         return
     config = config_file.load(options.config)
-    candidates = Candidates.of(load_labelled(options.path), config)
+    videos = Candidates.of(load_labelled(options.videos), config) if options.videos else None
+    candidates = Candidates.of(load_labelled(options.path), config, videos)
     corpus = score(candidates, options.config)
     cross_validated = Scored(
         "calibrated, cross-validated",
@@ -79,7 +81,7 @@ def main() -> None:
     show_methods(f"Second library, seeds {SEEDS}", second, second.methods)
     show_losses(second)
     cards = score(Candidates.of(title_cards(), config), options.config, best)
-    show_methods("Title cards", cards, cards.methods)
+    show_methods(f"Title cards, {cards.is_candidate.sum():,} candidates", cards, cards.methods)
     show_information(Library.combined([corpus, second]))
     show_unrelated(options.config)
     if options.plot is not None:

@@ -1,8 +1,9 @@
 """Measure what frame verification adds to the method `calibrated`, and what it costs.
 
-    python benchmarks/frames.py PATH
+    python benchmarks/frames.py PATH [--videos PATH]
 
-PATH is a labelled library with its videos (`files.json`, `thumbs/`, `videos/`). Prints precision
+PATH is a labelled library with its videos (`files.json`, `thumbs/`, `videos/`). The model is fitted
+to `--videos` too, as the shipped one is (see `calibrate.py`). Prints precision
 and recall with and without frame verification, cross-validated by source with the shipped config;
 then the cost of a first run with it.
 """
@@ -38,13 +39,15 @@ from hydindex.store.frame_store import FramesOfVideo
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder with files, thumbs and videos")
+    parser.add_argument("--videos", type=Path, help="a library of whole videos")
     options = parser.parse_args()
     if options.path is None or not (options.path / "videos").is_dir():
         print("\nframes: skipped (it needs a labelled library with videos: make bench CORPUS=PATH)")
         return
     config = config_file.load(SHIPPED_CONFIG)
     files = load_labelled(options.path)
-    candidates = Candidates.of(files, config)
+    videos = Candidates.of(load_labelled(options.videos), config) if options.videos else None
+    candidates = Candidates.of(files, config, videos)
     min_probability = config.decision.min_probability
     verify = frame_verifier(files, candidates, config)
     rows = []

@@ -70,7 +70,9 @@ def matching_pairs(files: Iterable[HydrusFile], config: Config) -> dict[frozense
 
 def _are_candidates(one: Prepared, other: Prepared, config: Config) -> bool:
     rules, filters = config.candidate_generation, config.filters
-    if abs(one.duration_ms - other.duration_ms) > 1000 * rules.tolerance_s:
+    longer_ms = max(one.duration_ms, other.duration_ms)
+    tolerance_ms = max(1000 * rules.tolerance_s, rules.tolerance_percent / 100 * longer_ms)
+    if abs(one.duration_ms - other.duration_ms) > tolerance_ms:
         return False
     similar_ratios = any(
         abs(a - b) <= rules.aspect_ratio_tolerance * max(a, b)

@@ -51,7 +51,10 @@ class Filters(Section):
     """Filters that exclude pairs before they are scored."""
 
     use_ar_filter: bool = True
-    """Require similar aspect ratios (candidate_generation.arTol)."""
+    """Require similar aspect ratios (candidate_generation.arTol).
+
+    Cropped copies, and copies on blurred bars, are found only without it (method "calibrated").
+    """
     use_ahash_prefilter: bool = True
     """Require similar average hashes (ahash.hammingMax); only for decision.method "threshold"."""
 
@@ -61,6 +64,11 @@ class CandidateGeneration(Section):
 
     tolerance_s: float = Field(1.0, alias="tolSeconds", ge=0.0, le=86_400.0)
     """Maximum difference in duration, in seconds."""
+    tolerance_percent: float = Field(0.0, alias="tolPercent", ge=0.0, le=50.0)
+    """Maximum difference in duration, in percent of the longer video.
+
+    The larger of both tolerances counts: 5 also finds copies that are 5 % faster.
+    """
     aspect_ratio_tolerance: Fraction = Field(0.05, alias="arTol")
     """Maximum difference in aspect ratio, as a fraction of the larger."""
 

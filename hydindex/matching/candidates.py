@@ -23,9 +23,13 @@ _MARGIN_MS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CandidateRules:
-    """Which pairs are candidates, whatever the method; None switches a rule off."""
+    """Which pairs are candidates, whatever the method; None switches a rule off.
+
+    `duration_tolerance_share` is a share of the longer duration; the larger tolerance counts.
+    """
 
     duration_tolerance_ms: float
+    duration_tolerance_share: float
     aspect_ratio_tolerance: float | None
 
     @classmethod
@@ -35,6 +39,7 @@ class CandidateRules:
         uses_aspect_ratio = config.filters.use_ar_filter
         return cls(
             duration_tolerance_ms=settings.tolerance_s * 1000,
+            duration_tolerance_share=settings.tolerance_percent / 100,
             aspect_ratio_tolerance=settings.aspect_ratio_tolerance if uses_aspect_ratio else None,
         )
 
@@ -49,10 +54,12 @@ class CandidateRules:
         If `positions` are those of all files, no range reaches beyond its file: of each pair, the
         later file finds the earlier one.
         """
-        reach_ms = self.duration_tolerance_ms + _MARGIN_MS
-        durations_ms = files.duration_ms[positions]
-        starts = np.searchsorted(files.duration_ms, durations_ms - reach_ms, side="left")
-        ends = np.searchsorted(files.duration_ms, durations_ms + reach_ms, side="right")
+        durations_ms, tolerance_ms = files.duration_ms[positions], self.duration_tolerance_ms
+        remaining = 1 - self.duration_tolerance_share
+        shortest_ms = np.minimum(durations_ms - tolerance_ms, durations_ms * remaining)
+        longest_ms = np.maximum(durations_ms + tolerance_ms, durations_ms / remaining)
+        starts = np.searchsorted(files.duration_ms, shortest_ms - _MARGIN_MS, side="left")
+        ends = np.searchsorted(files.duration_ms, longest_ms + _MARGIN_MS, side="right")
         if len(positions) == len(files):
             ends = positions + 1
         return list(map(slice, starts.tolist(), ends.tolist()))
@@ -64,7 +71,11 @@ class CandidateRules:
         durations_ms, other_durations_ms = files.duration_ms[first], files.duration_ms[second]
         both_without_duration = np.isnan(durations_ms) & np.isnan(other_durations_ms)
         difference_ms = np.abs(durations_ms - other_durations_ms)
-        agree = (difference_ms <= self.duration_tolerance_ms) | both_without_duration
+        longer_ms = np.maximum(durations_ms, other_durations_ms)
+        tolerance_ms = np.fmax(
+            self.duration_tolerance_ms, self.duration_tolerance_share * longer_ms
+        )
+        agree = (difference_ms <= tolerance_ms) | both_without_duration
         tolerance = self.aspect_ratio_tolerance
         if tolerance is None:
             return agree

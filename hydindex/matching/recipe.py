@@ -18,6 +18,7 @@ Recipe = Mapping[str, Any]
 _CANDIDATE_KEYS = (
     "filters.use_ar_filter",
     "candidate_generation.tolSeconds",
+    "candidate_generation.tolPercent",
     "candidate_generation.arTol",
 )
 _PREPARATION_KEYS = ("decision.method",)

@@ -59,20 +59,23 @@ def diff_by_ids(
     if len(unknown) > max(FILES_PER_REQUEST, _UNKNOWN_SHARE * len(found)):
         log.info("Hydrus finds %d files under ids that the index does not know", len(unknown))
         return None
+    asked = np.concatenate((checked, unknown)).tolist()
     try:
-        hashes = client.identifiers(np.concatenate((checked, unknown)).tolist())
+        hashes = client.identifiers(asked)
     except (HydrusRejected, HydrusUnreachable) as error:
         log.info("Hydrus does not return the SHA-256 of single files: %s", error.message)
         return None
-    refs = [FileRef(each, hashes[each]) for each in unknown.tolist() if each in hashes]
+    if not hashes.keys() >= set(asked):
+        log.info("Hydrus does not return the SHA-256 of all files that were asked for")
+        return None
+    refs = [FileRef(each, hashes[each]) for each in unknown.tolist()]
     id_of = files.find([each.sha256 for each in refs])
     identified = [each for each in refs if each.sha256 in id_of]
     identified_ids = np.array([id_of[each.sha256] for each in identified], np.int64)
     is_found = np.isin(known.hydrus_ids, found, assume_unique=True)
     stored = files.hashes_by_hydrus_id(checked)
     is_consistent = (
-        all(hashes.get(each) == sha256 for each, sha256 in stored.items())
-        and len(refs) == len(unknown)
+        all(hashes[each] == sha256 for each, sha256 in stored.items())
         # Hydrus gives no file two ids.
         and not np.isin(known.ids[is_found], identified_ids).any()
     )

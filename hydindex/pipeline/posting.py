@@ -106,14 +106,14 @@ class Poster:
         log.warning("Hydrus refused %d pairs. %s", len(self._refused), hint)
 
     def _plan(self) -> PostingPlan:
-        queued = [each for each in self._outbox.sendable() if each.pair not in self._refused]
+        sendable = self._outbox.sendable(files_with_shared_picture(self._store))
+        queued = [each for each in sendable if each.pair not in self._refused]
         linked = self._store.decisions.linked() if self._settings.pairs == "spanning" else ()
-        shared_files = files_with_shared_picture(self._store)
         return plan_posting(
             queued,
-            set(self._store.shared_pictures.pairs(shared_files)),
             linked,
             self._settings,
+            shared_picture=self.count_queued() - len(queued),
             posted=self._posted_count,
         )
 

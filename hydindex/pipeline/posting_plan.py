@@ -1,6 +1,6 @@
 """Decide which queued pairs a run posts, before anything is sent. No I/O."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -25,27 +25,27 @@ class PostingPlan:
 
 def plan_posting(
     queued: Sequence[OutboxPair],
-    shared_picture: Collection[FilePair],
     linked: Iterable[FilePair],
     settings: Post,
     *,
+    shared_picture: int,
     posted: int = 0,
 ) -> PostingPlan:
     """Plan which of the queued pairs to post.
 
-    `queued` come highest score first. Pairs of `shared_picture` are held back: that many files
-    share their picture says more than the score, and links that are not posted link nothing
-    (see `shared_pictures.py`). `linked` are pairs that Hydrus links already, which only
-    `post.pairs: spanning` considers. `posted` counts what this run has posted before.
+    `queued` come highest score first, without pairs of shared pictures: that many files share the
+    picture says more than the score, and links that are not posted link nothing (see
+    `shared_pictures.py`). `shared_picture` counts these pairs. `linked` are pairs that Hydrus links
+    already, which only `post.pairs: spanning` considers. `posted` counts what this run has posted
+    before.
     """
-    distinct = [each for each in queued if each.pair not in shared_picture]
-    probable = [each for each in distinct if each.score >= settings.min_probability_to_post]
+    probable = [each for each in queued if each.score >= settings.min_probability_to_post]
     pairs = probable
     if settings.pairs == "spanning" and probable:
         pairs = list(compress(probable, spanning([each.pair for each in probable], linked)))
     held_back = HeldBackCounts(
-        shared_picture=len(queued) - len(distinct),
-        improbable=len(distinct) - len(probable),
+        shared_picture=shared_picture,
+        improbable=len(queued) - len(probable),
         implied=len(probable) - len(pairs),
     )
     limit = settings.max_per_run

@@ -106,7 +106,9 @@ def group_by_picture(pairs: Sequence[FilePair]) -> list[SharedPicture]:
     graph = coo_array((np.ones(len(pairs), np.bool_), (low, high)), (len(ids), len(ids)))
     number, labels = connected_components(graph, directed=False)
     pair_counts = np.bincount(labels[low], minlength=number)
+    by_label = np.argsort(labels, kind="stable")
+    files = np.split(ids[by_label], np.cumsum(np.bincount(labels))[:-1])
     return [
-        SharedPicture(ids[labels == label].tolist(), int(pair_counts[label]))
-        for label in np.argsort(-pair_counts, kind="stable")
+        SharedPicture(files[label].tolist(), int(pair_counts[label]))
+        for label in np.argsort(-pair_counts, kind="stable").tolist()
     ]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, delete, func, select, update
 
 from hydindex.common import clock
@@ -19,6 +21,7 @@ from hydindex.store.pair_rows import (
 )
 from hydindex.store.queries import StorePart
 from hydindex.store.schema import pair
+from hydindex.store.shared_pictures import is_of_shared_picture
 
 _IS_SENDABLE: Final = pair.c.state.in_(SENDABLE) & BOTH_PRESENT
 
@@ -26,12 +29,16 @@ _IS_SENDABLE: Final = pair.c.state.in_(SENDABLE) & BOTH_PRESENT
 class Outbox(StorePart):
     """Reads pairs and moves them."""
 
-    def sendable(self) -> list[OutboxPair]:
-        """List the pairs to be posted whose files are present, the highest score first."""
-        return self._pairs(_IS_SENDABLE)
+    def sendable(self, without_shared: NDArray[np.int64]) -> list[OutboxPair]:
+        """List the pairs to be posted whose files are present, the highest score first.
+
+        Pairs that are held back because the files `without_shared` have a shared picture are left
+        out: there may be hundreds of thousands, every night.
+        """
+        return self._pairs(_IS_SENDABLE & ~is_of_shared_picture(without_shared))
 
     def count_sendable(self) -> int:
-        """Count the pairs that `sendable` lists."""
+        """Count the pairs to be posted whose files are present."""
         return self._count(with_files(select(func.count()), pair).where(_IS_SENDABLE))
 
     def sending(self) -> list[OutboxPair]:

@@ -218,8 +218,10 @@ def test_new_files_are_found_without_identifiers(
     client.add(library[30:])
     faults = {"refused": refuse(404), "left out": Fault(carried_out=True, instead=only_known)}
     client.faults = at(METADATA, faults[fails], times=1)
-    files = home.update()["files"]
+    outcome = home.run("update", "--json")
+    files = outcome.json["files"]
     assert (files["new"], files["indexed"], files["gone"]) == (10, 40, 0)
+    assert IDS_DIFFER not in outcome.err
     assert lists_hashes(client) == [False, True]
     assert_sent_once(client)
 

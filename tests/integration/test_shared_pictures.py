@@ -16,8 +16,10 @@ from hydindex.pipeline.shared_pictures import (
     MIN_PARTNERS,
     SAME_LENGTH_MS,
     find_shared,
+    shared_pictures,
 )
 from hydindex.records.pairs import MatchingPartners
+from hydindex.store.store import open_for_reading
 
 # A picture that so few files share is not held back, whatever their durations.
 FEW = 8
@@ -131,6 +133,21 @@ def test_when_the_crowd_is_deleted_what_remains_is_posted(
     assert client.potentials == all_pairs(kept)
     stats = home.run("stats", "--json").json["pairs"]
     assert (stats["shared_picture"], stats["shared_pictures"]) == (0, 0)
+
+
+def test_two_shared_pictures_are_two_groups(home: Home, serve: Serve, library: Library) -> None:
+    """The group with more pairs comes first, whatever the order of the files in the index."""
+    other = next(each for each in library if each.base != library[0].base)
+    few = with_picture_of(library[0], "few", [60_000 + 111 * number for number in range(10)])
+    many = with_picture_of(other, "many", [60_000 + 111 * number for number in range(10)] * 2)
+    serve([*few, *many])
+    home.update()
+    with open_for_reading(home.index) as store:
+        shared = shared_pictures(store)
+        members = [set(store.files.hashes(each.file_ids)) for each in shared]
+    assert members == [hashes(many), hashes(few)]
+    pairs = [sum(pair <= each for pair in home.pairs("queued")) for each in members]
+    assert [each.pair_count for each in shared] == pairs
 
 
 def test_a_pair_that_frames_confirm_is_posted(home: Home, serve: Serve, covers: Library) -> None:

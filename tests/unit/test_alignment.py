@@ -123,3 +123,21 @@ def test_a_pair_is_aligned_alike_in_every_block(seed: int, chosen: set[int]) -> 
     measured, alone = Features.measure(every).select(in_some), Features.measure(some)
     for name, values in alone.values.items():
         assert np.array_equal(values, measured[name]), name
+
+
+@given(seed=st.integers(0, 200))
+@settings(max_examples=40)
+def test_features_do_not_depend_on_which_file_of_a_pair_is_first(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    views = np.repeat(noise(seed, 4).reshape(4, 32, 32) // 8 + 100, 3, axis=0)
+    views += random.integers(0, 3, views.shape, np.uint8)
+    views[::3] = views[::3, :, ::-1]
+    batch = signatures(views, [16 / 9, 16 / 9, 4 / 3] * 4)  # the first two mirror each other
+    first, second = np.triu_indices(12, 1)
+    one = align(batch, first, second, min_structure=-1.0)
+    other = align(batch, second, first, min_structure=-1.0)
+    assert np.array_equal(one.rows, other.rows)
+    assert one.is_mirrored().any()
+    swapped = Features.measure(other)
+    for name, values in Features.measure(one).values.items():
+        assert values == pytest.approx(swapped[name], abs=1e-9), name

@@ -64,8 +64,11 @@ def refusal(folder: Path, content: Any) -> str:
 # Valid configs
 
 
-def test_shipped_config_differs_from_the_defaults_only_in_tags_and_method() -> None:
+def test_shipped_config_differs_from_the_defaults_only_where_it_says_so() -> None:
+    """The defaults are those of the original script."""
     shipped, defaults = load(SHIPPED_FILE).model_dump(), Config().model_dump()
+    requires_shapes = [each["filters"].pop("use_ar_filter") for each in (shipped, defaults)]
+    assert requires_shapes == [False, True]
     assert shipped.pop("tags") == SHIPPED["tags"] != defaults.pop("tags")
     methods = [each["decision"].pop("method") for each in (shipped, defaults)]
     assert methods == ["calibrated", "threshold"]

@@ -64,7 +64,10 @@ def is_candidate(a: Row, b: Row, rules: CandidateRules) -> bool:
     if math.isnan(a.duration_ms) or math.isnan(b.duration_ms):
         if not (math.isnan(a.duration_ms) and math.isnan(b.duration_ms)):
             return False
-    elif abs(a.duration_ms - b.duration_ms) > rules.duration_tolerance_ms:
+    elif abs(a.duration_ms - b.duration_ms) > max(
+        rules.duration_tolerance_ms,
+        rules.duration_tolerance_share * max(a.duration_ms, b.duration_ms),
+    ):
         return False
     tolerance = rules.aspect_ratio_tolerance
     return tolerance is None or any(
@@ -150,6 +153,7 @@ ROWS = st.lists(
 RULES = st.builds(
     CandidateRules,
     duration_tolerance_ms=st.sampled_from([0.0, 999.9, 1000.0, 2000.0]),
+    duration_tolerance_share=st.sampled_from([0.0, 0.05, 0.5]),
     aspect_ratio_tolerance=st.sampled_from([None, 0.0, 0.05, 1.0]),
 )
 
@@ -190,7 +194,7 @@ def test_candidates_do_not_depend_on_the_size_of_blocks_or_the_device(
         Row(duration_ms, ratio, vector=vector)
         for duration_ms, ratio, vector in zip(durations_ms, ratios, vectors, strict=True)
     ]
-    joining, members, rules = files[100:], files[:100], CandidateRules(1000.0, 0.05)
+    joining, members, rules = files[100:], files[:100], CandidateRules(1000.0, 0.0, 0.05)
     preselect = by_descriptor(rules, joining, members, device)
     candidates = our_candidates(joining, members, rules, preselect)
     assert candidates == plain_candidates(joining, members, rules, descriptors_agree)
