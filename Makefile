@@ -34,7 +34,7 @@ docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Sizes of the generated libraries, in files; a million needs 37 GB of disk.
+# Sizes of the generated libraries, in files; a million needs 8 GB of disk.
 FILES ?= 10000 100000
 # A labelled library of real thumbnails: a folder with files.json and thumbs/.
 CORPUS ?=
@@ -50,7 +50,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/descriptors.py $(CORPUS)
 	$(BIN)/python benchmarks/accuracy.py $(LABELLED) --plot docs/images/accuracy.png
 	$(BIN)/python benchmarks/frames.py $(LABELLED)
-	$(BIN)/python benchmarks/scale.py --files $(FILES)
+	$(BIN)/python benchmarks/scale.py --files $(FILES) --plot docs/images/scale.png
 
 # An interrupted installation leaves no .installed, so the next run starts again.
 $(INSTALLED): pyproject.toml constraints.txt
