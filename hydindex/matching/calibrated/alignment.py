@@ -22,13 +22,16 @@ from hydindex.matching.calibrated.view_numbers import (
     MIRRORED,
     WHOLE,
     cut_views,
+    is_mirrored,
     positions_of_files,
+    unmirrored,
     view_numbers,
 )
 from hydindex.matching.calibrated.windows import (
     Floats,
     Positions,
     Windows,
+    correlation,
     detail_information,
     structure,
 )
@@ -47,6 +50,8 @@ _MIN_MIRRORED_STRUCTURE: Final = 0.9
 _MIRROR_MARGIN: Final = 0.1
 _MIN_CUT_STRUCTURE: Final = 0.8
 _CUT_MARGIN: Final = 0.05
+# … correlate at least this much (a test that is much cheaper), …
+_MIN_CORRELATION: Final = 0.6
 # … and a cut picture this much information in its details, in nats per pixel: of a gradient, every
 # part looks alike.
 _MIN_CUT_DETAIL: Final = 0.5
@@ -68,10 +73,10 @@ def align(
     )
     lengths = [len(each.rows) for each in kinds]
     min_structures = np.repeat([each.min_structure for each in kinds], lengths)
-    agreement = _structure(signatures, left, right)
+    is_cut = np.repeat([each.is_cut for each in kinds], lengths)
+    agreement = _structure(signatures, left, right, is_cut | is_mirrored(right))
     agreement -= np.repeat([each.margin for each in kinds], lengths)
     possible = agreement >= np.maximum(min_structures, min_structure)
-    is_cut = np.repeat([each.is_cut for each in kinds], lengths)
     possible[possible & is_cut] = _have_details(
         signatures, left[possible & is_cut], right[possible & is_cut]
     )
@@ -148,12 +153,24 @@ def _same_shape(a: Floats, b: Floats) -> NDArray[np.bool_]:
     return aspect_ratios_agree(a, b, _SAME_SHAPE) | np.isnan(a) | np.isnan(b)
 
 
-def _structure(signatures: SignatureBatch, left: Positions, right: Positions) -> Floats:
-    """Return how well the coarsest structure of pairs of views agrees."""
-    numbers, i, j = files_of_pairs(left, right)
-    windows = Windows.of(cut_views(signatures, numbers), _SIDE_PX)
-    blocks = [structure(windows, i[part], j[part]) for part in slices(len(i), _BLOCK_ATTEMPTS)]
-    return np.concatenate(blocks) if blocks else np.zeros(0)
+def _structure(
+    signatures: SignatureBatch, left: Positions, right: Positions, must_correlate: NDArray[np.bool_]
+) -> Floats:
+    """Return how well the coarsest structure of pairs of views agrees.
+
+    -1 where the views must correlate, but don't.
+    """
+    numbers, i, j = files_of_pairs(left, unmirrored(right))
+    windows = Windows.of(cut_views(signatures, numbers), _SIDE_PX).with_mirrored()
+    j = j + len(numbers) * is_mirrored(right)
+    tried = ~must_correlate
+    correlates = correlation(windows, i[must_correlate], j[must_correlate]) >= _MIN_CORRELATION
+    tried[must_correlate] = correlates
+    agreement = np.full(len(left), -1.0)
+    (rows,) = np.nonzero(tried)
+    for part in slices(len(rows), _BLOCK_ATTEMPTS):
+        agreement[rows[part]] = structure(windows, i[rows[part]], j[rows[part]])
+    return agreement
 
 
 def _have_details(

@@ -18,10 +18,11 @@ from hydindex.matching.candidates import CandidateRules, Positions
 from hydindex.matching.torch_device import torch_device
 from hydindex.records.files import ComparableFiles
 
-# 256 rows of 16,384 products take 16 MB; 4,096 rows, 256 MB of a GPU.
+# 256 rows of 4,096 products take 4 MB; 4,096 rows, 64 MB of a GPU. Ranges of durations often reach
+# only a few columns, so wider blocks would compute many products in vain.
 _BLOCK_ROWS: Final = 256
 _GPU_BLOCK_ROWS: Final = 4096
-_BLOCK_COLUMNS: Final = 16_384
+_BLOCK_COLUMNS: Final = 4096
 
 
 def similar_files(

@@ -40,6 +40,11 @@ def is_mirrored(numbers: Positions) -> NDArray[np.bool_]:
     return _kinds(numbers) >= MIRRORED
 
 
+def unmirrored(numbers: Positions) -> Positions:
+    """Return the numbers of the same views, none of them mirrored."""
+    return numbers - MIRRORED * _SIZES**2 * is_mirrored(numbers)
+
+
 def is_cropped(numbers: Positions) -> NDArray[np.bool_]:
     """Return which views are only a part."""
     width, height = _sizes(numbers)

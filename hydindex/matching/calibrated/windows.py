@@ -49,6 +49,13 @@ class Windows:
         variances = np.maximum(window_means(np.square(pixels)) - np.square(means), 0.0)
         return cls(pixels, means, variances)
 
+    def with_mirrored(self) -> Self:
+        """Return these views, followed by their mirror images."""
+        side_px = round(self.pixels.shape[1] ** 0.5)
+        mirrored = np.arange(side_px**2).reshape(side_px, side_px)[:, ::-1].ravel()
+        maps = (self.pixels, self.means, self.variances)
+        return type(self)(*(np.concatenate((each, each[:, mirrored])) for each in maps))
+
     def information(self) -> Floats:
         """Return the information of each view, in nats per pixel."""
         return np.log1p(self.variances / NOISE).mean(axis=1)
@@ -75,6 +82,14 @@ def structure(windows: Windows, i: Positions, j: Positions, noise: float = NOISE
     agreements = (weights * (2 * covariances + noise) / (variances + noise)).sum(axis=1)
     totals = weights.sum(axis=1)
     return np.divide(agreements, totals, out=np.ones_like(totals), where=totals > _EMPTY)
+
+
+def correlation(windows: Windows, i: Positions, j: Positions) -> Floats:
+    """Return how well the pixels of pairs of views correlate, -1 to 1; 0 for a flat view."""
+    centred = windows.pixels - windows.pixels.mean(axis=1, keepdims=True)
+    lengths = np.sqrt(np.square(centred).sum(axis=1, keepdims=True))
+    units = np.divide(centred, lengths, out=centred, where=lengths > 0)
+    return np.einsum("ij,ij->i", units[i], units[j])
 
 
 def detail_information(views: Views) -> Floats:
