@@ -7,12 +7,13 @@ from typing import Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from measure import Cost
 from scored import Library, Scored
 
-_INK, _GRID = "#24292f", "#d8dee4"
+_INK, _GREY, _GRID = "#24292f", "#6e7781", "#d8dee4"
 _BLUE, _ORANGE, _PURPLE = "#0b6bcb", "#c2571a", "#7a5bb5"
-_GROWTH_COLOURS: Final = {"calibrated": _BLUE, "threshold": _PURPLE, "nothing new": _ORANGE}
+_GROWTH_STYLES: Final = ((_BLUE, "-"), (_BLUE, "--"), (_GREY, "-"), (_ORANGE, "-"), (_PURPLE, "-"))
 
 mpl.rc("font", size=9)
 mpl.rc("text", color=_INK)
@@ -62,25 +63,25 @@ def _draw_curve(
         _annotate(axes, f"\u2265 {method.threshold:.2f}", point, (-28, -12), colour)
 
 
-def draw_growth(path: Path, counts: Sequence[int], lines: Mapping[str, Sequence[Cost]]) -> None:
-    """Draw seconds and peak megabytes of nightly runs against the number of files."""
-    figure = Figure((8.0, 3.2), layout="constrained")
+def draw_growth(path: Path, sizes: Sequence[int], lines: Mapping[str, Sequence[Cost]]) -> None:
+    """Draw seconds and peak megabytes of runs against the number of files, both logarithmic."""
+    figure = Figure((8.4, 4.1), layout="constrained")
     panels: dict[str, Callable[[Cost], float]] = {
-        "Seconds of a nightly run": lambda cost: cost.wall_s,
+        "Seconds of a run": lambda cost: cost.wall_s,
         "Peak memory, MB": lambda cost: cost.peak_bytes / 1e6,
     }
-    for axes, (title, value_of) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        axes.set(title=title, xlabel="files in the library", xscale="log")
-        for label, costs in lines.items():
+    all_axes = figure.subplots(1, len(panels))
+    for axes, (title, value_of) in zip(all_axes, panels.items(), strict=True):
+        axes.set(title=title, xlabel="files in the library", xscale="log", yscale="log")
+        for (label, costs), (colour, style) in zip(lines.items(), _GROWTH_STYLES, strict=False):
             values = [value_of(cost) for cost in costs]
-            colour = _GROWTH_COLOURS[label]
-            axes.plot(counts, values, color=colour, marker="o")
-            text = f"{label}, {values[-1]:,.1f}"
-            _annotate(axes, text, (counts[-1], values[-1]), (8, -3), colour)
-        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+            axes.plot(sizes, values, style, color=colour, marker="o", label=label)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:,.10g}")
         axes.minorticks_off()
-        axes.margins(x=0.08, y=0.15)
-        axes.set_ylim(bottom=0)
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3)
     figure.savefig(path)
 
 

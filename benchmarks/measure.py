@@ -78,6 +78,13 @@ def run_hydindex(home: Path, *words: str) -> Run:
         return Run(json.loads(ended.stdout), Cost(**json.loads(cost.read_text())))
 
 
+def drop_page_cache(path: Path) -> None:
+    """Remove a file from the page cache of the operating system, so that it is read from disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # changed pages would stay
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows by column name: the first column left-aligned, the others right-aligned."""
     lines = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]

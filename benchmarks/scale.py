@@ -1,27 +1,48 @@
-"""Measure nightly runs in libraries of growing size: 200 new files, and nothing new.
+"""Measure runs in libraries of growing size: nights, and the first comparison of all files.
 
-    python benchmarks/scale.py --files 10000 100000
+    python benchmarks/scale.py --files 10000 100000 1000000 [--plot docs/images/scale.png]
 
 Libraries are generated and put into an index directly (see `scale_library.py`). The stand-in that
-serves them answers searches with prepared replies. Runs use the shipped config, except that the
-method `threshold` has a threshold of 0.9. One unmeasured run comes first, so the page cache is
-warm; of three nights of each kind, the median in time is shown.
+serves them answers searches with prepared replies. All runs use the shipped config:
 
-Filling an index of a million files takes minutes, and 7 GB of disk with the method `calibrated`,
-30 GB with `threshold`.
+- updates with 200 new files, and with nothing new. Before a cold one, the index leaves the page
+  cache. One unmeasured update comes first. Of three of each kind, the median in time is shown.
+- `rebuild` of an index whose files are indexed, but none compared: the first comparison of all
+  files, from stored descriptors and signatures. It runs once.
+- updates with 200 new still images, in an index of still images.
+
+Filling an index of a million files takes minutes, and 7 GB of disk.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from measure import Cost, Run, print_table, run_hydindex, write_config
-from scale_library import Pool, fill_home, serve
+from measure import Cost, Run, drop_page_cache, print_table, run_hydindex, write_config
+from scale_library import (
+    INDEX,
+    NEW_FILES,
+    Pool,
+    fill_home,
+    forget_comparisons,
+    remove_durations,
+    serve,
+)
 
-METHODS: Final = ("calibrated", "threshold")
-NIGHTS: Final = 3
-WITHIN_MS: Final = 1000  # the shipped candidate_generation.tolSeconds
+from hydindex.standin.state import HydrusFile
+
+TIMES: Final = 3
+HOME: Final = Path("build/scale")
+VIDEOS: Final = f"{NEW_FILES} new"
+VIDEOS_COLD: Final = f"{NEW_FILES} new, cold"
+NOTHING: Final = "nothing new"
+NOTHING_COLD: Final = "nothing new, cold"
+FIRST: Final = "first comparison"
+STILL: Final = f"{NEW_FILES} new still images"
 
 
 def main() -> None:
@@ -30,60 +51,83 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw time and memory against size, as PNG")
     options = parser.parse_args()
     pool = Pool()
-    rows: list[dict[str, object]] = []
-    lines: dict[str, list[Cost]] = {"calibrated": [], "threshold": [], "nothing new": []}
-    for count in sorted(options.files):
-        for method in METHODS:
-            home = Path("build/scale") / method
-            changes = {"decision": {"method": method}, "similarity_threshold": 0.9}
-            with_new_files, nothing_new = measure(home, pool, count, changes)
-            index_mb = (home / "hydindex.db").stat().st_size / 1e6
-            for night in (with_new_files, nothing_new):
-                rows.append({"files": count, "method": method, **_row(night), "MB index": index_mb})
-            lines[method].append(with_new_files.cost)
-            if method == "calibrated":
-                lines["nothing new"].append(nothing_new.cost)
-    print_table(
-        "Nightly runs. Stages in seconds; compare includes importing torch with the method "
-        "threshold.",
-        rows,
-    )
+    sizes = sorted(options.files)
+    lines: dict[str, list[Cost]] = {
+        kind: [] for kind in (VIDEOS, VIDEOS_COLD, NOTHING, FIRST, STILL)
+    }
+    for size in sizes:
+        runs = measure(pool, size)
+        for kind, costs in lines.items():
+            costs.append(runs[kind].cost)
+        index_mb = (HOME / INDEX).stat().st_size / 1e6
+        print_table(
+            f"{size:,} files, an index of {index_mb:,.0f} MB; stages in seconds",
+            [_row(kind, run) for kind, run in runs.items()],
+        )
     if options.plot is not None:
         from charts import draw_growth
 
-        draw_growth(options.plot, sorted(options.files), lines)
+        draw_growth(options.plot, sizes, lines)
 
 
-def measure(home: Path, pool: Pool, count: int, changes: dict[str, Any]) -> tuple[Run, Run]:
-    """Return the median night with new files and the median night with nothing new."""
-    library = pool.library(count)
-    fill_home(home, pool, library, changes=changes, within_ms=WITHIN_MS)
+def measure(pool: Pool, size: int) -> dict[str, Run]:
+    """Return a run of each kind in a library of this size."""
+    library = pool.library(size)
+    fill_home(HOME, pool, library)
+    nights = count(1)
     with serve(pool.hydrus_files(library)) as client:
-        write_config(home, client.port, client.FULL_KEY, changes)
-        run_hydindex(home, "update")
-        with_new_files = []
-        for night in range(1, NIGHTS + 1):
-            client.add(pool.hydrus_files(pool.new_files(library, night)))
+        write_config(HOME, client.port, client.FULL_KEY, {})
+
+        def add_files(*, still: bool = False) -> None:
+            files = pool.hydrus_files(pool.new_files(library, next(nights)))
+            client.add(map(_still_image, files) if still else files)
             client.prepare_search()
-            with_new_files.append(run_hydindex(home, "update"))
-        nothing_new = [run_hydindex(home, "update") for _ in range(NIGHTS)]
-    return _median(with_new_files), _median(nothing_new)
+
+        def update() -> Run:
+            return run_hydindex(HOME, "update")
+
+        def cold_update() -> Run:
+            drop_page_cache(HOME / INDEX)
+            return update()
+
+        update()
+        runs = {
+            VIDEOS: _median(update, before=add_files),
+            VIDEOS_COLD: _median(cold_update, before=add_files),
+            NOTHING: _median(update),
+            NOTHING_COLD: _median(cold_update),
+        }
+        forget_comparisons(HOME)
+        runs[FIRST] = run_hydindex(HOME, "rebuild")
+        remove_durations(HOME)
+        update()
+        return runs | {STILL: _median(update, before=partial(add_files, still=True))}
 
 
-def _median(nights: Sequence[Run]) -> Run:
-    by_time = sorted(nights, key=lambda night: night.cost.wall_s)
-    return by_time[len(by_time) // 2]
+def _median(measured: Callable[[], Run], *, before: Callable[[], None] | None = None) -> Run:
+    """Return the run with the median time, of TIMES; `before` each, do something unmeasured."""
+    runs = []
+    for _ in range(TIMES):
+        if before is not None:
+            before()
+        runs.append(measured())
+    return sorted(runs, key=lambda run: run.cost.wall_s)[TIMES // 2]
 
 
-def _row(night: Run) -> dict[str, object]:
-    report, cost = night
+def _still_image(file: HydrusFile) -> HydrusFile:
+    return replace(file, mime="image/jpeg", ext=".jpg", duration_ms=None, num_frames=None)
+
+
+def _row(kind: str, run: Run) -> dict[str, object]:
+    report, cost = run
     return {
-        "new": report["files"]["new"],
+        "run": kind,
         "seconds": cost.wall_s,
         "CPU s": cost.cpu_s,
         "MB memory": round(cost.peak_bytes / 1e6),
         **{stage: report["seconds"][stage] for stage in ("search", "fetch", "compare")},
         "candidates": report["pairs"]["candidates"],
+        "matches": report["pairs"]["matched"],
     }
 
 

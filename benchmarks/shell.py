@@ -41,7 +41,7 @@ COMMANDS: Final[dict[str, tuple[list[str], dict[str, str]]]] = {
 def main() -> None:
     pool = Pool()
     library = pool.library(FILES)
-    fill_home(HOME, pool, library, changes={}, within_ms=WITHIN_MS)
+    fill_home(HOME, pool, library, within_ms=WITHIN_MS)
     with serve(pool.hydrus_files(library)) as client:
         write_config(HOME, client.port, client.FULL_KEY, {})
         run_hydindex(HOME, "update")  # asks about pairs that the stand-in has never seen

@@ -68,8 +68,12 @@ class Block(Protocol):
         ...
 
 
+BlockLoader = Callable[[FileIds, FileIds], Iterator[Block]]
+"""Loads pairs, given by the ids of their files, in blocks of bounded size."""
+
+
 def match_batches(
-    load_blocks: Callable[[FileIds, FileIds], Iterator[Block]],
+    load_blocks: BlockLoader,
     batches: Iterable[CandidateBatch],
     workers: Workers,
 ) -> Iterator[tuple[CandidateBatch, list[BlockResult]]]:

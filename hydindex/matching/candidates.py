@@ -1,6 +1,6 @@
 """Find candidates: the pairs that pass the cheap tests and are worth scoring."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -15,6 +15,8 @@ Preselection = Callable[[ComparableFiles, Positions], Iterator[Positions]]
 """Takes files in the order of their durations and the positions of some of them. Yields, for each
 of these, the positions of the files that may be its candidates."""
 
+# The rules are applied to this many preselected pairs at a time, or to those of one file.
+_PAIRS_AT_ONCE: Final = 32_768
 # Far above the error of float arithmetic; the rules themselves are exact.
 _MARGIN_MS: Final = 1.0
 
@@ -47,20 +49,29 @@ class CandidateRules:
             yield np.arange(window.start, window.stop)
 
     def duration_ranges(self, files: ComparableFiles, positions: Positions) -> list[slice]:
-        """Return where the candidates of some files can be, by duration (sorted, NaN last)."""
+        """Return where the candidates of some files can be, by duration (sorted, NaN last).
+
+        If `positions` are those of all files, no range reaches beyond its file: of each pair, the
+        later file finds the earlier one.
+        """
         durations_ms, tolerance_ms = files.duration_ms[positions], self.duration_tolerance_ms
         remaining = 1 - self.duration_tolerance_share
         shortest_ms = np.minimum(durations_ms - tolerance_ms, durations_ms * remaining)
         longest_ms = np.maximum(durations_ms + tolerance_ms, durations_ms / remaining)
         starts = np.searchsorted(files.duration_ms, shortest_ms - _MARGIN_MS, side="left")
         ends = np.searchsorted(files.duration_ms, longest_ms + _MARGIN_MS, side="right")
+        if len(positions) == len(files):
+            ends = positions + 1
         return list(map(slice, starts.tolist(), ends.tolist()))
 
-    def are_candidates(self, one: ComparableFiles, others: ComparableFiles) -> NDArray[np.bool_]:
-        """Compare one file with others."""
-        both_without_duration = np.isnan(one.duration_ms) & np.isnan(others.duration_ms)
-        difference_ms = np.abs(one.duration_ms - others.duration_ms)
-        longer_ms = np.maximum(one.duration_ms, others.duration_ms)
+    def are_candidates(
+        self, files: ComparableFiles, first: Positions, second: Positions
+    ) -> NDArray[np.bool_]:
+        """Return which pairs, by the positions of their files, are candidates: (pairs,)."""
+        durations_ms, other_durations_ms = files.duration_ms[first], files.duration_ms[second]
+        both_without_duration = np.isnan(durations_ms) & np.isnan(other_durations_ms)
+        difference_ms = np.abs(durations_ms - other_durations_ms)
+        longer_ms = np.maximum(durations_ms, other_durations_ms)
         tolerance_ms = np.fmax(
             self.duration_tolerance_ms, self.duration_tolerance_share * longer_ms
         )
@@ -68,10 +79,12 @@ class CandidateRules:
         tolerance = self.aspect_ratio_tolerance
         if tolerance is None:
             return agree
-        any_views_agree = np.zeros(len(others), np.bool_)
-        for ratio in (one.aspect_ratio, one.content_aspect_ratio):
-            for other_ratio in (others.aspect_ratio, others.content_aspect_ratio):
-                any_views_agree |= aspect_ratios_agree(ratio, other_ratio, tolerance)
+        any_views_agree = np.zeros(len(first), np.bool_)
+        for ratios in (files.aspect_ratio, files.content_aspect_ratio):
+            for other_ratios in (files.aspect_ratio, files.content_aspect_ratio):
+                any_views_agree |= aspect_ratios_agree(
+                    ratios[first], other_ratios[second], tolerance
+                )
         return agree & any_views_agree
 
 
@@ -91,14 +104,43 @@ def find_candidates(
     order = np.argsort(files.duration_ms, kind="stable")  # NaN comes last
     files, is_joining = files[order], is_joining[order]
     (positions,) = np.nonzero(is_joining)
-    for position, selected in zip(positions.tolist(), preselect(files, positions), strict=True):
+    selections = zip(positions.tolist(), preselect(files, positions), strict=True)
+    for some, first, second in _collect_pairs(selections):
         # Every member, but only the joining files that precede this one.
-        selected = selected[~is_joining[selected] | (selected < position)]
-        others = files[selected]
-        yield (
-            int(files.ids[position]),
-            others[rules.are_candidates(files[position : position + 1], others)],
-        )
+        is_new = ~is_joining[second] | (second < first)
+        first, second = first[is_new], second[is_new]
+        are_candidates = rules.are_candidates(files, first, second)
+        first, second = first[are_candidates], second[are_candidates]
+        ends = np.searchsorted(first, some, side="right").tolist()
+        ids, others = files.ids[some].tolist(), files[second]
+        for file_id, start, end in zip(ids, [0, *ends], ends, strict=False):
+            yield file_id, others[start:end]
+
+
+def _collect_pairs(
+    selections: Iterable[tuple[int, Positions]],
+) -> Iterator[tuple[list[int], Positions, Positions]]:
+    """Turn the positions selected for each file into pairs, those of many files at a time.
+
+    Yield the files, and the pairs by the positions of their files. One call of numpy for each file
+    would take longer than the arithmetic.
+    """
+    collected: dict[int, Positions] = {}
+    pairs = 0
+    for position, selected in selections:
+        collected[position] = selected
+        pairs += len(selected)
+        if pairs >= _PAIRS_AT_ONCE:
+            yield _pairs(collected)
+            collected, pairs = {}, 0
+    if collected:
+        yield _pairs(collected)
+
+
+def _pairs(collected: Mapping[int, Positions]) -> tuple[list[int], Positions, Positions]:
+    files = list(collected)
+    counts = [len(selected) for selected in collected.values()]
+    return files, np.repeat(np.array(files, np.intp), counts), np.concatenate([*collected.values()])
 
 
 def aspect_ratios_agree(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from hydindex.config.settings import Config
-from hydindex.matching.blocks import Block, FileIds
+from hydindex.matching.blocks import BlockLoader
 from hydindex.matching.calibrated.calibrated_method import CalibratedMethod
 from hydindex.matching.threshold.threshold_method import ThresholdMethod
 from hydindex.records.files import ComparableFiles
@@ -51,10 +51,11 @@ class Method(Protocol):
         """Find the files to score each joining file against (see `find_candidates`)."""
         ...
 
-    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[Block]:
-        """Load pairs, given by the ids of their files, in blocks of bounded size.
+    def block_loader(self, files: FileStore) -> BlockLoader:
+        """Return the function that loads pairs for one comparison.
 
-        Pairs that can't match may be dropped.
+        The pictures in the index must not change while it is in use. Pairs that can't match may be
+        dropped.
         """
         ...
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,9 +16,10 @@ from hydindex.store.store import Store
 
 log = logging.getLogger(__name__)
 
-# What joins the compared set in one transaction. A single file may have more candidates.
-_BATCH_FILES: Final = 256
-_BATCH_PAIRS: Final = 8192
+# What joins the compared set in one transaction: a second or two of work, so that waiting for the
+# disk takes little of it. A single file may have more candidates.
+_BATCH_FILES: Final = 1024
+_BATCH_PAIRS: Final = 32_768
 
 
 def compare(run: RunContext) -> Steps:
@@ -31,7 +31,7 @@ def compare(run: RunContext) -> Steps:
     waiting = run.store.compared_set.uncompared()
     if len(waiting) == 0:
         return
-    load_blocks = partial(run.method.blocks, run.store.files)
+    load_blocks = run.method.block_loader(run.store.files)
     batches = _candidate_batches(_new_candidates(waiting, run))
     with run.progress("Comparing", len(waiting), "file") as bar:
         for batch, results in match_batches(load_blocks, batches, run.workers):

@@ -25,6 +25,7 @@ from PIL import Image, ImageFilter, ImageOps
 from skimage import data
 
 from hydindex.demo.generated_library import generate_library
+from hydindex.matching.calibrated import signature_cache
 from hydindex.matching.decoding import decode_thumbnail
 from hydindex.pipeline import compare
 from hydindex.standin.server import DROP_BEFORE_WORK, StandIn
@@ -71,6 +72,23 @@ def test_the_size_of_a_batch_changes_no_result(
     assert (in_batches["scored"], in_batches["matched"]) == (whole["scored"], whole["matched"])
     assert home.scores() == pytest.approx(expected, abs=1e-5)
     assert len(rows(client)) == whole["matched"] > 0
+
+
+def test_the_size_of_the_signature_cache_changes_no_result(
+    home: Home, serve: Serve, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is emptied several times."""
+    client = serve(same_length(library))
+    home.configure(filters=FILTERS_OFF)
+    home.update()
+    expected = home.scores()
+
+    home.forget()
+    monkeypatch.setattr(compare, "_BATCH_PAIRS", 1)
+    monkeypatch.setattr(signature_cache, "_MAX_FILES", 12)
+    home.update()
+    assert home.scores() == pytest.approx(expected, abs=1e-9)
+    assert len(rows(client)) == len(expected) > 10
 
 
 def cropped(picture: Image.Image, width: int, height: int) -> Image.Image:

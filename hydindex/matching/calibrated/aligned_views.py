@@ -25,6 +25,7 @@ from hydindex.records.pictures import VIEW_PX, SignatureBatch
 
 # Contours and differences are those of 16x16 pixels: finer ones differ between copies too.
 _COARSE_PX: Final = 16
+_EDGES: Final = _COARSE_PX * (_COARSE_PX - 1)
 # Differences below this many grey levels hardly make an edge.
 _SOFT_EDGE: Final = 4.0
 # Keeps the noise of flat pictures from counting as edges that agree.
@@ -68,14 +69,12 @@ class AlignedViews:
     def contours(self) -> Floats:
         """Return how well edges agree, -1 to 1; strong and faint edges count nearly alike."""
         pixels = averaged(self._views, _COARSE_PX).reshape(-1, _COARSE_PX, _COARSE_PX)
-        agreement = _contours(pixels, self._i, self._j)
-        # Edges of mirrored views differ a little from mirrored edges. The mean of both directions
-        # does not depend on which file is the second.
-        (mirrored,) = np.nonzero(is_mirrored(self._right))
-        views, i, j = files_of_pairs(self._i[mirrored], self._j[mirrored])
-        agreement[mirrored] += _contours(pixels[views, :, ::-1], i, j)
-        agreement[mirrored] /= 2
-        return agreement
+        # All edges in both directions: a mirrored view has the mirrored edges.
+        down, across = (np.diff(pixels, axis=axis).reshape(len(pixels), _EDGES) for axis in (1, 2))
+        edges = np.concatenate((down, across), axis=1)
+        edges /= np.abs(edges) + _SOFT_EDGE
+        edges /= np.sqrt(np.square(edges).sum(axis=1, keepdims=True) + _EDGE_NOISE * edges.shape[1])
+        return np.einsum("ij,ij->i", edges[self._i], edges[self._j])
 
     def difference(self) -> Floats:
         """Return the largest difference of 75 % of the pixels, in grey levels.
@@ -135,18 +134,6 @@ class AlignedViews:
         if side_px not in self._windows:
             self._windows[side_px] = Windows.of(self._views, side_px)
         return self._windows[side_px]
-
-
-def _contours(pixels: Floats, i: Positions, j: Positions) -> Floats:
-    """Compare the edges of pairs of views: (views, _COARSE_PX, _COARSE_PX)."""
-    down = np.diff(pixels, axis=1)[:, :, :-1]
-    across = np.diff(pixels, axis=2)[:, :-1, :]
-    edges = np.concatenate((down, across), axis=1)
-    edges = edges.reshape(len(pixels), 2 * (_COARSE_PX - 1) ** 2)
-    edges /= np.abs(edges) + _SOFT_EDGE
-    edges -= edges.mean(axis=1, keepdims=True)
-    edges /= np.sqrt(np.square(edges).sum(axis=1, keepdims=True) + _EDGE_NOISE * edges.shape[1])
-    return np.einsum("ij,ij->i", edges[i], edges[j])
 
 
 def _relative_difference(a: Floats, b: Floats) -> Floats:

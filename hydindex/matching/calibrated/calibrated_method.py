@@ -1,21 +1,21 @@
 """The method `calibrated`: a pair matches if its probability reaches `decision.min_probability`."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, Final
 
 from hydindex.common.batches import slices
 from hydindex.config.sections import Compare
 from hydindex.config.settings import Config
-from hydindex.matching.blocks import FileIds
+from hydindex.matching.blocks import BlockLoader, FileIds
 from hydindex.matching.calibrated.calibrated_matcher import (
     SIGNATURE,
     SignatureBlock,
-    load_signatures,
 )
 from hydindex.matching.calibrated.descriptor import DESCRIPTOR, Descriptor
 from hydindex.matching.calibrated.efficientnet import efficientnet_lite0
 from hydindex.matching.calibrated.model import load_model
+from hydindex.matching.calibrated.signature_cache import SignatureCache
 from hydindex.matching.calibrated.sscd import sscd
 from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
@@ -104,14 +104,19 @@ class CalibratedMethod:
 
         return find_candidates(joining, members, rules, preselect)
 
-    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[SignatureBlock]:
-        """Load the signatures of pairs."""
+    def block_loader(self, files: FileStore) -> BlockLoader:
+        """Return the function that loads the signatures of pairs."""
+        return partial(self._blocks, SignatureCache(files))
+
+    def _blocks(
+        self, signatures: SignatureCache, first: FileIds, second: FileIds
+    ) -> Iterator[SignatureBlock]:
         config = self._config
         for part in slices(len(first), _BLOCK_PAIRS):
             file_ids, first_at, second_at = files_of_pairs(first[part], second[part])
             yield SignatureBlock(
                 file_ids=file_ids,
-                signatures=load_signatures(files, file_ids),
+                signatures=signatures.load(file_ids),
                 first=first_at,
                 second=second_at,
                 model=load_model(config.decision.model),

@@ -46,11 +46,16 @@ def similar_files(
     for block in slices(len(positions), _BLOCK_ROWS if device is None else _GPU_BLOCK_ROWS):
         left = vectors[positions[block]]
         starts, stops = np.array([(each.start, each.stop) for each in ranges[block]]).T
-        start, stop = int(starts.min()), int(stops.max())
+        first, last = int(starts[0]), int(stops[-1])  # both are sorted
         similar: list[tuple[Positions, Positions]] = []
-        for part in slices(stop - start, _BLOCK_COLUMNS):
-            rows, columns = similar_vectors(left, vectors[start:stop][part], min_product, device)
-            columns += start + part.start
+        for part in slices(last - first, _BLOCK_COLUMNS):
+            start, stop = first + part.start, min(first + part.stop, last)
+            # The rows whose ranges reach into this part.
+            row, end_row = np.searchsorted(stops, start, "right"), np.searchsorted(starts, stop)
+            rows, columns = similar_vectors(
+                left[row:end_row], vectors[start:stop], min_product, device
+            )
+            rows, columns = rows + row, columns + start
             in_range = (starts[rows] <= columns) & (columns < stops[rows])
             similar.append((rows[in_range], columns[in_range]))
         rows, columns = (np.concatenate(each) for each in zip(*similar, strict=True))
@@ -68,7 +73,8 @@ def similar_vectors(
     """
     if device is None:
         products = left.astype(np.float32) @ right.astype(np.float32).T
-        rows, columns = np.nonzero(products >= min_product)
+        # Twice as fast as `nonzero` in two dimensions.
+        rows, columns = np.divmod(np.flatnonzero(products >= min_product), len(right))
         return rows, columns
     import torch
 

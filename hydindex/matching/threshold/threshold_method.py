@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import ClassVar, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from hydindex.common.batches import slices
 from hydindex.common.packed_arrays import pack_array
 from hydindex.config.settings import Config
-from hydindex.matching.blocks import FileIds, MatcherCounts
+from hydindex.matching.blocks import BlockLoader, FileIds, MatcherCounts
 from hydindex.matching.candidates import CandidateRules, Positions, find_candidates
 from hydindex.matching.pair_positions import files_of_pairs
 from hydindex.matching.threshold.preprocessing import preprocess, preprocessed_shape
@@ -116,7 +117,11 @@ class ThresholdMethod:
 
         return find_candidates(joining, members, rules, preselect)
 
-    def blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
+    def block_loader(self, files: FileStore) -> BlockLoader:
+        """Return the function that loads pairs."""
+        return partial(self._blocks, files)
+
+    def _blocks(self, files: FileStore, first: FileIds, second: FileIds) -> Iterator[PairBlock]:
         """Drop the pairs that the coarse levels of MS-SSIM rule out, and load the rest."""
         if not self._config.preprocessing.use_ms_ssim:
             yield from self._load(files, first, second, None, MatcherCounts())
