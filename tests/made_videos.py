@@ -55,7 +55,7 @@ def jpeg(grey: NDArray[np.uint8]) -> bytes:
 
 
 # Of two faint thumbnails that are the same, the pair matches, though not beyond doubt. Of two that
-# show nothing at all, it does not.
+# show nothing at all, it does not, if their durations differ by 40 ms.
 FAINT = jpeg(np.random.default_rng(1).normal(128, 1, (12, 16)).astype(np.uint8))
 EMPTY = jpeg(np.full((12, 16), 128, np.uint8))
 
@@ -91,7 +91,7 @@ def doubtful_library(folder: Path) -> dict[str, HydrusFile]:
         "b1": video("b1", 2, 3500, FAINT),
         "b2": video("b2", 3, 3800, FAINT),
         "c1": video("c1", 4, 5000, EMPTY),
-        "c2": video("c2", 4, 5010, EMPTY),
+        "c2": video("c2", 4, 5040, EMPTY),
         "d1": video("d1", 5, 6500, EMPTY),
-        "d2": video("d2", 6, 6510, EMPTY),
+        "d2": video("d2", 6, 6540, EMPTY),
     }
