@@ -1,5 +1,6 @@
 """SSCD as the descriptor, with a small TorchScript file in the place of Meta's."""
 
+import math
 import pickle
 import sys
 from collections.abc import Iterator
@@ -23,18 +24,19 @@ SSCD = {"compare": {"descriptor": "sscd", "sscd_model": "sscd.pt"}}
 class Means(torch.nn.Module):
     """Means of the parts of a picture, less their own mean."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, scale: float) -> None:
         super().__init__()
         self.side = side
+        self.scale = scale
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         side = self.side
         means = torch.nn.functional.adaptive_avg_pool2d(pictures[:, :2], [side, side]).flatten(1)
-        return means - means.mean(dim=1, keepdim=True)
+        return self.scale * (means - means.mean(dim=1, keepdim=True))
 
 
-def write_model(path: Path, side: int = 16) -> None:
-    torch.jit.script(Means(side).eval()).save(str(path))
+def write_model(path: Path, side: int = 16, scale: float = 1.0) -> None:
+    torch.jit.script(Means(side, scale).eval()).save(str(path))
 
 
 @pytest.fixture(autouse=True)
@@ -110,10 +112,11 @@ def write_trap(path: Path) -> None:
         (lambda _: None, "No such file"),
         (lambda path: path.write_bytes(b"not a model"), "sscd.pt"),
         (lambda path: write_model(path, side=8), "not (1, 512)"),
+        (lambda path: write_model(path, scale=math.nan), "not finite"),
         (write_trap, "sscd.pt"),
         (lambda path: path.write_bytes(pickle.dumps(Trap(path.with_name("sprung")))), "sscd.pt"),
     ],
-    ids=["missing", "damaged", "128 numbers", "pickled module", "pickle"],
+    ids=["missing", "damaged", "128 numbers", "not numbers", "pickled module", "pickle"],
 )
 def test_an_unusable_model_file_is_an_error_before_anything_is_fetched(
     home: Home, client: StandIn, write: Any, problem: str

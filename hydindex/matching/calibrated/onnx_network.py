@@ -1,5 +1,6 @@
 """Networks that ONNX Runtime runs."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 from hydindex.common.batches import batched
 from hydindex.common.errors import ConfigError
 from hydindex.config.sections import Device
+
+log = logging.getLogger(__name__)
 
 _GPU_PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 # Larger batches are no faster, and take more memory.
@@ -37,6 +40,13 @@ def load_onnx(
         options.intra_op_num_threads = 1
         wanted = [_GPU_PROVIDERS[gpu]] if gpu else []
         offered = [each for each in wanted if each in onnxruntime.get_available_providers()]
+        if len(offered) < len(wanted):
+            log.warning(
+                "compare.device is %s, but the installed ONNX Runtime has no %s: "
+                "descriptors are computed on the CPU",
+                gpu,
+                *wanted,
+            )
         session = onnxruntime.InferenceSession(
             model, options, providers=[*offered, "CPUExecutionProvider"]
         )

@@ -126,12 +126,14 @@ def _load_torchscript(path: Path, sha256: str, gpu: Device | None) -> Network:
         # Unlike torch.load, this runs no Python code of the file.
         model = torch.jit.load(BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
         model = model.eval().to(device)
-        shape = run(np.zeros((1, side_px, side_px, 3), np.uint8)).shape
+        output = run(np.zeros((1, side_px, side_px, 3), np.uint8))
     except Exception as error:  # the file may hold anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _unusable(path, f"torch can't run it: {lines[-1]}") from None
-    if shape != (1, DIMENSION):
-        raise _unusable(path, f"its output has the shape {shape}, not (1, {DIMENSION})")
+    if output.shape != (1, DIMENSION):
+        raise _unusable(path, f"its output has the shape {output.shape}, not (1, {DIMENSION})")
+    if not np.isfinite(output).all():
+        raise _unusable(path, "its output is not finite")
 
     def embed(pictures: Sequence["Image.Image"]) -> Vectors:
         batches = batched(pictures, BATCH_PICTURES)
