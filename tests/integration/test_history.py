@@ -47,7 +47,7 @@ CONFIGS: list[tuple[dict[str, Any], int]] = [
     ({"decision": {"min_probability": 0.99}}, 9),
     ({"candidate_generation": {"tolSeconds": 0.5}}, 7),
     (THRESHOLD, 9),
-    ({**THRESHOLD, "similarity_threshold": 0.2}, 22),
+    ({**THRESHOLD, "similarity_threshold": 0.2}, 32),
 ]
 CONFIG_NUMBERS = st.integers(0, len(CONFIGS) - 1)
 # Answers that all is done, but stores no pair of videos.

@@ -171,6 +171,7 @@ def test_a_file_without_dimensions_has_no_aspect_ratio(
 ) -> None:
     widths = {"a" * 64: None, "b" * 64: 0}
     serve([replace(library[0], hash=name, width=width) for name, width in widths.items()])
+    home.configure(filters={"use_ar_filter": True})
     assert home.update()["pairs"]["candidates"] == 0
     home.configure(filters={"use_ar_filter": False})
     assert home.rebuild()["pairs"]["matched"] == 1
