@@ -32,14 +32,12 @@ def load(path: Path) -> Config:
             f"The config {path} is wrong:\n{problems}",
             "Correct these keys. The config reference lists every key with its range and default.",
         ) from None
-    if config.decision.model is not None:
-        model = _resolve(path, str(config.decision.model), "decision.model")
-        decision = config.decision.model_copy(update={"model": model})
-        config = config.model_copy(update={"decision": decision})
-    if config.compare.sscd_model is not None:
-        model = _resolve(path, str(config.compare.sscd_model), "compare.sscd_model")
-        compare = config.compare.model_copy(update={"sscd_model": model})
-        config = config.model_copy(update={"compare": compare})
+    for section_name, key in (("decision", "model"), ("compare", "sscd_model")):
+        section = getattr(config, section_name)
+        if (model := getattr(section, key)) is not None:
+            resolved = _resolve(path, str(model), f"{section_name}.{key}")
+            changed = section.model_copy(update={key: resolved})
+            config = config.model_copy(update={section_name: changed})
     return config
 
 

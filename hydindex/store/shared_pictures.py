@@ -27,9 +27,9 @@ class SharedPictures(StorePart):
     """Reads pairs; writes nothing."""
 
     def partners(self, min_partners: int) -> MatchingPartners:
-        """List the matches of each file that has at least so many and a pair to be posted.
+        """List the matching pairs of each file with a pair to be posted and `min_partners` pairs.
 
-        Nearly always, no file has: then only SQL indexes and few rows are read.
+        Nearly always, there is no such file: then only SQL indexes and few rows are read.
         """
         is_sendable = pair.c.state.in_(SENDABLE)
         files = union(

@@ -164,8 +164,9 @@ def _structure(
     windows = Windows.of(cut_views(signatures, numbers), _SIDE_PX).with_mirrored()
     j = j + len(numbers) * is_mirrored(right)
     tried = ~must_correlate
-    correlates = correlation(windows, i[must_correlate], j[must_correlate]) >= _MIN_CORRELATION
-    tried[must_correlate] = correlates
+    tried[must_correlate] = (
+        correlation(windows, i[must_correlate], j[must_correlate]) >= _MIN_CORRELATION
+    )
     agreement = np.full(len(left), -1.0)
     (rows,) = np.nonzero(tried)
     for part in slices(len(rows), _BLOCK_ATTEMPTS):

@@ -93,9 +93,8 @@ def _difference_term(values: Values) -> Floats:
 
 
 def _difference_bounds(known: Values) -> Bounds:
-    # Details can only raise it.
-    lowest = np.log1p(known["difference"]) if "difference" in known else 0.0
-    return lowest, np.log1p(_MAX_DIFFERENCE)
+    # Details, measured later, can only raise it.
+    return np.log1p(known["difference"]), np.log1p(_MAX_DIFFERENCE)
 
 
 def _duration_term(values: Values) -> Floats:
